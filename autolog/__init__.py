@@ -1,0 +1,64 @@
+"""autolog: one line records a training into Trackio.
+
+>>> import autolog
+>>> autolog.enable()
+
+Importing this imports neither a framework nor Trackio; the frameworks' modules resolve when they are
+first asked for (``autolog.sklearn``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from autolog.core.catalogue import TABLE as _TABLE
+from autolog.core.catalogue import FrameworkError, disable, enable, enabled, status
+from autolog.core.settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from autolog.core.ending import finish
+    from autolog.core.ownership import current_run, run
+    from autolog.core.run import Run, RunError
+    from autolog.sinks.memory import MemorySink
+
+__all__ = [
+    "FrameworkError",
+    "MemorySink",
+    "Run",
+    "RunError",
+    "SettingError",
+    "Settings",
+    "current_run",
+    "disable",
+    "enable",
+    "enabled",
+    "finish",
+    "run",
+    "status",
+]
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "MemorySink": "autolog.sinks.memory",
+    "Run": "autolog.core.run",
+    "RunError": "autolog.core.run",
+    "current_run": "autolog.core.ownership",
+    "finish": "autolog.core.ending",
+    "run": "autolog.core.ownership",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    if name in _TABLE:
+        return importlib.import_module(_TABLE[name].module)
+    raise AttributeError(f"module 'autolog' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_TABLE})

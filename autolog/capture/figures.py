@@ -1,0 +1,261 @@
+"""Pictures: charts as data that can be kept and rendered later, and users' figures as text.
+
+A `Chart` is plain JSON, so it can be written to a journal and rendered in another process.
+Only `matplotlib.figure.Figure` is used, never pyplot and never rcParams: both are global, and
+rendering happens beside the user's thread.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK = "#1f2933"
+_FAINT = "#9aa5b1"
+_COLORS = (
+    "#1f6feb", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c",
+    "#0b7285", "#a0660a", "#495057", "#5f3dc4", "#66a80f",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One picture as data.
+
+    `kind` says how `data` reads:
+
+    - `confusion_matrix`: `labels` (k names), `counts` (k rows of k numbers, true by predicted);
+    - `curve`: `series` (each `name`, `x`, `y`), `x_label`, `y_label`, and optionally `diagonal`,
+      `markers`, `x_range`, `y_range`;
+    - `scatter`: `x`, `y`, `x_label`, `y_label`, and optionally `diagonal`, `zero_line`;
+    - `bars`: `names`, `values`, `x_label`, and optionally `errors`.
+    """
+
+    kind: str
+    title: str
+    data: dict[str, Any]
+
+
+def render(chart: Chart) -> str:
+    """Draw a chart as SVG text, starting with `<svg`.
+
+    Raises:
+        ValueError: The kind of chart is not known.
+        ImportError: matplotlib is not installed.
+    """
+    draw = _DRAW.get(chart.kind)
+    if draw is None:
+        raise ValueError(f"unknown kind of chart {chart.kind!r}; known are {', '.join(_DRAW)}")
+    return _svg(draw(chart))
+
+
+def to_html(figure: object) -> str:
+    """A user's figure as text that a browser shows without a network.
+
+    Args:
+        figure: A matplotlib figure, anything that belongs to one (axes, seaborn's grids), or a
+            Plotly figure.
+
+    Returns:
+        SVG for matplotlib, a whole HTML page with plotly.js inside for Plotly.
+
+    Raises:
+        TypeError: For anything else.
+    """
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(figure).__mro__}
+    if "plotly.basedatatypes.BaseFigure" in kinds:
+        return str(figure.to_html(full_html=True, include_plotlyjs=True))  # type: ignore[attr-defined]
+    owner: Any = figure if "matplotlib.figure.Figure" in kinds else getattr(figure, "figure", None)
+    while owner is not None and type(owner).__name__ == "SubFigure":
+        owner = owner.figure
+    if any(kind.__module__ == "matplotlib.figure" for kind in type(owner).__mro__):
+        return _svg(owner)
+    kind = type(figure)
+    raise TypeError(
+        "a figure must be a matplotlib Figure or Axes, or a Plotly Figure, "
+        f"not {kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _new(title: str, width: float, height: float) -> tuple[Figure, Axes]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("charts need matplotlib: pip install 'trackio-autolog[plots]'") from error
+    figure = Figure(figsize=(width, height), facecolor="white")
+    axes = figure.add_subplot(facecolor="white")
+    axes.set_title(textwrap.fill(_plain(title), 60), color=_INK, fontsize=11, pad=10)
+    axes.tick_params(colors=_INK, labelsize=9, length=3)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_FAINT)
+    return figure, axes
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(_plain(x), color=_INK, fontsize=10)
+    axes.set_ylabel(_plain(y), color=_INK, fontsize=10)
+
+
+def _short(name: str, width: int = 24) -> str:
+    if len(name) > width:  # names often differ at their end
+        name = f"{name[: width - width // 3 - 1]}…{name[-(width // 3) :]}"
+    return _plain(name)
+
+
+def _plain(text: str) -> str:
+    """Text that XML can hold, and in which a dollar sign does not start a formula."""
+    return "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
+
+
+def _count(value: float) -> str:
+    """A number in at most five characters: 7, 950, 12.4k, 3.1M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            scaled = value / (size if letter != "k" else 1e3)
+            return f"{scaled:.1f}{letter}" if scaled < 100 else f"{scaled:.0f}{letter}"
+    return f"{value:g}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def _confusion_matrix(chart: Chart) -> Figure:
+    names = [_short(str(name)) for name in chart.data["labels"]]
+    counts: list[list[float]] = chart.data["counts"]
+    k = len(names)
+    # Colour is the share of the true class: it is recall on the diagonal, whatever the balance.
+    shares = [[n / (sum(row) or 1) for n in row] for row in counts]
+    cell = max(0.36, min(0.95, 7.2 / k))
+    side = max(2.2, k * cell)
+    figure, axes = _new(chart.title, side + 1.6, side + 1.2)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    size = max(5.0, min(11.0, cell * 15))
+    for row in range(k):
+        for column in range(k):
+            if counts[row][column] or k <= 12:
+                axes.text(
+                    column,
+                    row,
+                    _count(counts[row][column]),
+                    ha="center",
+                    va="center",
+                    fontsize=size,
+                    color="white" if shares[row][column] > 0.6 else _INK,
+                )
+    fits = max(map(len, names)) * 0.085 < cell
+    axes.set_xticks(
+        range(k), names, rotation=0 if fits else 45, ha="center" if fits else "right",
+        rotation_mode="anchor" if not fits else "default",
+    )  # fmt: skip
+    axes.set_yticks(range(k), names)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xticks([edge - 0.5 for edge in range(1, k)], minor=True)
+    axes.set_yticks([edge - 0.5 for edge in range(1, k)], minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    _label(axes, "Predicted class", "True class")
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
+    bar.set_label("Share of the true class", fontsize=9, color=_INK)
+    return figure
+
+
+def _curve(chart: Chart) -> Figure:
+    data = chart.data
+    series: list[dict[str, Any]] = data["series"]
+    beside = len(series) > 6
+    figure, axes = _new(chart.title, 6.8 if beside else 5.2, 4.6)
+    if data.get("diagonal"):
+        axes.plot([0, 1], [0, 1], linestyle=(0, (4, 3)), color=_FAINT, linewidth=1)
+    for index, line in enumerate(series):
+        axes.plot(
+            line["x"],
+            line["y"],
+            label=_short(str(line["name"]), 40),
+            color=_COLORS[index % len(_COLORS)],
+            linestyle="-" if index < len(_COLORS) else "--",
+            linewidth=1.8,
+            marker="o" if data.get("markers") or len(line["x"]) == 1 else None,
+            markersize=4,
+        )
+    if "x_range" in data:
+        axes.set_xlim(*_padded(data["x_range"]))
+    if "y_range" in data:
+        axes.set_ylim(*_padded(data["y_range"]))
+    axes.grid(color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    if any(line["name"] for line in series):
+        place: dict[str, Any] = {"loc": "best"}
+        if beside:
+            place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+        axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, **place)
+    _label(axes, data["x_label"], data["y_label"])
+    return figure
+
+
+def _scatter(chart: Chart) -> Figure:
+    data = chart.data
+    figure, axes = _new(chart.title, 5.2, 4.6)
+    axes.grid(color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    dense = len(data["x"]) > 300
+    axes.scatter(data["x"], data["y"], s=9 if dense else 18, alpha=0.45, color=_COLORS[0], linewidths=0)
+    if data.get("zero_line"):
+        axes.axhline(0, color=_COLORS[1], linewidth=1.2)
+    if data.get("diagonal"):
+        both = [value for value in (*data["x"], *data["y"]) if math.isfinite(value)]
+        ends = (min(both, default=0), max(both, default=1))
+        axes.plot(ends, ends, color=_COLORS[1], linewidth=1.2)
+    _label(axes, data["x_label"], data["y_label"])
+    return figure
+
+
+def _bars(chart: Chart) -> Figure:
+    data = chart.data
+    names = [_short(str(name), 36) for name in data["names"]]
+    figure, axes = _new(chart.title, 6.0, max(1.8, 0.9 + 0.26 * len(names)))
+    places = range(len(names))
+    axes.barh(
+        places,
+        data["values"],
+        xerr=data.get("errors"),
+        color=_COLORS[0],
+        ecolor=_INK,
+        error_kw={"linewidth": 1},
+        height=0.7,
+    )
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()  # the first name on top
+    axes.axvline(0, color=_FAINT, linewidth=0.8)
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    _label(axes, data["x_label"], data.get("y_label", ""))
+    return figure
+
+
+def _padded(ends: tuple[float, float]) -> tuple[float, float]:
+    pad = 0.02 * (ends[1] - ends[0])
+    return ends[0] - pad, ends[1] + pad
+
+
+_DRAW: dict[str, Callable[[Chart], Figure]] = {
+    "confusion_matrix": _confusion_matrix,
+    "curve": _curve,
+    "scatter": _scatter,
+    "bars": _bars,
+}

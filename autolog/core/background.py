@@ -1,0 +1,110 @@
+"""One thread of a process for what needs no caller: provenance, figures' data, the system monitor."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from autolog.core.guard import shield
+
+__all__ = ["drain", "every", "later"]
+
+Job = Callable[[], object]
+
+
+class _Worker:
+    """A daemon thread that is started by the first job and runs jobs one after the other."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[tuple[str, Job]] = deque()
+        self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._periodic: dict[str, tuple[float, float, Job]] = {}
+
+    def add(self, what: str, job: Job) -> None:
+        with self._lock:
+            self._idle.clear()
+            self._jobs.append((what, job))
+            self._start()
+        self._wake.set()
+
+    def repeat(self, what: str, seconds: float, job: Job) -> None:
+        with self._lock:
+            if seconds > 0:
+                if self._periodic.get(what, (0.0, 0.0))[1] == seconds:
+                    return  # it runs already, and shall not start to wait anew
+                self._periodic[what] = (time.monotonic() + seconds, seconds, job)
+                self._start()
+            else:
+                self._periodic.pop(what, None)
+        self._wake.set()
+
+    def drain(self, timeout: float) -> bool:
+        if threading.current_thread() is self._thread:
+            return False
+        return self._idle.wait(timeout)
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._loop, name="autolog-background", daemon=True)
+            self._thread.start()
+
+    def _loop(self) -> None:
+        while True:
+            self._wake.wait(self._seconds_to_next())
+            self._wake.clear()
+            while self._jobs:
+                self._run(*self._jobs.popleft())
+            with self._lock:
+                if not self._jobs:
+                    self._idle.set()
+                now = time.monotonic()
+                due = [(what, entry) for what, entry in self._periodic.items() if entry[0] <= now]
+            for what, (_, seconds, job) in due:
+                self._run(what, job)
+                with self._lock:
+                    if what in self._periodic:
+                        self._periodic[what] = (time.monotonic() + seconds, seconds, job)
+
+    def _seconds_to_next(self) -> float | None:
+        with self._lock:
+            times = [entry[0] for entry in self._periodic.values()]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    @staticmethod
+    def _run(what: str, job: Job) -> None:
+        with shield(what):
+            job()
+
+
+_worker = _Worker()
+
+
+def later(what: str, job: Job) -> None:
+    """Run a job on the background thread; a fault in it is shielded under the name ``what``."""
+    _worker.add(what, job)
+
+
+def every(what: str, seconds: float, job: Job) -> None:
+    """Run a job every so many seconds; 0 stops it."""
+    _worker.repeat(what, seconds, job)
+
+
+def drain(timeout: float) -> bool:
+    """Wait until every job that was handed over is done. False: it took longer than ``timeout`` seconds."""
+    return _worker.drain(timeout)
+
+
+def _new_in_child() -> None:
+    global _worker  # noqa: PLW0603 - threads do not survive a fork
+    _worker = _Worker()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_in_child)

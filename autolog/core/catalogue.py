@@ -1,0 +1,240 @@
+"""THE TABLE: framework -> requirement -> module; and turning them on and off.
+
+A new framework is one line here, one room (``autolog/<name>.py`` or folder) with a ``HOOKS`` list, and one
+test file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from autolog.core import settings as settings_module
+from autolog.core.hooks import Hook, install, uninstall
+from autolog.core.imports import when_imported
+from autolog.core.settings import Settings, disabled_by_environment
+
+__all__ = [
+    "TABLE",
+    "Framework",
+    "FrameworkError",
+    "Status",
+    "disable",
+    "enable",
+    "enabled",
+    "status",
+]
+
+logger = logging.getLogger("autolog")
+
+
+class FrameworkError(ValueError):
+    """A framework that autolog does not know, or that is not installed in a version it can record."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """One line of the table.
+
+    Attributes:
+        distribution: what is installed, by its name on PyPI.
+        requires: the versions that are recorded; both ends are tested.
+        tested: the newest version that the tests ran with. A newer one is recorded too, with one warning.
+        trigger: the module after whose import the room is loaded and its hooks put in; until then being
+            turned on costs nothing.
+        module: the room that holds its ``HOOKS``.
+    """
+
+    distribution: str
+    requires: str
+    tested: str
+    trigger: str
+    module: str
+
+
+TABLE: dict[str, Framework] = {
+    "sklearn": Framework("scikit-learn", ">=1.4", "1.9", "sklearn.base", "autolog.sklearn"),
+}
+
+_on: dict[str, list[Hook]] = {}
+_lock = threading.RLock()
+_warned: set[str] = set()
+
+
+def enable(*frameworks: str, **settings: Any) -> None:
+    """Record every training of these frameworks from now on, imported already or not.
+
+    Args:
+        frameworks: names of the table, e.g. ``"sklearn"``. None: all that are installed in a version that
+            autolog can record.
+        settings: fields of :class:`autolog.Settings`. They replace those of an earlier ``enable``.
+
+    Raises:
+        FrameworkError: a name that is not in the table, or one whose framework is missing or too old.
+        SettingError: an unknown setting, or a wrong value.
+
+    Example:
+        >>> autolog.enable()
+        >>> autolog.enable("sklearn", project="churn", log_models=False)
+    """
+    for name in frameworks:
+        _check_name(name)
+    wanted = Settings.from_environment(**settings)
+    if disabled_by_environment():
+        return
+    for name in frameworks:
+        _, why_not = _installed(name)
+        if why_not is not None:
+            raise FrameworkError(f"{name} cannot be recorded: {why_not}")
+    with _lock:
+        settings_module.use(wanted)
+        for name in frameworks or TABLE:
+            if name not in _on:
+                _on[name] = []
+                when_imported(TABLE[name].trigger, functools.partial(_turn_on, name))
+
+
+def disable(*frameworks: str) -> None:
+    """Stop recording these frameworks (None: all), and put back everything that was patched.
+
+    Raises:
+        FrameworkError: a name that is not in the table.
+    """
+    for name in frameworks:
+        _check_name(name)
+    with _lock:
+        for name in frameworks or list(_on):
+            _turn_off(name)
+        if not _on:
+            settings_module.use(None)
+
+
+@contextmanager
+def enabled(*frameworks: str, **settings: Any) -> Iterator[None]:
+    """:func:`enable` for a ``with`` block; afterwards all is as it was before, settings included."""
+    with _lock:
+        before, settings_before = set(_on), settings_module.in_force()
+    try:
+        enable(*frameworks, **settings)
+        yield
+    finally:
+        with _lock:
+            for name in set(_on) - before:
+                _turn_off(name)
+            settings_module.use(settings_before)
+
+
+def _turn_on(name: str) -> None:
+    """The framework is imported: load its room and put in its hooks, if they are wanted still."""
+    version, why_not = _installed(name)
+    if why_not is not None:
+        logger.warning("autolog: %s is not recorded: %s", name, why_not)
+        return
+    _warn_if_newer_than_tested(name, version or "")
+    room = importlib.import_module(TABLE[name].module)
+    with _lock:
+        if name in _on and not _on[name]:
+            _on[name] = list(room.HOOKS)
+            install(_on[name])
+
+
+def _turn_off(name: str) -> None:
+    hooks = _on.pop(name, [])
+    shared = {hook for others in _on.values() for hook in others}
+    uninstall(hook for hook in hooks if hook not in shared)
+
+
+def _check_name(name: Any) -> None:
+    if name in TABLE:
+        return
+    known = ", ".join(TABLE)
+    if not isinstance(name, str):
+        raise FrameworkError(f"expected names of frameworks ({known}), got {name!r}.")
+    close = difflib.get_close_matches(name, [*TABLE, *(f.distribution for f in TABLE.values())], n=1)
+    by_distribution = next((key for key, f in TABLE.items() if close and f.distribution == close[0]), None)
+    hint = f" Did you mean {(by_distribution or close[0])!r}?" if close else ""
+    raise FrameworkError(f"autolog does not know the framework {name!r}.{hint} It knows: {known}.")
+
+
+def _installed(name: str) -> tuple[str | None, str | None]:
+    """The installed version, and why it cannot be recorded (None: it can)."""
+    import importlib.metadata  # 10 ms and more, so not before it is needed
+
+    framework = TABLE[name]
+    try:
+        version = importlib.metadata.version(framework.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None, (
+            f"{framework.distribution} is not installed. Run: pip install 'trackio-autolog[{name}]'"
+        )
+    from packaging.specifiers import SpecifierSet
+
+    if SpecifierSet(framework.requires).contains(version, prereleases=True):
+        return version, None
+    return version, (
+        f"{framework.distribution} {version} is installed, autolog needs {framework.requires}. "
+        f"Run: pip install '{framework.distribution}{framework.requires}'"
+    )
+
+
+def _warn_if_newer_than_tested(name: str, version: str) -> None:
+    from packaging.version import Version
+
+    framework = TABLE[name]
+    if name not in _warned and Version(version).release[:2] > Version(framework.tested).release[:2]:
+        _warned.add(name)
+        logger.warning(
+            "autolog: %s %s is newer than %s, the newest that was tested. It is recorded all the same.",
+            framework.distribution,
+            version,
+            framework.tested,
+        )
+
+
+@dataclass(frozen=True)
+class Status:
+    """What :func:`status` found out of one framework."""
+
+    name: str
+    on: bool
+    version: str | None
+    requires: str
+    why: str
+
+
+class StatusTable(list[Status]):
+    """The rows of :func:`status`; prints as a table."""
+
+    def __repr__(self) -> str:
+        cells = [("framework", "on", "found", "required", "why")] + [
+            (row.name, "on" if row.on else "off", row.version or "-", row.requires, row.why) for row in self
+        ]
+        widths = [max(len(row[column]) for row in cells) for column in range(4)]
+        lines = [
+            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in cells
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+    __str__ = __repr__
+
+
+def status() -> StatusTable:
+    """Per framework: the version found, the versions required, on or off, and why. Readable when printed."""
+    rows = StatusTable()
+    for name, framework in TABLE.items():
+        version, why_not = _installed(name)
+        if name in _on and why_not is None:
+            why = "records every training" if _on[name] else f"waits for {framework.trigger} to be imported"
+        elif disabled_by_environment():
+            why = "AUTOLOG_DISABLE is set"
+        else:
+            why = why_not or f"not turned on: autolog.enable({name!r})"
+        rows.append(Status(name, name in _on and why_not is None, version, framework.requires, why))
+    return rows

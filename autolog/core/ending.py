@@ -1,0 +1,229 @@
+"""How it ends: what is open, what is delivered, exit, signals, forks. One sink per process."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from autolog.core import background
+from autolog.core import settings as settings_module
+from autolog.core.guard import shield
+from autolog.core.settings import Settings, split_token
+
+if TYPE_CHECKING:
+    from autolog.core.run import Run
+    from autolog.sinks import Sink
+    from autolog.sinks.trackio import TrackioSink
+
+__all__ = [
+    "adopted",
+    "finish",
+    "forget",
+    "release",
+    "remember",
+    "remember_adopted",
+    "trackio_sink",
+    "write_through",
+]
+
+logger = logging.getLogger("autolog")
+
+_live: dict[str, Run] = {}
+_adopted: dict[str, Run] = {}  # Trackio's id -> the run that the user opened with Trackio itself
+_lock = threading.RLock()  # a signal handler may come back to it
+_sink: TrackioSink | None = None
+_write_through = False
+_tokens: dict[tuple[str, str], str] = {}
+
+
+def trackio_sink(settings: Settings) -> Sink:
+    """The process's sink to Trackio."""
+    global _sink  # noqa: PLW0603 - one journal and one writer per process
+    if settings.write_token and settings.server_url:
+        _tokens["server", split_token(settings.server_url)[0]] = settings.write_token
+    with _lock:
+        if _sink is None:
+            from autolog.sinks.trackio import TrackioSink
+
+            _sink = TrackioSink(_tokens.get)
+            _sink.write_through = _write_through
+        return _sink
+
+
+def remember(run: Run) -> None:
+    """A run that is running: it is ended when the process is."""
+    with _lock:
+        _live[run.id] = run
+        if len(_live) == 1:
+            _catch_sigterm()
+        if run.settings.system_interval:
+            _watch_system(run.settings.system_interval)
+
+
+def adopted(run_id: str) -> Run | None:
+    """The run by which we write to a Trackio run of the user's own."""
+    return _adopted.get(run_id)
+
+
+def remember_adopted(run: Run) -> None:
+    """A run that the user opened with Trackio itself: never ended by us."""
+    with _lock:
+        _adopted[run.id] = run
+
+
+def _write_adopted_configs() -> None:
+    """Trackio writes a run's config half a second after its first log, over what stands there by then.
+
+    What we added to it is therefore written once more, at the end.
+    """
+    for run in list(_adopted.values()):
+        run._write("config", values={})
+
+
+def forget(run: Run) -> None:
+    """A run that has ended."""
+    with _lock:
+        if _live.pop(run.id, None) is not None and not _live:
+            _release_sigterm()
+            _watch_system(0)
+
+
+def finish() -> bool:
+    """End what autolog itself left open, and deliver everything.
+
+    Waits at most ``Settings.finish_timeout`` seconds. What could not be delivered by then stays on disk
+    and goes out later, with the next run or at the next start.
+
+    Returns:
+        Whether everything has arrived.
+    """
+    end = time.monotonic() + settings_module.current().finish_timeout
+    done = background.drain(_left(end))
+    with _lock:
+        left_open = [run for run in _live.values() if run.is_left_open]
+    for run in left_open:
+        run._end("finished")
+    _write_adopted_configs()
+    if _sink is not None:
+        done = _sink.deliver(_left(end)) and done
+    return done
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.monotonic())
+
+
+# Exit ---------------------------------------------------------------------------------------------
+
+
+@atexit.register
+def _at_exit() -> None:
+    with shield("finishing at exit"):
+        _end_all("failed" if getattr(sys, "last_value", None) is not None else "killed")
+
+
+def _end_all(status: str) -> None:
+    """End every run with this status, and deliver as much as the time allows."""
+    global _sink
+    with _lock:
+        runs = list(_live.values())
+    timeout = max([run.settings.finish_timeout for run in runs], default=None)
+    end = time.monotonic() + (settings_module.current().finish_timeout if timeout is None else timeout)
+    background.drain(_left(end))
+    for run in runs:
+        run._end("finished" if run.is_left_open else status)
+    _write_adopted_configs()
+    if _sink is not None:
+        sink, _sink = _sink, None
+        if _write_through:
+            sink.release()
+        elif not sink.close(_left(end)):
+            logger.warning(
+                "autolog: not everything was delivered in time; the rest is on disk, "
+                "and goes out with the next run."
+            )
+
+
+# SIGTERM -------------------------------------------------------------------------------------------
+
+
+def _catch_sigterm() -> None:
+    """A handler only while a run is open, and only over the default one."""
+    if threading.current_thread() is threading.main_thread():
+        with shield("watching for SIGTERM"):
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _release_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread():
+        with shield("watching for SIGTERM"):
+            if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    """End the runs as killed, then let the signal do what it would have done."""
+    signal.signal(number, signal.SIG_DFL)
+    with shield("finishing on SIGTERM"):
+        _end_all("killed")
+    os.kill(os.getpid(), number)
+
+
+# The machine's load --------------------------------------------------------------------------------
+
+
+def _watch_system(seconds: float) -> None:
+    background.every("the machine's load", seconds, _sample_system)
+
+
+def _sample_system() -> None:
+    with _lock:
+        runs = list(_live.values())
+    values: dict[int, dict[str, float]] = {}
+    for run in runs:
+        sink: Any = run._sink
+        if sink is not None:
+            if id(sink) not in values:
+                values[id(sink)] = sink.sample_system()
+            if values[id(sink)]:
+                run.system(values[id(sink)])
+
+
+# Other processes -----------------------------------------------------------------------------------
+
+
+def write_through() -> None:
+    """This process is a worker: it writes to its journal at once, and delivers nothing itself."""
+    global _write_through  # noqa: PLW0603
+    _write_through = True
+    if _sink is not None:
+        _sink.write_through = True
+
+
+def release() -> None:
+    """Give up this process' journal, so that its parent can deliver it."""
+    if _sink is not None and _write_through:
+        _sink.release()
+
+
+def _forget_in_child() -> None:
+    """A forked child owns none of its parent's runs, journals and threads."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+    _live.clear()
+    _adopted.clear()
+    write_through()
+    if _sink is not None:
+        _sink.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,287 @@
+"""Never break (shield), never twice (watching), across threads (carried), what it cost (the clock).
+
+Everything of ours that runs inside a user's call runs inside a :class:`shield`. A shield catches our
+faults, never the user's: the user's own function is called outside of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import random
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+__all__ = [
+    "Fault",
+    "carried",
+    "charge",
+    "faults",
+    "inside_observer",
+    "measured",
+    "random_state_untouched",
+    "shield",
+    "watching",
+]
+
+logger = logging.getLogger("autolog")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Account(Protocol):
+    """Whoever pays for our time: a run."""
+
+    overhead_seconds: float
+
+    def note_fault(self, message: str) -> None:
+        """Remember that a fault of ours cost this run a record."""
+
+
+class Fault:
+    """A fault of autolog's own, caught by a shield."""
+
+    def __init__(self, where: str, error: Exception):
+        self.where = where
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"Fault({self.where!r}, {self.error!r})"
+
+
+faults: deque[Fault] = deque(maxlen=100)
+"""The last faults, for tests and bug reports. Empty is how it should be."""
+
+_told: Counter[str] = Counter()
+
+
+class _Thread(threading.local):
+    """What one thread is doing: how deep in our code, since when, on whose account."""
+
+    depth = 0
+    shields = 0
+    started = 0.0
+    account: Account | None = None
+
+
+_here = _Thread()
+
+
+class _Clock:
+    """Time spent in our own code, outermost entry only, charged to the run that it served."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        if _here.depth == 0:
+            _here.started = perf_counter()
+            _here.account = None
+        _here.depth += 1
+
+    def __exit__(self, *exc: object) -> None:
+        _here.depth -= 1
+        if _here.depth == 0 and _here.account is not None:
+            _here.account.overhead_seconds += perf_counter() - _here.started
+            _here.account = None
+
+
+_clock = _Clock()
+
+
+class shield:  # noqa: N801 - reads as a statement: with shield("..."):
+    """Our code in here may fail; the user's program goes on.
+
+    Args:
+        where: what is being done, for the message, e.g. ``"scikit-learn fit: parameters"``.
+
+    An ``Exception`` is swallowed, logged once per place, kept in :data:`faults`, and noted in the run
+    that was being served. ``KeyboardInterrupt`` and ``SystemExit`` are the user's and pass.
+    """
+
+    __slots__ = ("where",)
+
+    def __init__(self, where: str):
+        self.where = where
+
+    def __enter__(self) -> shield:
+        _clock.__enter__()
+        _here.shields += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        swallow = isinstance(error, Exception)
+        if swallow:
+            _report(self.where, error)  # type: ignore[arg-type]
+        _here.shields -= 1
+        _clock.__exit__()
+        return swallow
+
+
+def _report(where: str, error: Exception) -> None:
+    faults.append(Fault(where, error))
+    message = f"{where} failed: {type(error).__name__}: {error}"
+    if _here.account is not None:
+        try:
+            _here.account.note_fault(message)
+        except Exception:
+            logger.debug("a fault could not be noted in its run", exc_info=True)
+    _told[where] += 1
+    if _told[where] == 1:
+        logger.warning("autolog: %s. The training goes on; this record is missing from the run.", message)
+        logger.debug("traceback of the fault above", exc_info=error)
+
+
+def inside_observer() -> bool:
+    """Whether this thread runs our code inside a user's call (rather than the user calling us).
+
+    Hooks are silent then: what an observer calls of a framework is not the user's doing.
+    """
+    return _here.shields > 0
+
+
+def charge(account: Account) -> None:
+    """The time of the entry that is going on belongs to this run."""
+    if _here.depth > 0:
+        _here.account = account
+
+
+def spent_here() -> float:
+    """Seconds of the entry that is going on in this thread, not charged yet."""
+    return perf_counter() - _here.started if _here.depth > 0 else 0.0
+
+
+def measured(function: F) -> F:
+    """Decorate a public method: its time is overhead, its errors are the user's to see."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        _clock.__enter__()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _clock.__exit__()
+
+    return wrapper  # type: ignore[return-value]
+
+
+# Never twice ------------------------------------------------------------------------------------
+
+_watched: ContextVar[frozenset[str]] = ContextVar("autolog_watched", default=frozenset())
+
+
+class watching:  # noqa: N801 - reads as a statement: with watching("sklearn"):
+    """While the outermost call of a framework runs, its inner calls are not recorded again.
+
+    ``watching.active(name)`` asks; ``with watching(name):`` enters. It holds for this context and is
+    carried into joblib's workers by :func:`carried`.
+    """
+
+    def __init__(self, *names: str):
+        self.names = frozenset(names)
+
+    @staticmethod
+    def active(name: str) -> bool:
+        """Whether an outer call of this framework is being recorded."""
+        return name in _watched.get()
+
+    def __enter__(self) -> None:
+        self._token = _watched.set(_watched.get() | self.names)
+
+    def __exit__(self, *exc: object) -> None:
+        _watched.reset(self._token)
+
+
+# Across threads and processes -------------------------------------------------------------------
+
+Context = list[tuple[ContextVar[Any], Any]]
+
+_carried_variables: list[ContextVar[Any]] = [_watched]
+
+
+def carry(variable: ContextVar[Any]) -> None:
+    """This variable of ours goes along into worker threads. (The user's own are not ours to carry.)"""
+    _carried_variables.append(variable)
+
+
+class carried:  # noqa: N801 - reads as an adjective of the function
+    """A function that knows in any thread or process which run it belongs to.
+
+    In a thread of this process our context variables are there as they were where it was made; pickled
+    to another process it joins the run there, under the run's own id. A run that cannot be joined
+    does not stop the function.
+    """
+
+    def __init__(self, function: Callable[..., Any], context: Context | None = None):
+        self.function = function
+        self._values = self.context() if context is None else context
+        self._ticket: dict[str, Any] | None = None
+
+    @staticmethod
+    def context() -> Context:
+        """Our variables as they are here, for functions that are made somewhere else."""
+        return [(variable, variable.get()) for variable in _carried_variables]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leave: list[Callable[[], Any]] = []
+        with shield("joining the run in a worker"):
+            for variable, value in self._values:
+                leave.append(functools.partial(variable.reset, variable.set(value)))
+            if self._ticket is not None:
+                from autolog.core.ownership import join_run
+
+                leave.append(join_run(self._ticket))
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            with shield("leaving the run in a worker"):
+                for undo in reversed(leave):
+                    undo()
+
+    def __getstate__(self) -> dict[str, Any]:
+        ticket = self._ticket
+        if self._values:
+            with shield("taking the run to a worker process"):
+                from autolog.core.ownership import ticket_of
+
+                ticket = ticket_of(dict(self._values))
+        return {"function": self.function, "_ticket": ticket, "_values": []}
+
+
+# Never change -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def random_state_untouched() -> Iterator[None]:
+    """Whatever runs in here, Python's and NumPy's global random state are as before afterwards."""
+    python_state = random.getstate()
+    numpy_random = sys.modules.get("numpy.random")
+    numpy_state = numpy_random.get_state() if numpy_random else None
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        if numpy_random and numpy_state is not None:
+            numpy_random.set_state(numpy_state)
+
+
+def _forget_in_child() -> None:
+    """A forked child is nobody's entry in progress."""
+    _here.depth = _here.shields = 0
+    _here.account = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

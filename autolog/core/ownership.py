@@ -1,0 +1,466 @@
+"""Who owns a run: opening, the current one, and which training belongs to which.
+
+Where a record goes, in this order: the run given by hand; the innermost autolog run open in this
+context; the Trackio run that the user opened (adopted, never finished by us); a new run. In a run that
+somebody else opened the first training writes in place, each later one becomes a child of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from autolog.capture import params as capture_params
+from autolog.capture.provenance import project_name
+from autolog.core import ending, guard, surroundings
+from autolog.core import settings as settings_module
+from autolog.core.run import Run, RunError, plain_run_name, status_of, without_underscores
+from autolog.core.settings import Settings, check_project, disabled_by_environment
+from autolog.sinks import Sink
+
+__all__ = [
+    "Opening",
+    "Training",
+    "begin_training",
+    "bind_run",
+    "conclude",
+    "current_run",
+    "find_run",
+    "open_run",
+    "run",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Opening ------------------------------------------------------------------------------------------
+
+
+def open_run(
+    name: str | None = None,
+    *,
+    project: str | None = None,
+    group: str | None = None,
+    tags: Iterable[str] = (),
+    config: Mapping[str, Any] | None = None,
+    parent: Run | None = None,
+    by_user: bool = True,
+    subject: str = "run",
+) -> Run:
+    """Open a run. It is nobody's current run until it is entered.
+
+    Args:
+        parent: the run that it becomes a child of; project, group and tags come from there.
+        by_user: whether a person opened it, rather than a hook.
+        subject: what the made-up name begins with.
+
+    Raises:
+        SettingError: a project name that Trackio refuses, a wrong setting in the environment.
+        RunError: the place for records cannot be written.
+    """
+    settings = settings_module.current()
+    run_id = uuid.uuid4().hex
+    if parent is not None:
+        project = project or parent.project
+        group = group or parent.outermost.group or parent.outermost.name
+    own_name = settings.run_name if parent is None else None
+    run = _make(
+        settings,
+        name=plain_run_name(name or own_name or f"{subject}-{run_id[:4]}"),
+        project=project or settings.project or _default_project(),
+        group=group or settings.group,
+        parent=parent,
+        run_id=run_id,
+        opened_by_user=by_user,
+    )
+    values: dict[str, Any] = {"status": "running"}
+    run._tags = [*dict.fromkeys([*settings.tags, *(parent._tags if parent else ()), *tags])]
+    if run._tags:
+        values["tags"] = list(run._tags)
+    if parent is not None:
+        values["parent"] = parent.id
+        parent.add_child(run)
+    if config is not None:
+        values.update(without_underscores(capture_params.sanitize(dict(config))))
+    run._config(values)
+    ending.remember(run)
+    surroundings.record(run)
+    _tell(run)
+    return run
+
+
+def _make(settings: Settings, **fields: Any) -> Run:
+    sink = _sink_for(settings)
+    try:
+        return Run(
+            sink=sink,
+            settings=settings,
+            destination=fields.pop("destination", None) or _destination(settings),
+            when_ended=ending.forget,
+            **fields,
+        )
+    except OSError as error:
+        raise RunError(
+            f"autolog cannot write its journal: {error}. "
+            "Make that folder writable, or set TRACKIO_DIR to one that is."
+        ) from error
+
+
+def _default_project() -> str:
+    """The repository's or folder's name, made into one that Trackio takes."""
+    name = project_name()
+    try:
+        check_project(name)
+    except ValueError:
+        return f"project-{name}".rstrip("_") + "-"
+    return name
+
+
+def _destination(settings: Settings) -> tuple[str, str]:
+    if settings.space_id:
+        return "space", settings.space_id
+    if settings.server_url:
+        return "server", settings.server_url
+    return "local", ""
+
+
+_memory_sink: Sink | None = None
+
+
+def _sink_for(settings: Settings) -> Sink | None:
+    global _memory_sink  # noqa: PLW0603 - "memory" by name is one sink of the process
+    if disabled_by_environment():
+        return None
+    if settings.sink == "trackio":
+        return ending.trackio_sink(settings)
+    if settings.sink == "memory":
+        from autolog.sinks.memory import MemorySink
+
+        _memory_sink = _memory_sink or MemorySink()
+        return _memory_sink
+    return cast(Sink, settings.sink)
+
+
+def _tell(run: Run) -> None:
+    """The one line per run. To stderr: the user's own output stays as it was."""
+    if not run.settings.quiet and run.url is not None:
+        print(f"autolog: {run.name} in project {run.project} -> {run.url}", file=sys.stderr)
+
+
+class Opening:
+    """What :func:`run` returns: a context manager, and a decorator that opens a run per call."""
+
+    def __init__(self, name: str | None, arguments: dict[str, Any]):
+        self._name = name
+        self._arguments = arguments
+        self._runs: list[Run] = []
+
+    def __enter__(self) -> Run:
+        self._runs.append(open_run(self._name, parent=innermost(), **self._arguments))
+        return self._runs[-1].__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._runs.pop().__exit__(kind, error, traceback)
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with Opening(self._name or function.__name__, self._arguments):
+                return function(*args, **kwargs)
+
+        return cast(F, wrapper)
+
+
+def run(
+    name: str | None = None,
+    *,
+    project: str | None = None,
+    group: str | None = None,
+    tags: Iterable[str] = (),
+    config: Mapping[str, Any] | None = None,
+) -> Opening:
+    """A run of the user's own.
+
+    As a context manager it yields the :class:`Run`, and trainings inside write to it; as a decorator it
+    opens one per call. Inside another run it becomes a child of it.
+
+    Args:
+        name: None: made up.
+        project: Trackio project. None: as in :class:`Settings`.
+        group: Trackio group. None: the outermost run's name.
+        tags: words to find it by.
+        config: values for the top level of its config.
+
+    Raises:
+        TypeError: an argument of a wrong kind.
+        SettingError: a project name that Trackio refuses.
+
+    Example:
+        >>> with autolog.run("baseline", tags=["nightly"]) as run:
+        ...     model.fit(X, y)
+        ...     run.log({"val/cost": 12.5})
+    """
+    if callable(name):
+        raise TypeError("autolog.run is called before it decorates: write @autolog.run().")
+    for what, value in (("name", name), ("project", project), ("group", group)):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"run: {what}={value!r}; expected a text or None.")
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+        raise TypeError(f"run: tags={tags!r}; expected a list of texts.")
+    if config is not None and not isinstance(config, Mapping):
+        raise TypeError(f"run: config={config!r}; expected a mapping of names to values.")
+    if project is not None:
+        check_project(project)
+    for key in config or ():
+        if str(key).startswith("_"):
+            raise ValueError(f"run: config key {key!r}: Trackio keeps keys that begin with '_' for itself.")
+    arguments = {"project": project, "group": group, "tags": list(tags), "config": config}
+    return Opening(name, arguments)
+
+
+# The current run ------------------------------------------------------------------------------------
+
+_stack: ContextVar[tuple[Run, ...]] = ContextVar("autolog_runs", default=())
+guard.carry(_stack)
+
+# Opened by the user in the main thread: they cover threads that have none of their own, since a new
+# thread begins with an empty context. A run opened in another thread covers that thread only.
+_main_thread_runs: list[Run] = []
+
+
+def innermost() -> Run | None:
+    """The innermost run open in this context, or the main thread's for a thread that has none."""
+    for run in reversed(_stack.get()):
+        if not run._closed:
+            return run
+    if threading.current_thread() is not threading.main_thread() and _main_thread_runs:
+        return _main_thread_runs[-1]
+    return None
+
+
+def current_run() -> Run:
+    """The innermost open run of this context.
+
+    Raises:
+        RunError: there is none.
+    """
+    run = innermost()
+    if run is not None:
+        return run
+    if disabled_by_environment():
+        return _silent_run
+    raise RunError(
+        "no run is open here. Open one with `with autolog.run():`, or call this inside a training that "
+        "autolog records (autolog.status() says which those are)."
+    )
+
+
+def enter(run: Run) -> Callable[[], None]:
+    """Make it the current run; returns how to leave."""
+    token = _stack.set((*_stack.get(), run))
+    in_main = run.opened_by_user and threading.current_thread() is threading.main_thread()
+    if in_main:
+        _main_thread_runs.append(run)
+
+    def leave() -> None:
+        if in_main:
+            _main_thread_runs.remove(run)
+        try:
+            _stack.reset(token)
+        except ValueError:  # left in another context than entered, as generators may be
+            _stack.set(tuple(r for r in _stack.get() if r is not run))
+
+    return leave
+
+
+def _make_silent_run() -> Run:
+    return Run("disabled", project="disabled", sink=None, settings=Settings())
+
+
+_silent_run = _make_silent_run()
+
+
+# Trainings ------------------------------------------------------------------------------------------
+
+
+class _Subjects:
+    """Which run belongs to which object: by identity, weakly, with nothing left on the object."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, tuple[weakref.ref[Any], Run]] = {}
+
+    def bind(self, subject: Any, run: Run) -> None:
+        key = id(subject)
+        runs = self._runs
+        try:
+            reference = weakref.ref(subject, lambda _: runs.pop(key, None))
+        except TypeError:  # no weak references to it: then nothing is remembered
+            return
+        runs[key] = (reference, run)
+
+    def find(self, subject: Any) -> Run | None:
+        entry = self._runs.get(id(subject))
+        return entry[1] if entry is not None and entry[0]() is subject else None
+
+
+_subjects = _Subjects()
+
+
+def find_run(subject: Any) -> Run | None:
+    """The run of the last training of this object."""
+    return _subjects.find(subject)
+
+
+def bind_run(subject: Any, run: Run) -> None:
+    """From now on this object's records belong to this run."""
+    _subjects.bind(subject, run)
+
+
+class Training:
+    """A training that is being recorded: its run, and whether the run ends with it."""
+
+    def __init__(self, run: Run, *, owns: bool):
+        self.run = run
+        self.owns = owns
+
+    @contextmanager
+    def current(self) -> Iterator[Run]:
+        """Inside, the run is the current one."""
+        leave = enter(self.run)
+        try:
+            yield self.run
+        finally:
+            leave()
+
+
+def begin_training(subject: Any, name: str, *, given: Run | None = None) -> Training:
+    """The run for a training that begins: see the module's text for the order.
+
+    Args:
+        subject: the estimator, model, trainer: later calls on it find the run by it.
+        name: of what is trained, e.g. its class.
+        given: a run that the user gave by hand.
+    """
+    training = _place_for_training(name, given)
+    training.run.is_training = True
+    guard.charge(training.run)
+    _subjects.bind(subject, training.run)
+    return training
+
+
+def _place_for_training(name: str, given: Run | None) -> Training:
+    outer = given or innermost()
+    if outer is None and (ambient := _ambient_run()) is not None:
+        outer = _adopt(ambient)
+    if outer is None:
+        return Training(open_run(by_user=False, subject=name), owns=True)
+    if outer.claim():
+        return Training(outer, owns=False)
+    return Training(open_run(parent=outer, by_user=False, subject=name), owns=True)
+
+
+def _ambient_run() -> Any:
+    if "trackio" not in sys.modules:
+        return None
+    from autolog.sinks.trackio import ambient_run
+
+    return ambient_run()
+
+
+def _adopt(ambient: Any) -> Run:
+    """Write to the Trackio run that the user opened, and never finish it."""
+    run = ending.adopted(ambient.id)
+    if run is None:
+        settings = settings_module.current()
+        if ambient.token:
+            settings = settings.updated(write_token=ambient.token)
+        run = _make(
+            settings,
+            name=ambient.name,
+            project=ambient.project,
+            group=ambient.group,
+            run_id=ambient.id,
+            ambient=ambient,
+            opened_by_user=True,
+            destination=ambient.destination,
+        )
+        # The whole of his config, since the last one written replaces what stands there.
+        run._write("config", values=capture_params.sanitize(dict(ambient.config)))
+        ending.remember_adopted(run)
+        surroundings.record(run)
+    return run
+
+
+def conclude(training: Training, error: BaseException | None = None, *, more_to_come: bool = False) -> None:
+    """The training has returned, or raised: its status is final, its run stays open for what follows.
+
+    Args:
+        more_to_come: the next call goes on in this run (``partial_fit``): it stays ``running`` until
+            ``autolog.finish()`` or the exit.
+    """
+    run = training.run
+    guard.charge(run)
+    run.is_training = False
+    if error is not None:
+        run._note_error(error)
+    if training.owns and not (more_to_come and error is None):
+        run._end(status_of(error))
+    else:
+        run._report_overhead()
+
+
+# Other processes ------------------------------------------------------------------------------------
+
+
+def run_of_ticket(ticket: dict[str, Any]) -> Run:
+    """The run of another process, to write to from this one."""
+    if not ticket["recorded"]:  # it is kept in the memory of the process that opened it
+        return _silent_run
+    return _make(
+        Settings(**ticket["settings"]),
+        name=ticket["name"],
+        project=ticket["project"],
+        group=ticket["group"],
+        run_id=ticket["id"],
+        destination=ticket["destination"],
+        joined=True,
+    )
+
+
+def ticket_of(context: Mapping[Any, Any]) -> dict[str, Any] | None:
+    """What a worker process needs to go on in this context: the innermost run of it."""
+    runs = [run for run in context.get(_stack, ()) if not run._closed] or _main_thread_runs
+    return runs[-1].ticket() if runs and runs[-1].records else None
+
+
+def join_run(ticket: dict[str, Any]) -> Callable[[], None]:
+    """In a worker process: enter the parent's run; returns how to leave."""
+    ending.write_through()
+    leave_run = enter(run_of_ticket(ticket))
+
+    def leave() -> None:
+        leave_run()
+        ending.release()  # unlocked, so that the parent delivers what this worker wrote
+
+    return leave
+
+
+def _forget_in_child() -> None:
+    _main_thread_runs[:] = [run for run in _main_thread_runs if run in _stack.get()]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,638 @@
+"""Run: the one thing that every framework writes to."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import re
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from autolog.capture import params as capture_params
+from autolog.core import guard
+from autolog.core.guard import measured, shield
+from autolog.core.settings import SHAREABLE, Settings
+from autolog.sinks import Record, Sink
+
+__all__ = ["Run", "RunError", "status_of"]
+
+STATUSES = ("running", "finished", "failed", "killed", "pruned", "crashed")
+LEVELS = ("info", "warn", "error")
+
+# Trackio keeps these names for itself and renames such metrics the same way (trackio/run.py, Run.log).
+_RESERVED_METRICS = {"project", "run", "timestamp", "step", "time", "metrics"}
+
+
+class RunError(RuntimeError):
+    """A run was used in a way that it does not allow; the message says how to mend it."""
+
+
+class Run:
+    """One training, or whatever the user wants to see as one.
+
+    Made by :func:`autolog.run`, :meth:`child`, or by a framework's hook. A run is also a context
+    manager: inside, it is the current one; leaving finishes it, with the status that fits.
+
+    Attributes:
+        id: unique, also in Trackio.
+        name: readable, need not be unique.
+        project, group: as in Trackio.
+        parent: the run that this one is a child of, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        project: str,
+        sink: Sink | None,
+        settings: Settings,
+        group: str | None = None,
+        parent: Run | None = None,
+        ambient: Any = None,
+        run_id: str | None = None,
+        joined: bool = False,
+        opened_by_user: bool = False,
+        destination: tuple[str, str] = ("local", ""),
+        when_ended: Callable[[Run], None] = lambda run: None,
+    ):
+        self.id = run_id or uuid.uuid4().hex
+        self.name = name
+        self.project = project
+        self.group = group
+        self.parent = parent
+        self.settings = settings
+        self.overhead_seconds = 0.0
+        self.opened_by_user = opened_by_user
+        self.is_training = False
+        self._sink = sink
+        self._ambient = ambient
+        self._joined = joined
+        self._destination = destination
+        self._when_ended = when_ended
+        self._status = "running"
+        self._closed = False
+        self._claimed = False
+        self._lock = threading.RLock()  # a signal handler may come back to it
+        self._ids = itertools.count(1)
+        self._id_prefix = f"{self.id}-"
+        self._next_step = 0
+        self._pid = os.getpid()
+        self._started = time.time()
+        self._ended: float | None = None
+        self._tags: list[str] = []
+        self._children: list[str] = []
+        self._notes: dict[str, str] = {}
+        self._faults: list[str] = []
+        self._exits: list[Callable[[], None]] = []
+        self._announced = False
+        if not joined:  # one that is joined says so with its first record, if it ever has one
+            self._announce()
+
+    # What the user and the frameworks call ------------------------------------------------------
+
+    @measured
+    def params(self, values: Mapping[str, Any], *, prefix: str = "params") -> None:
+        """Record hyperparameters: into the config, under ``prefix``.
+
+        Args:
+            values: names to anything. What JSON does not know becomes its repr or qualified name, a long
+                text is shortened, a secret (by its name or shape) becomes ``***``.
+            prefix: the config key that holds them; ``""`` puts them at the top level.
+
+        Raises:
+            TypeError: ``values`` is not a mapping.
+            RunError: the run is finished.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"params: expected a mapping of names to values, got {type(values).__name__}. "
+                'Write run.params({"lr": 0.1}).'
+            )
+        self._check_open("params")
+        overflow: dict[str, str] = {}
+        clean = capture_params.sanitize(dict(values), overflow=overflow)
+        self._config({prefix: clean} if prefix else without_underscores(clean))
+        for path, text in overflow.items():
+            where = "/".join(part for part in (prefix, path) if part)
+            self._text_file(where, text)
+
+    @measured
+    def log(self, metrics: Mapping[str, Any], *, step: int | None = None) -> None:
+        """Record metrics at a step.
+
+        Args:
+            metrics: names to numbers (Python, NumPy, torch and JAX scalars too); nested mappings are joined
+                by ``/``.
+            step: the optimizer's global step, not negative. None: one more than the last.
+
+        Raises:
+            TypeError: a value that is no number, or a step that is none; nothing of the call is recorded.
+            ValueError: a negative step.
+            RunError: the run is finished.
+        """
+        self._check_open("log")
+        values: dict[str, Any] = {}
+        self._flatten(metrics, "", values)
+        self._row(values, step)
+
+    @measured
+    def figure(self, key: str, figure: Any, *, step: int | None = None, caption: str | None = None) -> None:
+        """Record a picture.
+
+        Args:
+            key: its name; the part before the first ``/`` groups it in the dashboard.
+            figure: a matplotlib or plotly figure (drawn now, since it may change afterwards), or a
+                :class:`autolog.capture.figures.Chart` (drawn later, off this thread).
+
+        Raises:
+            TypeError: something else.
+            RunError: the run is finished.
+        """
+        from autolog.capture.figures import Chart, to_html
+
+        self._check_open("figure")
+        record: Record = {"step": self._step(step), "key": _metric_key(key), "caption": caption}
+        if isinstance(figure, Chart):
+            chart = {"kind": figure.kind, "title": figure.title, "data": figure.data}
+            self._write("chart", chart=chart, **record)
+        else:
+            self._write("html", text=to_html(figure), **record)
+
+    @measured
+    def table(
+        self,
+        key: str,
+        rows: Any,
+        *,
+        columns: Iterable[str] | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Record a table.
+
+        Args:
+            key: its name.
+            rows: a list of dicts, a list of lists with ``columns``, or a pandas or polars DataFrame.
+
+        Raises:
+            TypeError: something else.
+            RunError: the run is finished.
+        """
+        self._check_open("table")
+        clean = [
+            {str(name): _cell(value) for name, value in row.items()}
+            for row in _table_rows(key, rows, columns)
+        ]
+        self._write("row", step=self._step(step), values={_metric_key(key): clean})
+
+    @measured
+    def artifact(
+        self,
+        path: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
+        name: str | None = None,
+        *,
+        type: str = "file",
+        aliases: Iterable[str] = (),
+        reference: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record files as a version of an artifact. They are copied off this thread.
+
+        Args:
+            path: a file or folder, or a mapping of names inside the artifact to files.
+            name: of the artifact; the file's name if it is not given. Letters, digits, ``.``, ``_``, ``-``;
+                others become ``-``.
+            type: ``model``, ``dataset``, ``code``, ...
+            aliases: names that point to this version from now on, e.g. ``best``.
+            reference: record where the file is, without a copy of it.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            RunError: the run is finished.
+        """
+        self._check_open("artifact")
+        files = (
+            {str(inside): Path(file) for inside, file in path.items()}
+            if isinstance(path, Mapping)
+            else {Path(path).name: Path(path)}
+        )
+        for file in files.values():
+            if not file.exists():
+                raise FileNotFoundError(f"artifact: there is no {os.fspath(file)!r}.")
+        plain = {inside: str(file.resolve()) for inside, file in files.items()}
+        self._write(
+            "artifact",
+            name=_artifact_name(name or next(iter(files), "artifact")),
+            type=type,
+            files={} if reference else plain,
+            references={n: Path(f).as_uri() for n, f in plain.items()} if reference else {},
+            aliases=[_artifact_name(alias) for alias in aliases],
+            metadata=capture_params.sanitize(dict(metadata or {})),
+            staged=False,
+        )
+
+    @measured
+    def alert(
+        self, title: str, text: str | None = None, *, level: str = "warn", step: int | None = None
+    ) -> None:
+        """Record something a person should see: it is listed on the dashboard's alerts page.
+
+        Args:
+            level: ``info``, ``warn`` or ``error``.
+
+        Raises:
+            ValueError: another level.
+            RunError: the run is finished.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"alert: level={level!r}; expected one of {', '.join(LEVELS)}.")
+        self._check_open("alert")
+        self._write(
+            "alert",
+            title=capture_params.mask(str(title))[:500],
+            text=None if text is None else capture_params.mask(str(text))[:20_000],
+            level=level,
+            step=max(self._next_step - 1, 0) if step is None else step,
+        )
+
+    @measured
+    def tag(self, *tags: str) -> None:
+        """Add tags to the run."""
+        self._check_open("tag")
+        with self._lock:
+            self._tags.extend(str(tag) for tag in tags if str(tag) not in self._tags)
+        self._config({"tags": list(self._tags)})
+
+    @measured
+    def child(self, name: str | None = None, *, config: Mapping[str, Any] | None = None) -> Run:
+        """Open a run below this one. Use it in a ``with`` block, or finish it by hand."""
+        from autolog.core.ownership import open_run
+
+        return open_run(name, parent=self, config=config, by_user=not guard.inside_observer())
+
+    @measured
+    def finish(self, status: str = "finished") -> None:
+        """End the run: nothing can be recorded to it by hand any more. Waits for no server.
+
+        Args:
+            status: ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``.
+
+        Raises:
+            ValueError: another status.
+            RunError: the run is finished already, or belongs to another process.
+        """
+        if status not in STATUSES[1:]:
+            raise ValueError(f"finish: status={status!r}; expected one of {', '.join(STATUSES[1:])}.")
+        self._check_open("finish")
+        if self._pid != os.getpid() or self._joined:
+            raise RunError(
+                f"run {self.name!r} was opened by another process, which finishes it. "
+                "Leave finish() out here; what this process logs to it is kept."
+            )
+        self._end(status)
+        self._closed = True
+        if self._sink is not None:
+            self._sink.sync(self.settings.finish_timeout)
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``."""
+        return self._status
+
+    @property
+    def url(self) -> str | None:
+        """Where a person looks at it (locally: while ``trackio show`` runs); None if nowhere."""
+        return self._sink.url(self.project, self.name, self.id) if self._sink is not None else None
+
+    @property
+    def records(self) -> bool:
+        """Whether it records anything: not when autolog is switched off by the environment."""
+        return self._sink is not None
+
+    @property
+    def is_left_open(self) -> bool:
+        """Whether a hook opened it and nothing goes on in it now: a loop of ``partial_fit``, say."""
+        return not self.opened_by_user and not self.is_training
+
+    @property
+    def outermost(self) -> Run:
+        """The run at the top of those that enclose this one."""
+        return self if self.parent is None else self.parent.outermost
+
+    def __enter__(self) -> Run:
+        from autolog.core.ownership import enter
+
+        self._exits.append(enter(self))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exits.pop()()
+        if error is not None:
+            with shield("recording how a run ended"):
+                self._note_error(error)
+        if not self._closed and self._pid == os.getpid() and not self._joined:
+            self.finish(status_of(error))
+
+    def __repr__(self) -> str:
+        return f"<autolog.Run {self.name!r} in {self.project!r}: {self._status}>"
+
+    def __reduce__(self) -> Any:
+        # A run that is pickled to another process is the same run there.
+        from autolog.core.ownership import run_of_ticket
+
+        return run_of_ticket, (self.ticket(),)
+
+    # What only autolog's own rooms call -----------------------------------------------------------
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        """Add keys to the top level of the config."""
+        guard.charge(self)
+        self._config({key: capture_params.sanitize(value) for key, value in values.items()})
+
+    def keeps(self, kind: str) -> bool:
+        """Whether this kind of private record (``data``, ``predictions``, ``code``) may be recorded.
+
+        On this machine it may; to a server or Space it goes only if ``Settings.share`` names it.
+        """
+        assert kind in SHAREABLE
+        return self._destination[0] == "local" or kind in self.settings.share
+
+    def claim(self) -> bool:
+        """Whether a training may write in place: the first one in a run that somebody else opened."""
+        with self._lock:
+            claimed, self._claimed = self._claimed, True
+            return not claimed
+
+    def add_child(self, child: Run) -> None:
+        """List a child; the group of both is the outermost run's name."""
+        with self._lock:
+            self._children.append(child.id)
+            children = self._children[:1_000]
+        values: dict[str, Any] = {"children": children}
+        if self.parent is None and self.group is None and self._ambient is None:
+            self.group = values["group"] = self.name
+        self._config(values)
+
+    def note(self, what: str, why: str) -> None:
+        """Say in the run what is missing from it, and why."""
+        with self._lock:
+            before = self._notes.get(what)
+            if before is not None and why in before:
+                return
+            self._notes[what] = (f"{before}; {why}" if before else why)[:1_000]
+            notes = dict(list(self._notes.items())[:100])
+        self._config({"autolog/notes": notes})
+
+    def note_fault(self, message: str) -> None:
+        """Say in the run that a fault of ours cost it a record."""
+        with self._lock:
+            self._faults.append(message[:500])
+            if len(self._faults) > 20:
+                return
+            faults = list(self._faults)
+        self._config({"autolog/faults": faults})
+
+    def stage(self, name: str) -> Path:
+        """A path for a file that is handed to :meth:`staged_artifact` once it is written."""
+        if self._sink is None:
+            raise RunError("a run that records nothing has no place for files")
+        return self._sink.stage(self.id) / name
+
+    def staged_artifact(
+        self,
+        name: str,
+        kind: str,
+        files: Mapping[str, Path],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record files of ours as an artifact; they are deleted once they are delivered."""
+        self._write(
+            "artifact",
+            name=_artifact_name(name),
+            type=kind,
+            files={inside: str(path) for inside, path in files.items()},
+            references={},
+            aliases=[],
+            metadata=capture_params.sanitize(dict(metadata or {})),
+            staged=True,
+        )
+
+    def system(self, values: dict[str, float]) -> None:
+        """Record the machine's load."""
+        self._write("system", values=values)
+
+    # How it is done -------------------------------------------------------------------------------
+
+    def _write(self, kind: str, **fields: Any) -> None:
+        if self._sink is None:
+            return
+        guard.charge(self)
+        if self._pid != os.getpid():  # a forked child: the same run, in this process' own journal
+            self._joined, self._announced, self._pid = True, False, os.getpid()
+            self._lock = threading.RLock()
+        if not self._announced and kind != "open":
+            self._announce()
+        self._sink.write(
+            {
+                "kind": kind,
+                "run": self.id,
+                "id": f"{self._id_prefix}{next(self._ids)}",
+                "time": time.time(),
+                **fields,
+            }
+        )
+
+    def _announce(self) -> None:
+        self._announced = True
+        if self._joined:  # ids must not meet those that another process gives to the same run
+            self._id_prefix = f"{self.id}-{os.urandom(3).hex()}-"
+        self._write(
+            "open",
+            project=self.project,
+            name=self.name,
+            group=self.group,
+            parent=self.parent.id if self.parent is not None else None,
+            to=list(self._destination),
+            adopted=self._ambient is not None,
+            joined=self._joined,
+        )
+
+    def ticket(self) -> dict[str, Any]:
+        """What another process needs to write to this run: plain values, which any pickler takes."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "project": self.project,
+            "group": self.group,
+            "destination": self._destination,
+            "recorded": self.records and self.settings.sink == "trackio",
+            "settings": {
+                item.name: getattr(self.settings, item.name)
+                for item in dataclasses.fields(self.settings)
+                if item.name not in ("sink", "write_token")
+            },
+        }
+
+    def _config(self, values: dict[str, Any]) -> None:
+        if self._ambient is not None:
+            values = self._ambient.add_config(values)
+        if values:
+            self._write("config", values=values)
+
+    def _row(self, values: dict[str, Any], step: int | None) -> None:
+        if values or step is not None:
+            self._write("row", step=self._step(step), values=values)
+
+    def _step(self, step: int | None) -> int:
+        if step is None:
+            with self._lock:
+                self._next_step += 1
+                return self._next_step - 1
+        if not isinstance(step, int):
+            number = capture_params.metric(step)  # raises for what is no number
+            if number != int(number):
+                raise TypeError(f"step={step!r}: expected a whole number.")
+            step = int(number)
+        if step < 0:
+            raise ValueError(f"step={step}: expected a step that is not negative.")
+        with self._lock:
+            self._next_step = max(self._next_step, step + 1)
+        return step
+
+    def _flatten(self, metrics: Mapping[str, Any], prefix: str, values: dict[str, Any]) -> None:
+        if not isinstance(metrics, Mapping):
+            raise TypeError(
+                f"log: expected a mapping of names to numbers, got {type(metrics).__name__}. "
+                'Write run.log({"loss": 0.1}).'
+            )
+        for name, value in metrics.items():
+            key = f"{prefix}{name}"
+            if type(value) is float or type(value) is int:
+                values[_metric_key(key)] = value
+            elif isinstance(value, Mapping):
+                self._flatten(value, f"{key}/", values)
+            else:
+                try:
+                    values[_metric_key(key)] = capture_params.metric(value)
+                except TypeError as error:
+                    if not guard.inside_observer():
+                        raise TypeError(
+                            f"log: {key!r} is no number: {error}. For pictures, tables and files use "
+                            "run.figure, run.table and run.artifact."
+                        ) from None
+                    self.note(key, f"not recorded: {error}")
+
+    def _text_file(self, name: str, text: str) -> None:
+        path = self.stage(_artifact_name(name)[:100] + ".txt") if self._sink is not None else None
+        if path is not None:
+            path.write_text(text, encoding="utf-8", errors="replace")
+            self.staged_artifact(f"text-{name}", "text", {path.name: path})
+
+    def _check_open(self, what: str) -> None:
+        # Evaluation after the end goes on in the run: observers may write to it, the user may not.
+        if self._closed and not guard.inside_observer():
+            raise RunError(
+                f"{what}: run {self.name!r} is already finished (status {self._status!r}). "
+                "Open another one with autolog.run(), or move this call inside its with block."
+            )
+
+    def _end(self, status: str) -> None:
+        self._status = status
+        self._ended = time.time()
+        self._report_overhead()
+        if self._ambient is None:
+            self._config({"status": status})
+            self._write("finish", status=status)
+        self._when_ended(self)
+
+    def _report_overhead(self) -> None:
+        """What we cost this run so far: our part of the caller's time, and the writer's CPU time."""
+        if self._sink is None:
+            return
+        seconds = self.overhead_seconds + guard.spent_here() + self._sink.writer_seconds(self.id)
+        whole = max((self._ended or time.time()) - self._started, 1e-9)
+        self._config(
+            {
+                "autolog/overhead_seconds": round(seconds, 6),
+                "autolog/overhead_percent": round(100 * seconds / whole, 2),
+            }
+        )
+
+    def _note_error(self, error: BaseException) -> None:
+        if isinstance(error, Exception):
+            lines = traceback.format_exception(error)
+            text = "".join(lines)[-8_000:]
+            self.alert(f"{self.name} failed: {type(error).__name__}", text, level="error")
+            self.config({"error": f"{type(error).__name__}: {error}"[:500]})
+
+
+# Small things ---------------------------------------------------------------------------------------
+
+
+def status_of(error: BaseException | None) -> str:
+    """The status that fits how a call ended."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "finished"
+    return "killed" if isinstance(error, (KeyboardInterrupt, GeneratorExit)) else "failed"
+
+
+def plain_run_name(name: str) -> str:
+    """A run's name as a folder of Trackio's media can bear it: no separators, no dots in front."""
+    plain = re.sub(r"[\x00-\x1f\x7f/\\]+", "-", name.strip()).lstrip(".")
+    return plain[:120].strip() or "run"
+
+
+def without_underscores(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Trackio keeps config keys that begin with ``_`` for itself."""
+    return {key.lstrip("_") or "value": value for key, value in config.items()}
+
+
+def _metric_key(key: Any) -> str:
+    key = str(key)[:500]
+    return f"__{key}" if key in _RESERVED_METRICS or key.startswith("__") else key
+
+
+def _artifact_name(name: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")[:120] or "artifact"
+    return f"{plain}-" if re.fullmatch(r"v\d+", plain) else plain
+
+
+def _table_rows(key: str, rows: Any, columns: Iterable[str] | None) -> list[Mapping[str, Any]]:
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        try:
+            rows = rows.to_dict(orient="records")  # pandas
+        except TypeError:
+            rows = rows.to_dicts()  # polars
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+        raise TypeError(
+            f"table {key!r}: expected a list of dicts, a list of lists with columns=, or a DataFrame; "
+            f"got {type(rows).__name__}."
+        )
+    names = None if columns is None else [str(column) for column in columns]
+    result: list[Mapping[str, Any]] = []
+    for row in rows:
+        if isinstance(row, Mapping):
+            result.append(row)
+        elif isinstance(row, (list, tuple)) and names is not None:
+            result.append(dict(zip(names, row, strict=False)))
+        else:
+            raise TypeError(
+                f"table {key!r}: a row is a {type(row).__name__}; expected dicts, or lists with columns=."
+            )
+    return result
+
+
+def _cell(value: Any) -> Any:
+    return value if type(value) in (int, float, bool) else capture_params.sanitize(value, limit=2_000)

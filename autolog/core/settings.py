@@ -1,0 +1,290 @@
+"""Settings: one frozen dataclass. Keyword arguments > ``AUTOLOG_*`` variables > defaults."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+__all__ = ["SettingError", "Settings", "disabled_by_environment"]
+
+# What AUTOLOG_* means besides a field of Settings.
+_SWITCHES = {"AUTOLOG_DISABLE"}
+
+# Trackio's own variables are honoured where autolog's say nothing.
+_TRACKIO_VARIABLES = {
+    "project": "TRACKIO_PROJECT",
+    "run_name": "TRACKIO_RUN",
+    "space_id": "TRACKIO_SPACE_ID",  # before server_url: with both set, Trackio takes the Space
+    "server_url": "TRACKIO_SERVER_URL",
+    "write_token": "TRACKIO_WRITE_TOKEN",
+}
+
+_TRUTHS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+SHAREABLE = ("data", "predictions", "code")
+
+
+class SettingError(ValueError):
+    """A setting that does not exist, or a value that it does not take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What autolog records, and where to.
+
+    Made by :func:`autolog.enable` from its keyword arguments; every field can also be set by an
+    environment variable, ``AUTOLOG_`` and the field's name in capitals.
+
+    Raises:
+        SettingError: a value of a wrong type or outside its range, or an unknown ``AUTOLOG_*`` variable.
+    """
+
+    project: str | None = None
+    """Trackio project. None: ``TRACKIO_PROJECT``, else the name of the git repository or folder."""
+
+    run_name: str | None = None
+    """Name of the runs. None: ``TRACKIO_RUN``, else made from what is trained, e.g. ``Pipeline-3f9c``."""
+
+    group: str | None = None
+    """Trackio group of the runs. None: the name of the outermost run that encloses them, if any."""
+
+    tags: tuple[str, ...] = ()
+    """Tags of every run (a comma-separated list in ``AUTOLOG_TAGS``)."""
+
+    sink: Any = "trackio"
+    """Where records go: ``"trackio"``, ``"memory"``, or a sink object (``autolog.MemorySink()``)."""
+
+    server_url: str | None = None
+    """A self-hosted Trackio server; a ``write_token`` in it is taken out and kept apart."""
+
+    write_token: str | None = field(default=None, repr=False)
+    """The server's write token. Never stored, never printed."""
+
+    space_id: str | None = None
+    """A Hugging Face Space, ``user/space``."""
+
+    private: bool = True
+    """Whether a Space that has to be created is private."""
+
+    share: tuple[str, ...] = ()
+    """What may leave the machine for a server or Space, of ``data``, ``predictions``, ``code``."""
+
+    quiet: bool = False
+    """True: not even the one line per run."""
+
+    finish_timeout: float = 2.0
+    """Seconds that ``autolog.finish()`` and the interpreter's exit wait for delivery at most."""
+
+    log_models: bool = True
+    """Whether a trained model is kept as an artifact of type ``model``."""
+
+    artifact_limit: int = 100_000_000
+    """Bytes. A larger model is not copied; the run says so."""
+
+    log_data: bool = True
+    """Whether the data's schema, fingerprint and first rows are recorded."""
+
+    log_code: bool = True
+    """Whether entry script, git diff, packages and environment files are recorded."""
+
+    evaluate_training_data: bool = True
+    """Whether metrics on the training data are computed after a fit, within the budget."""
+
+    budget: float = 0.05
+    """Optional captures may take this share of the training's own time, or 10 ms if that is more."""
+
+    system_interval: float = 10.0
+    """Seconds between two samples of the machine's CPU, memory and GPU; 0 turns them off."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check(item.name, getattr(self, item.name))
+        if self.server_url and self.space_id:
+            raise SettingError(
+                f"server_url={self.server_url!r} and space_id={self.space_id!r} are both set: "
+                "runs go to one place. Leave one of them out."
+            )
+
+    @classmethod
+    def from_environment(cls, **overrides: Any) -> Settings:
+        """Settings from keyword arguments, then the environment, then defaults.
+
+        Raises:
+            SettingError: an unknown setting or a wrong value; the message lists what is valid.
+        """
+        return cls()._with(_read_environment(os.environ, overrides), overrides)
+
+    def updated(self, **overrides: Any) -> Settings:
+        """A copy with some fields replaced.
+
+        Raises:
+            SettingError: an unknown setting or a wrong value; the message lists what is valid.
+        """
+        return self._with({}, overrides)
+
+    def _with(self, variables: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+        known = {item.name for item in fields(self)}
+        for name in overrides:
+            if name not in known:
+                raise SettingError(_unknown("setting", name, sorted(known)))
+        values = {**variables, **overrides}
+        for name in ("tags", "share"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
+        if values.get("server_url"):
+            values["server_url"], token = split_token(str(values["server_url"]))
+            if token and "write_token" not in overrides:
+                values["write_token"] = token
+        return replace(self, **values)
+
+
+def disabled_by_environment() -> bool:
+    """Whether ``AUTOLOG_DISABLE`` turns everything off."""
+    return _truth("AUTOLOG_DISABLE", os.environ.get("AUTOLOG_DISABLE") or "0")
+
+
+def split_token(url: str) -> tuple[str, str | None]:
+    """A server's URL without its ``write_token``, and that token."""
+    parts = urlsplit(url.strip())
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    token = next((value for name, value in pairs if name == "write_token"), None)
+    query = urlencode([pair for pair in pairs if pair[0] != "write_token"])
+    return urlunsplit(parts._replace(query=query)).rstrip("/"), token
+
+
+def _read_environment(environment: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    by_name = {item.name: item for item in fields(Settings)}
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith("AUTOLOG_") or variable in _SWITCHES:
+            continue
+        name = variable.removeprefix("AUTOLOG_").lower()
+        if name not in by_name:
+            known = sorted({f"AUTOLOG_{known.upper()}" for known in by_name} | _SWITCHES)
+            raise SettingError(_unknown("environment variable", variable, known))
+        if text:
+            values[name] = _parse(variable, text, str(by_name[name].type))
+    for name, variable in _TRACKIO_VARIABLES.items():
+        text = environment.get(variable, "")
+        # A place given by hand (server or Space) is not overruled by the other kind from outside.
+        another_place = {"server_url": "space_id", "space_id": "server_url"}.get(name)
+        if text and not (another_place and (overrides.get(another_place) or another_place in values)):
+            values.setdefault(name, text)
+    return values
+
+
+def _parse(variable: str, text: str, type_name: str) -> Any:
+    if type_name.startswith("tuple"):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if type_name == "bool":
+        return _truth(variable, text)
+    if type_name in ("int", "float"):
+        try:
+            return int(text) if type_name == "int" else float(text)
+        except ValueError:
+            raise SettingError(
+                f"{variable}={text!r}: expected {'a whole number' if type_name == 'int' else 'a number'}."
+            ) from None
+    return text
+
+
+def _truth(variable: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUTHS:
+        raise SettingError(f"{variable}={text!r}: expected one of {', '.join(_TRUTHS)}.")
+    return _TRUTHS[word]
+
+
+def _check(name: str, value: Any) -> None:
+    if name == "sink":
+        if value not in ("trackio", "memory") and not hasattr(value, "write"):
+            raise SettingError(
+                f"sink={value!r}: expected 'trackio', 'memory' or a sink object such as autolog.MemorySink()."
+            )
+    elif name in ("tags", "share"):
+        if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
+            raise SettingError(f"{name}={value!r}: expected a list of strings.")
+        if name == "share" and (wrong := [part for part in value if part not in SHAREABLE]):
+            raise SettingError(_unknown("kind of record in share", wrong[0], SHAREABLE))
+    elif isinstance(_DEFAULTS.get(name), bool):
+        if not isinstance(value, bool):
+            raise SettingError(f"{name}={value!r}: expected True or False.")
+    elif isinstance(_DEFAULTS.get(name), (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise SettingError(f"{name}={value!r}: expected a number that is not negative.")
+    elif value is not None and (not isinstance(value, str) or not value.strip()):
+        raise SettingError(f"{name}={value!r}: expected a text that is not empty, or None.")
+    elif name == "server_url" and value and not value.startswith(("http://", "https://")):
+        raise SettingError(f"server_url={value!r}: expected a URL that begins with http:// or https://.")
+    elif name == "project" and value:
+        check_project(value)
+
+
+def check_project(name: str) -> None:
+    """Refuse what Trackio would refuse, before anything is recorded under it.
+
+    The rules are those of ``SQLiteStorage.validate_project_name`` (trackio/sqlite_storage.py), written
+    out here since importing Trackio for them would cost half a second at the user's first line.
+
+    Raises:
+        SettingError: a name that Trackio keeps for itself.
+    """
+    plain = "".join(c for c in name if c.isalnum() or c in "-_").rstrip() or "default"
+    if plain.startswith("registry-"):
+        raise SettingError(
+            f"project={name!r}: names that begin with 'registry-' belong to Trackio's registries. "
+            "Choose another one."
+        )
+    for suffix in RESERVED_PROJECT_SUFFIXES:
+        if len(plain) > len(suffix) and plain.endswith(suffix):
+            raise SettingError(
+                f"project={name!r}: Trackio keeps files of its own under names that end with {suffix!r}. "
+                "Choose another one."
+            )
+
+
+RESERVED_PROJECT_SUFFIXES = (
+    "_system",
+    "_configs",
+    "_traces",
+    "_artifacts",
+    "_artifact_versions",
+    "_artifact_aliases",
+    "_run_artifact_links",
+    "_external_run_artifact_links",
+)
+
+
+def _unknown(what: str, name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown {what} {name!r}.{hint} Valid: {', '.join(known)}."
+
+
+_DEFAULTS = {item.name: item.default for item in fields(Settings) if item.name not in ("tags", "share")}
+
+
+_current: Settings | None = None
+
+
+def current() -> Settings:
+    """The settings in force: those of the last ``enable``, else of the environment."""
+    return _current if _current is not None else Settings.from_environment()
+
+
+def in_force() -> Settings | None:
+    """What the last ``enable`` put in force; None: nothing, the environment's are read when needed."""
+    return _current
+
+
+def use(settings: Settings | None) -> None:
+    """Put settings in force (None: the environment's)."""
+    global _current  # noqa: PLW0603 - the process has one set of settings in force
+    _current = settings

@@ -1,0 +1,31 @@
+"""A real training, recorded: breast cancer diagnosis with a pipeline and a grid search.
+
+Two lines are autolog's: the import and enable(). The rest is what anybody would write.
+"""
+
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+import autolog
+
+autolog.enable(project="quickstart")
+
+data = load_breast_cancer(as_frame=True)
+names = data.target.map(dict(enumerate(data.target_names)))  # "malignant", "benign"
+X_train, X_test, y_train, y_test = train_test_split(data.data, names, stratify=names, random_state=0)
+
+model = Pipeline([("scale", StandardScaler()), ("classify", LogisticRegression(max_iter=500))])
+search = GridSearchCV(model, {"classify__C": [0.01, 0.1, 1, 10]}, scoring="roc_auc")
+search.fit(X_train, y_train)
+
+print(f"best C          {search.best_params_['classify__C']}")
+print(f"test accuracy   {(search.predict(X_test) == y_test).mean():.3f}")
+print(f"test ROC AUC    {roc_auc_score(y_test, search.predict_proba(X_test)[:, 1]):.3f}")
+
+arrived = autolog.finish()
+print("\nThe run is in the Trackio project 'quickstart'" + ("." if arrived else ", soon."))
+print("Look at it:  trackio show --project quickstart")

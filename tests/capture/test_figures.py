@@ -1,0 +1,151 @@
+"""Charts become SVG that parses, anywhere, and users' figures become text."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from xml.etree import ElementTree
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from autolog.capture.evaluation import classification, regression
+from autolog.capture.figures import Chart, render, to_html
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def confusion(labels):
+    k = len(labels)
+    counts = (np.eye(k) * 90 + np.arange(k)).astype(int).tolist()
+    return Chart("confusion_matrix", "Confusion matrix", {"labels": labels, "counts": counts})
+
+
+def parsed(svg):
+    assert svg.startswith("<svg")
+    root = ElementTree.fromstring(svg)
+    assert root.tag == f"{SVG}svg"
+    return root
+
+
+def charts():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 12, 400)
+    p = rng.dirichlet(np.ones(12), 400)
+    found = {**classification(y, scores=p).charts}
+    found |= {f"binary {k}": c for k, c in classification(y % 2, scores=p[:, 0]).charts.items()}
+    found |= regression(p[:, 0], p[:, 1]).charts
+    found["bars"] = Chart("bars", "Importances", {"names": ["a", "b"], "values": [1, -2], "x_label": "Gain"})
+    found["empty"] = Chart("curve", "Nothing", {"series": [], "x_label": "Step", "y_label": "Loss"})
+    return found
+
+
+@pytest.mark.parametrize("chart", charts().values(), ids=charts().keys())
+def test_every_chart_survives_the_journal_and_renders(chart):
+    kept = Chart(chart.kind, chart.title, json.loads(json.dumps(chart.data)))
+    parsed(render(kept))
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 30])
+def test_a_confusion_matrix_has_a_sensible_size(k):
+    root = parsed(render(confusion([f"quite a long name of class {n}" for n in range(k)])))
+    width, height = (float(root.get(side).removesuffix("pt")) for side in ("width", "height"))
+    assert 150 < height < 1000
+    assert 150 < width < 1100
+
+
+def texts(svg):
+    return re.findall(r"<!-- (.*?) -->", svg)
+
+
+def test_a_confusion_matrix_says_what_it_shows():
+    said = texts(render(confusion(["cat", "dog"])))
+    assert {"cat", "dog", "90", "91", "Predicted class", "True class", "Confusion matrix"} <= {*said}
+
+
+def test_shortened_names_stay_apart():
+    said = texts(render(confusion([f"one of the classes with long names, {n}" for n in range(9)])))
+    assert len({text for text in said if "…" in text}) == 9
+
+
+def test_a_name_is_not_a_formula():
+    parsed(render(confusion([r"$\frac$", "$5"])))
+
+
+def test_text_in_a_cell_contrasts_with_the_cell():
+    chart = Chart("confusion_matrix", "", {"labels": ["a", "b"], "counts": [[77, 1], [0, 0]]})
+    svg = render(chart)
+    style = {said: re.search(rf"<!-- {said} -->\s*<g style=\"(.*?)\"", svg)[1] for said in ("77", "1")}
+    assert "fill: #ffffff" in style["77"]
+    assert "fill: #1f2933" in style["1"]
+
+
+@settings(max_examples=30, deadline=None)
+@pytest.mark.filterwarnings("ignore:Glyph")
+@given(st.lists(st.text(max_size=40), min_size=2, max_size=3))
+def test_any_class_name_renders(names):
+    parsed(render(confusion(names)))
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match=r"unknown kind of chart 'pie'.*confusion_matrix"):
+        render(Chart("pie", "", {}))
+
+
+def test_without_matplotlib_the_fix_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=re.escape("pip install 'trackio-autolog[plots]'")):
+        render(confusion(["a", "b"]))
+
+
+def test_rendering_touches_nothing_global():
+    code = """
+import sys, matplotlib
+matplotlib.use("svg")  # reading an unresolved backend is what imports pyplot
+before = dict(matplotlib.rcParams)
+from autolog.capture.figures import Chart, render
+render(Chart("bars", "", {"names": ["a"], "values": [1], "x_label": ""}))
+assert dict(matplotlib.rcParams) == before
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_charts_render_beside_each_other():
+    chart, found = confusion(["a", "b"]), []
+    threads = [threading.Thread(target=lambda: found.append(render(chart))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(parsed(svg) is not None for svg in found)
+
+
+def test_a_matplotlib_figure_becomes_svg_and_stays_as_it_was():
+    figure = Figure(figsize=(3, 2), dpi=123)
+    axes = figure.add_subplot()
+    axes.plot([1, 2])
+    before = (figure.canvas, figure.dpi, tuple(figure.get_size_inches()))
+    for given_ in (figure, axes, figure.add_subfigure(figure.add_gridspec(1, 1)[0])):
+        parsed(to_html(given_))
+    assert (figure.canvas, figure.dpi, tuple(figure.get_size_inches())) == before
+
+
+def test_a_plotly_figure_becomes_a_page_that_needs_no_network():
+    page = to_html(go.Figure(go.Scatter(y=[1, 2])))
+    assert "<html" in page[:100]
+    assert not re.search(r"<script[^>]*\ssrc=", page)
+
+
+@pytest.mark.parametrize("value", [None, "<svg>", 3, object()])
+def test_anything_else_is_refused_with_words(value):
+    with pytest.raises(TypeError, match=f"matplotlib Figure or Axes.*not .*{type(value).__name__}"):
+        to_html(value)

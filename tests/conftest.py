@@ -1,0 +1,62 @@
+"""What every test stands on: a Trackio directory of its own, no network, no fault left unseen."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before anything imports Trackio, which fixes its directory then.
+_home = tempfile.mkdtemp(prefix="autolog-tests-")
+os.environ["TRACKIO_DIR"] = os.path.join(_home, "trackio")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["AUTOLOG_QUIET"] = "1"
+for _name in list(os.environ):
+    if _name.startswith(("AUTOLOG_", "TRACKIO_")) and _name not in ("TRACKIO_DIR", "AUTOLOG_QUIET"):
+        del os.environ[_name]
+
+import pytest  # noqa: E402
+
+import autolog  # noqa: E402
+from autolog.core import ending, guard, hooks  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def no_fault_and_nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every fault that a shield swallowed fails the test, and nothing may be left patched or open."""
+    guard.faults.clear()
+    guard._told.clear()
+    yield
+    autolog.disable()
+    assert hooks.installed() == []
+    assert list(ending._live.values()) == []
+    if "expected_faults" not in request.fixturenames and guard.faults:
+        raise AssertionError(f"faults of our own: {list(guard.faults)}") from guard.faults[0].error
+
+
+@pytest.fixture
+def expected_faults() -> Iterator[list[guard.Fault]]:
+    """For tests that cause faults on purpose: what was caught, to be looked at."""
+    yield guard.faults  # type: ignore[misc]
+    guard.faults.clear()
+
+
+@pytest.fixture
+def sink() -> autolog.MemorySink:
+    """Records in memory."""
+    return autolog.MemorySink()
+
+
+@pytest.fixture
+def recording(sink: autolog.MemorySink) -> Iterator[autolog.MemorySink]:
+    """scikit-learn is being recorded, into memory."""
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        yield sink
+    autolog.finish()
+
+
+@pytest.fixture
+def trackio_dir() -> Path:
+    """Where Trackio keeps its files in this test session."""
+    return Path(os.environ["TRACKIO_DIR"])

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
+
+import autolog
+from autolog import FrameworkError
+from autolog.core import catalogue, hooks, settings
+from autolog.core.catalogue import TABLE
+
+
+def is_on() -> bool:
+    return bool(hooks.installed())
+
+
+def test_enable_and_disable() -> None:
+    fit = vars(LogisticRegression)["fit"]
+    autolog.enable("sklearn")
+    assert is_on()
+    assert vars(LogisticRegression)["fit"] is not fit
+    autolog.disable("sklearn")
+    assert not is_on()
+    assert vars(LogisticRegression)["fit"] is fit
+    autolog.disable()
+
+
+def test_enabling_twice_is_enabling_once_with_the_last_settings() -> None:
+    autolog.enable(project="one")
+    patched = hooks.installed()
+    autolog.enable(project="two")
+    assert hooks.installed() == patched
+    assert settings.current().project == "two"
+    autolog.disable()
+    assert settings.current().project is None
+
+
+def test_enabled_restores_what_was_there_settings_included() -> None:
+    autolog.enable(project="outer")
+    with autolog.enabled("sklearn", project="inner"):
+        assert settings.current().project == "inner"
+        with autolog.enabled(project="innermost"):
+            assert settings.current().project == "innermost"
+        assert settings.current().project == "inner"
+    assert is_on()
+    assert settings.current().project == "outer"
+    autolog.disable()
+    with autolog.enabled():
+        assert is_on()
+    assert not is_on()
+
+
+def test_enabled_restores_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), autolog.enabled():
+        raise ZeroDivisionError
+    assert not is_on()
+
+
+def test_enable_from_many_threads() -> None:
+    threads = [threading.Thread(target=autolog.enable) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(hooks.installed()) == len(set(hooks._places))
+    autolog.disable()
+    assert not is_on()
+    assert "__init_subclass__" not in vars(BaseEstimator)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sklaern", "Did you mean 'sklearn'"),
+        ("scikit-learn", "Did you mean 'sklearn'"),
+        (3, "expected names"),
+    ],
+)
+def test_an_unknown_framework(name: str, said: str) -> None:
+    for function in (autolog.enable, autolog.disable):
+        with pytest.raises(FrameworkError, match=said):
+            function(name)
+    assert not is_on()
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
+    monkeypatch.setitem(TABLE, "sklearn", replace(TABLE["sklearn"], **fields))
+
+
+def test_too_old_raises_by_name_and_is_skipped_otherwise(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed(monkeypatch, requires=">=99")
+    with pytest.raises(FrameworkError, match=r"needs >=99. Run: pip install 'scikit-learn>=99'"):
+        autolog.enable("sklearn")
+    autolog.enable()
+    assert not is_on()
+    assert "needs >=99" in caplog.text
+    row = autolog.status()[0]
+    assert not row.on
+    assert "needs >=99" in row.why
+
+
+def test_a_missing_framework_is_named_with_its_pip_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(monkeypatch, distribution="no-such-distribution")
+    with pytest.raises(FrameworkError, match=r"pip install 'trackio-autolog\[sklearn\]'"):
+        autolog.enable("sklearn")
+    assert "not installed" in autolog.status()[0].why
+
+
+def test_newer_than_tested_is_on_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed(monkeypatch, tested="1.0")
+    monkeypatch.setattr(catalogue, "_warned", set())
+    for _ in range(2):
+        autolog.enable()
+        assert is_on()
+        autolog.disable()
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    assert "newer than 1.0" in caplog.text
+
+
+def test_status_reads_well() -> None:
+    lines = str(autolog.status()).splitlines()
+    assert lines[0].split() == ["framework", "on", "found", "required", "why"]
+    assert "off" in lines[1]
+    assert "autolog.enable('sklearn')" in lines[1]
+    with autolog.enabled():
+        assert str(autolog.status()).splitlines()[1].split()[1] == "on"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import logging
+import random
+import threading
+
+import numpy as np
+import pytest
+
+from autolog.core import guard
+from autolog.core.guard import carried, random_state_untouched, shield, watching
+
+
+class Account:
+    overhead_seconds = 0.0
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def note_fault(self, message: str) -> None:
+        self.faults.append(message)
+
+
+def test_a_fault_is_swallowed_told_once_and_noted_in_the_run(
+    caplog: pytest.LogCaptureFixture, expected_faults: list[guard.Fault]
+) -> None:
+    account = Account()
+    for _ in range(3):
+        with shield("here"):
+            guard.charge(account)
+            raise ValueError("ours")
+    assert account.faults == ["here failed: ValueError: ours"] * 3
+    warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "here failed: ValueError: ours" in warnings[0].getMessage()
+    assert len(expected_faults) == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_the_users_interrupts_pass(error: type[BaseException]) -> None:
+    with pytest.raises(error), shield("here"):
+        raise error
+    assert not guard.inside_observer()
+
+
+def test_time_is_charged_once_to_the_run_that_was_served() -> None:
+    account = Account()
+    with shield("outer"):
+        with shield("inner"):
+            guard.charge(account)
+        assert account.overhead_seconds == 0
+    assert account.overhead_seconds > 0
+    spent = account.overhead_seconds
+    with shield("somebody else's"):
+        pass
+    assert account.overhead_seconds == spent
+
+
+def test_watching_nests_and_ends() -> None:
+    assert not watching.active("a")
+    with watching("a"):
+        with watching("b"):
+            assert watching.active("a")
+            assert watching.active("b")
+        assert not watching.active("b")
+    assert not watching.active("a")
+
+
+def test_carried_takes_our_context_into_a_thread_and_leaves_nothing_there() -> None:
+    seen: list[bool] = []
+
+    def look() -> None:
+        seen.append(watching.active("a"))
+
+    with watching("a"):
+        task = carried(look)
+
+    def work() -> None:
+        look()
+        task()
+        look()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False, True, False]
+
+
+def test_carried_does_not_carry_the_users_own_context() -> None:
+    with np.errstate(divide="raise"):
+        task = carried(lambda: np.geterr()["divide"])
+    result: list[str] = []
+    thread = threading.Thread(target=lambda: result.append(task()))
+    thread.start()
+    thread.join()
+    assert result == ["warn"]
+
+
+def test_random_state_is_given_back() -> None:
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.random(), np.random.rand()
+    random.seed(1)
+    np.random.seed(1)
+    with random_state_untouched():
+        random.random()
+        np.random.rand(10)
+    assert (random.random(), np.random.rand()) == expected

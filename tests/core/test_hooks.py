@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import cloudpickle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolog.core import guard, hooks
+from autolog.core.hooks import Call, Hook, Outcome, install, uninstall
+from autolog.core.imports import when_imported
+
+MODULE = "a_framework_of_these_tests"
+
+
+@pytest.fixture
+def framework() -> Iterator[types.ModuleType]:
+    """A module with one of everything that frameworks have. (Ours to hook: it stands for no real one.)"""
+    module = types.ModuleType(MODULE)
+    source = '''
+class Base:
+    def fit(self, X, y=None, *, epochs=1, **rest):
+        """Fit."""
+        self.seen = (X, y, epochs, rest)
+        if epochs < 0:
+            raise ValueError("epochs")
+        return self
+
+class Inheriting(Base):
+    pass
+
+class Defining(Base):
+    def fit(self, X):
+        return super().fit(X, epochs=7)
+
+class Mixin:
+    def predict(self, X):
+        return [X]
+
+class Mixed(Mixin, Base):
+    @staticmethod
+    def stay(x):
+        return x
+
+    @classmethod
+    def make(cls, x):
+        return cls, x
+
+def function(a, b=2, /, c=3, *args, d=4, **kwargs):
+    return a, b, c, args, d, kwargs
+'''
+    exec(source, module.__dict__)
+    sys.modules[MODULE] = module
+    for thing in vars(module).values():
+        if isinstance(thing, type):
+            thing.__module__ = MODULE
+    yield module
+    del sys.modules[MODULE]
+
+
+class Watch:
+    """An observer that keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.outcomes: list[Outcome] = []
+
+    def around(self, call: Call) -> Generator[None, Outcome, None]:
+        self.calls.append(dict(call.arguments))
+        self.outcomes.append((yield))
+
+    def after(self, subject: Any, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
+        self.calls.append({"self": subject, "args": args, "kwargs": kwargs, "result": result})
+
+
+@pytest.fixture
+def put() -> Iterator[Callable[..., Hook]]:
+    installed: list[Hook] = []
+
+    def put(path: str, observer: Any, **options: Any) -> Hook:
+        hook = Hook(options.pop("module", MODULE), path, observer, **options)
+        installed.append(hook)
+        install([hook])
+        return hook
+
+    yield put
+    uninstall(installed)
+
+
+def test_an_observer_sees_the_bound_call_and_its_result(framework: Any, put: Any) -> None:
+    watch = Watch()
+    put("Base.fit", watch.around)
+    model = framework.Base()
+    X = object()
+    assert model.fit(X, epochs=3) is model
+    assert watch.calls == [{"self": model, "X": X, "epochs": 3}]
+    assert watch.outcomes[0].result is model
+    assert model.seen[0] is X
+
+
+def test_the_users_exception_is_the_same_object(framework: Any, put: Any) -> None:
+    watch = Watch()
+    put("Base.fit", watch.around)
+    with pytest.raises(ValueError, match="epochs") as caught:
+        framework.Base().fit(1, epochs=-1)
+    assert watch.outcomes[0].error is caught.value
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+def test_a_call_that_does_not_bind_raises_what_it_always_raised(framework: Any, put: Any) -> None:
+    with pytest.raises(TypeError) as bare:
+        framework.Defining().fit()
+    watch = Watch()
+    put("Defining.fit", watch.around)
+    with pytest.raises(TypeError) as hooked:
+        framework.Defining().fit()
+    assert str(hooked.value) == str(bare.value)
+    assert watch.calls == []
+
+
+@given(
+    args=st.lists(st.integers(), min_size=1, max_size=6),
+    kwargs=st.dictionaries(st.sampled_from(["c", "d", "e", "f"]), st.integers()),
+)
+def test_arguments_arrive_as_given_however_they_are_given(args: list[int], kwargs: dict[str, int]) -> None:
+    module = types.ModuleType(MODULE)
+    exec(
+        "def function(a, b=2, /, c=3, *args, d=4, **kwargs):\n return a, b, c, args, d, kwargs", vars(module)
+    )
+    sys.modules[MODULE] = module
+    watch = Watch()
+    hook = Hook(MODULE, "function", watch.around)
+    try:
+        bare: Any = module.function(*args, **kwargs)
+    except TypeError as error:
+        bare = str(error)
+    install([hook])
+    try:
+        hooked: Any = module.function(*args, **kwargs)
+    except TypeError as error:
+        hooked = str(error)
+    finally:
+        uninstall([hook])
+        del sys.modules[MODULE]
+    assert hooked == bare
+    if not isinstance(bare, str):
+        assert watch.calls[0]["a"] == args[0]
+
+
+def test_positional_and_keyword_read_the_same(framework: Any, put: Any) -> None:
+    seen: list[tuple[Any, Any, Any]] = []
+
+    def observe(call: Call) -> Generator[None, Outcome, None]:
+        seen.append((call.get("X"), call.get("y", "none"), call.get("epochs")))
+        yield
+
+    put("Base.fit", observe)
+    framework.Base().fit(1, 2, epochs=3)
+    framework.Base().fit(y=2, X=1, epochs=3)
+    framework.Base().fit(1)
+    assert seen == [(1, 2, 3), (1, 2, 3), (1, None, 1)]
+
+
+def test_replacing_an_argument_leaves_the_users_own_alone(framework: Any, put: Any) -> None:
+    def observe(call: Call) -> Generator[None, Outcome, None]:
+        call.replace("y", [*call.get("y"), "ours"])
+        call.replace("extra", 5)
+        yield
+
+    put("Base.fit", observe)
+    callbacks = ["his"]
+    model = framework.Base()
+    model.fit(1, callbacks)
+    assert callbacks == ["his"]
+    assert model.seen == (1, ["his", "ours"], 1, {"extra": 5})
+
+
+@pytest.mark.parametrize("when", ["before", "after", "twice"])
+def test_a_faulty_observer_changes_nothing(
+    framework: Any, put: Any, when: str, expected_faults: list[guard.Fault]
+) -> None:
+    def observe(call: Call) -> Generator[None, Outcome, None]:
+        if when == "before":
+            raise RuntimeError("ours")
+        yield
+        if when == "after":
+            raise RuntimeError("ours")
+        yield
+
+    put("Base.fit", observe)
+    model = framework.Base()
+    assert model.fit(1) is model
+    with pytest.raises(ValueError, match="epochs"):
+        model.fit(1, epochs=-1)
+    assert len(expected_faults) == 2
+
+
+def test_the_original_is_called_once_and_outside_every_shield(framework: Any, put: Any) -> None:
+    depths: list[bool] = []
+    framework.Base.fit = lambda self, X: depths.append(guard.inside_observer())
+    put("Base.fit", Watch().around)
+    framework.Base().fit(1)
+    assert depths == [False]
+
+
+def test_hooks_are_silent_inside_our_own_code(framework: Any, put: Any) -> None:
+    watch = Watch()
+
+    def observe(call: Call) -> Generator[None, Outcome, None]:
+        framework.Base().fit(2)
+        yield
+
+    put("Base.fit", watch.around)
+    put("function", observe)
+    framework.function(1)
+    assert watch.calls == []
+
+
+def test_after_sees_self_arguments_and_result(framework: Any, put: Any) -> None:
+    watch = Watch()
+    put("Mixin.predict", watch.after, kind="after")
+    model = framework.Mixed()
+    result = model.predict(3)
+    assert result == [3]
+    assert watch.calls == [{"self": model, "args": (3,), "kwargs": {}, "result": result}]
+    assert watch.calls[0]["result"] is result
+
+
+def test_an_inherited_method_is_patched_where_it_is_defined(framework: Any, put: Any) -> None:
+    before = dict(vars(framework.Inheriting))
+    hook = put("Inheriting.fit", Watch().around)
+    assert dict(vars(framework.Inheriting)) == before
+    uninstall([hook])
+    assert dict(vars(framework.Inheriting)) == before
+
+
+def test_a_tree_is_patched_with_its_mixins_and_with_classes_of_tomorrow(framework: Any, put: Any) -> None:
+    watch = Watch()
+    inits = vars(framework.Base).get("__init_subclass__")
+    hook = put("Base.predict", watch.after, kind="after", tree=True)
+    framework.Mixed().predict(1)
+
+    class Later(framework.Base):  # type: ignore[name-defined,misc]
+        def predict(self, X: Any) -> str:
+            return "later"
+
+    later = Later.predict
+    Later().predict(2)
+    assert [call["args"] for call in watch.calls] == [(1,), (2,)]
+    uninstall([hook])
+    assert Later.predict is not later
+    assert "predict" not in vars(framework.Base)
+    assert vars(framework.Base).get("__init_subclass__") is inits
+    Later().predict(3)
+    assert len(watch.calls) == 2
+
+
+def test_static_and_class_methods(framework: Any, put: Any) -> None:
+    watch = Watch()
+    before = {name: vars(framework.Mixed)[name] for name in ("stay", "make")}
+    hooks_ = [put("Mixed.stay", watch.around), put("Mixed.make", watch.around)]
+    assert framework.Mixed.stay(1) == 1
+    assert framework.Mixed.make(2) == (framework.Mixed, 2)
+    assert [list(call.values())[-1] for call in watch.calls] == [1, 2]
+    uninstall(hooks_)
+    assert {name: vars(framework.Mixed)[name] for name in ("stay", "make")} == before
+
+
+def test_undo_restores_exactly_what_stood_there(framework: Any, put: Any) -> None:
+    before = {name: dict(vars(cls)) for name, cls in vars(framework).items() if isinstance(cls, type)}
+    functions = framework.function
+    hooks_ = [put("Base.fit", Watch().around, tree=True), put("function", Watch().around)]
+    assert framework.Base.fit is not before["Base"]["fit"]
+    uninstall(hooks_)
+    after = {name: dict(vars(cls)) for name, cls in vars(framework).items() if isinstance(cls, type)}
+    assert after == before
+    assert framework.function is functions
+
+
+def test_somebody_who_patched_over_us_keeps_his_patch(framework: Any, put: Any) -> None:
+    watch = Watch()
+    hook = put("Base.fit", watch.around)
+    ours = framework.Base.fit
+    framework.Base.fit = theirs = lambda self, X: ours(self, X)
+    uninstall([hook])
+    assert framework.Base.fit is theirs
+    framework.Base().fit(1)
+    assert watch.calls == []
+    install([hook])
+    framework.Base().fit(1)
+    assert len(watch.calls) == 1
+    uninstall([hook])
+    assert framework.Base.fit is theirs
+
+
+def test_installing_twice_is_installing_once(framework: Any, put: Any) -> None:
+    watch = Watch()
+    hook = put("Base.fit", watch.around, tree=True)
+    install([hook])
+    framework.Base().fit(1)
+    assert len(watch.calls) == 1
+
+
+def test_signature_and_metadata_stay(framework: Any, put: Any) -> None:
+    before = inspect.signature(framework.Base.fit)
+    put("Base.fit", Watch().around)
+    assert inspect.signature(framework.Base.fit) == before
+    assert framework.Base.fit.__doc__ == "Fit."
+    assert framework.Base.fit.__qualname__ == "Base.fit"
+
+
+def test_pickling_and_copying_stay(framework: Any, put: Any) -> None:
+    put("Base.fit", Watch().around)
+    model = framework.Base().fit(1)
+    assert pickle.loads(pickle.dumps(model)).seen == model.seen
+    assert copy.deepcopy(model).seen == model.seen
+    assert pickle.loads(pickle.dumps(framework.Base.fit)) is framework.Base.fit
+    assert pickle.loads(pickle.dumps(model.fit))(2).seen[0] == 2
+
+
+def test_a_class_pickled_by_value_works_where_autolog_is_not_installed(put: Any) -> None:
+    main = sys.modules["__main__"]
+    exec("class Mine:\n    def fit(self, X):\n        return X + 1\n", vars(main))
+    main.Mine.__module__ = "__main__"
+    main.Mine.fit.__module__ = "__main__"
+    try:
+        put("Mine.fit", Watch().around, module="__main__")
+        data = cloudpickle.dumps(main.Mine())
+    finally:
+        uninstall([patch.hook for patch in hooks._patches.values() if patch.hook])
+        del main.Mine
+    program = f"import sys, pickle; sys.modules['autolog'] = None\nprint(pickle.loads({data!r}).fit(1))"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "2"
+
+
+def test_a_module_imported_later_is_hooked_then(put: Any, tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "imported_later.py").write_text("def function(a):\n    return a\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    watch = Watch()
+    put("function", watch.around, module="imported_later")
+    import imported_later  # type: ignore[import-not-found]
+
+    assert imported_later.function(5) == 5
+    assert watch.calls == [{"a": 5}]
+    assert "exec_module" not in vars(imported_later.__spec__.loader)
+    del sys.modules["imported_later"]
+
+
+def test_an_import_that_fails_fails_as_it_always_did(put: Any, tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "broken_module.py").write_text("raise OSError('his')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    put("function", Watch().around, module="broken_module")
+    with pytest.raises(OSError, match="his"):
+        import broken_module  # type: ignore[import-not-found]  # noqa: F401
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        put("function", Watch().around, module="no_such_module")
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401
+
+
+def test_a_hook_for_what_is_not_there_never_fails_the_users_import(
+    put: Any, tmp_path: Any, monkeypatch: Any, expected_faults: list[guard.Fault]
+) -> None:
+    (tmp_path / "without_it.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    put("Missing.method", Watch().around, module="without_it")
+    import without_it  # type: ignore[import-not-found]
+
+    assert without_it.x == 1
+    assert len(expected_faults) == 1
+
+
+def test_threads_may_install_and_uninstall_while_others_call(framework: Any) -> None:
+    hook = Hook(MODULE, "Base.fit", Watch().around, tree=True)
+    original = vars(framework.Base)["fit"]
+    stop = threading.Event()
+    wrong: list[Any] = []
+
+    def call() -> None:
+        model = framework.Base()
+        while not stop.is_set():
+            if model.fit(1) is not model:
+                wrong.append(model)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        install([hook])
+        uninstall([hook])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert vars(framework.Base)["fit"] is original
+
+
+def test_what_happens_after_an_import_may_wait_for_the_same_module(
+    put: Any, tmp_path: Any, monkeypatch: Any
+) -> None:
+    (tmp_path / "imported_then.py").write_text("def function(a):\n    return a\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    watch = Watch()
+    when_imported("imported_then", lambda: put("function", watch.around, module="imported_then"))
+    import imported_then  # type: ignore[import-not-found]
+
+    imported_then.function(1)
+    assert watch.calls == [{"a": 1}]
+    del sys.modules["imported_then"]

@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as imported_before_enable
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import (
+    BaggingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, roc_auc_score
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.svm import SVC
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import autolog
+from autolog import MemorySink
+
+X, y = load_iris(return_X_y=True, as_frame=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
+binary = y < 2
+
+
+def only(sink: MemorySink) -> Any:
+    (run,) = sink.runs
+    return run
+
+
+def test_a_fit_is_a_whole_run(recording: MemorySink) -> None:
+    model = LogisticRegression(C=0.5, max_iter=300).fit(X_train, y_train)
+    run = only(recording)
+    assert run.status == "finished"
+    assert run.name.startswith("LogisticRegression-")
+    config = run.config
+    assert (config["framework"], config["model"]) == ("sklearn", "LogisticRegression")
+    assert config["params"]["C"] == 0.5
+    assert config["params"]["tol"] == model.tol
+    assert (config["params/C"], config["params/max_iter"]) == (0.5, 300)
+    assert "params/tol" not in config, "what is at its default does not stand at the top"
+    assert config["data/train"]["rows"] == len(X_train)
+    assert config["data/train"]["columns"] == list(X.columns)
+    assert len(run.tables["data/head"]) == 5
+    assert run.metrics["train/accuracy"] == pytest.approx(model.score(X_train, y_train))
+    assert run.metrics["perf/fit_seconds"] > 0
+    (artifact,) = run.artifacts
+    assert artifact["type"] == "model"
+    loaded = joblib.load(artifact["files"]["model.joblib"])
+    assert (loaded.predict(X_test) == model.predict(X_test)).all()
+
+
+def test_held_out_score_goes_on_in_the_run(recording: MemorySink) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    score = model.score(X_test, y_test)
+    run = only(recording)
+    assert run.metrics["val/accuracy"] == pytest.approx(score)
+    assert run.metrics["val/roc_auc"] > 0.9
+    assert {"val/confusion_matrix", "val/roc", "val/precision_recall"} <= set(run.charts)
+    matrix = imported_before_enable.confusion_matrix(y_test, model.predict(X_test))
+    table = run.tables["val/confusion_matrix_counts"]
+    assert [[v for k, v in row.items() if k != "true"] for row in table] == matrix.tolist()
+    assert [row["class"] for row in run.tables["val/per_class"]] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        lambda m: accuracy_score(y_test, m.predict(X_test)),
+        lambda m: imported_before_enable.f1_score(y_test, m.predict(X_test), average="macro"),
+        lambda m: imported_before_enable.classification_report(y_test, m.predict(X_test)),
+        lambda m: imported_before_enable.confusion_matrix(y_true=y_test, y_pred=m.predict(X_test)),
+        lambda m: log_loss(y_test, m.predict_proba(X_test)),
+        lambda m: imported_before_enable.get_scorer("accuracy")(m, X_test, y_test),
+        lambda m: imported_before_enable.get_scorer("neg_log_loss")(m, X_test, y_test),
+    ],
+)
+def test_any_metric_the_user_computes_is_an_evaluation(recording: MemorySink, evaluate: Any) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    evaluate(model)
+    run = only(recording)
+    assert run.metrics["val/accuracy"] == pytest.approx(
+        imported_before_enable.accuracy_score(y_test, model.predict(X_test))
+    )
+    assert "val/confusion_matrix" in run.charts
+    assert len(run.values("val/accuracy")) == 1
+
+
+def test_a_column_of_the_scores_is_known_again(recording: MemorySink) -> None:
+    model = LogisticRegression().fit(X[binary], y[binary])
+    scores = model.predict_proba(X[binary][::2])
+    auc = roc_auc_score(y[binary][::2], scores[:, 1])
+    assert only(recording).metrics["val/roc_auc"] == pytest.approx(auc)
+
+
+def test_an_evaluation_on_the_training_data_is_labelled_so(recording: MemorySink) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    model.score(X_train.copy(), y_train.copy())
+    run = only(recording)
+    assert not [key for key in run.metrics if key.startswith("val/")]
+    assert "train/confusion_matrix" in run.charts
+
+
+def test_several_held_out_sets_stand_apart(recording: MemorySink) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    model.score(X_test, y_test)
+    model.score(X_test, y_test)
+    model.score(X_test[:20], y_test[:20])
+    run = only(recording)
+    assert len(run.values("val/accuracy")) == 1
+    assert run.metrics["val/set-2/accuracy"] == pytest.approx(model.score(X_test[:20], y_test[:20]))
+
+
+def test_somebody_elses_predictions_are_not_ours(recording: MemorySink) -> None:
+    LogisticRegression(max_iter=300).fit(X_train, y_train)
+    accuracy_score(y_test, y_test.to_numpy())
+    assert not [key for key in only(recording).metrics if key.startswith("val/")]
+
+
+def test_predictions_find_the_run_of_their_own_model(recording: MemorySink) -> None:
+    good = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    poor = LogisticRegression(C=1e-6).fit(X_train, y_train)
+    a, b = good.predict(X_test), poor.predict(X_test)
+    expected = [accuracy_score(y_test, p) for p in (a, b)]
+    assert [run.metrics["val/accuracy"] for run in recording.runs] == pytest.approx(expected)
+
+
+def test_regression(recording: MemorySink) -> None:
+    Xd, yd = load_diabetes(return_X_y=True)
+    model = Ridge().fit(Xd[:300], yd[:300])
+    mse = mean_squared_error(yd[300:], model.predict(Xd[300:]))
+    run = only(recording)
+    assert run.metrics["val/mse"] == pytest.approx(mse)
+    assert run.metrics["train/r2"] == pytest.approx(model.score(Xd[:300], yd[:300]))
+    assert "val/residuals" in run.charts
+
+
+def test_a_pipeline_is_one_run(recording: MemorySink) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    assert model.fit(X_train, y_train) is model
+    model.score(X_test, y_test)
+    run = only(recording)
+    assert run.config["model"] == "Pipeline"
+    assert run.config["params"]["logisticregression__C"] == 1.0
+    assert run.metrics["val/accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("scoring", [None, "roc_auc_ovr"])
+def test_a_search_is_one_run_with_every_candidate(recording: MemorySink, n_jobs: Any, scoring: Any) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    search = GridSearchCV(model, {"logisticregression__C": [0.1, 1, 10]}, n_jobs=n_jobs, scoring=scoring)
+    search.fit(X_train, y_train)
+    search.score(X_test, y_test)
+    run = only(recording)
+    assert run.config["model"] == "GridSearchCV"
+    assert run.config["best/params"] == search.best_params_
+    assert run.metrics["cv/best_score"] == search.best_score_
+    table = run.tables["search/cv_results"]
+    assert [row["mean_test_score"] for row in table] == pytest.approx(
+        list(search.cv_results_["mean_test_score"])
+    )
+    assert [row["param_logisticregression__C"] for row in table] == [0.1, 1, 10]
+    assert run.metrics["val/accuracy"] == pytest.approx((search.predict(X_test) == y_test).mean())
+    assert run.status == "finished"
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_fits_in_workers_are_not_runs_of_their_own(recording: MemorySink, backend: str) -> None:
+    with joblib.parallel_backend(backend, n_jobs=2):
+        RandomizedSearchCV(LogisticRegression(), {"C": [0.1, 1, 10]}, n_iter=2, random_state=0).fit(
+            X_train, y_train
+        )
+        BaggingClassifier(LogisticRegression(), n_estimators=4).fit(X_train, y_train)
+    assert [run.config["model"] for run in recording.runs] == ["RandomizedSearchCV", "BaggingClassifier"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        VotingClassifier([("a", LogisticRegression()), ("b", SVC())]),
+        StackingClassifier([("a", LogisticRegression())], cv=2),
+        RandomForestClassifier(3, n_jobs=2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_the_outermost_is_recorded(recording: MemorySink, model: Any) -> None:
+    model.fit(X_train, y_train)
+    assert only(recording).config["model"] == type(model).__name__
+
+
+def test_preprocessing_alone_opens_no_run(recording: MemorySink) -> None:
+    StandardScaler().fit(X_train)
+    StandardScaler().fit_transform(X_train)
+    make_pipeline(StandardScaler()).fit(X_train)
+    LabelEncoder().fit(y_train)
+    assert recording.runs == []
+
+
+def test_clusterers(recording: MemorySink) -> None:
+    KMeans(3, n_init=1).fit(X)
+    KMeans(3, n_init=1).fit_predict(X)
+    assert [run.config["model"] for run in recording.runs] == ["KMeans", "KMeans"]
+    assert all(run.status == "finished" for run in recording.runs)
+
+
+def test_two_fits_of_one_estimator_are_two_runs(recording: MemorySink) -> None:
+    model = LogisticRegression(max_iter=300)
+    model.fit(X_train, y_train)
+    model.set_params(C=3).fit(X_train, y_train)
+    model.score(X_test, y_test)
+    first, second = recording.runs
+    assert (first.config["params"]["C"], second.config["params"]["C"]) == (1.0, 3)
+    assert "val/accuracy" not in first.metrics
+    assert "val/accuracy" in second.metrics
+
+
+@pytest.mark.parametrize("error", [ValueError("his"), KeyboardInterrupt()])
+def test_a_fit_that_fails(recording: MemorySink, error: BaseException) -> None:
+    class Failing(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any) -> Any:
+            raise error
+
+        def predict(self, X: Any) -> Any:
+            return X
+
+    with pytest.raises(type(error)) as caught:
+        Failing().fit(X, y)
+    assert caught.value is error
+    run = only(recording)
+    assert run.status == ("failed" if isinstance(error, Exception) else "killed")
+    assert bool(run.alerts) == isinstance(error, Exception)
+
+
+class Mine(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """An estimator of the user's own, with its fit wherever he likes."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
+    def fit(self, X: Any, y: Any) -> Any:
+        self.mean_ = float(np.mean(y)) + self.offset
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.full(len(X), self.mean_)
+
+
+def test_an_estimator_of_the_users_own(recording: MemorySink) -> None:
+    model = Mine(offset=1.0).fit(X_train, y_train)
+
+    later = type("Later", (Mine,), {"fit": lambda self, X, y: Mine.fit(self, X, y)})
+    sys.modules[__name__].Later = later
+    later.__module__ = __name__
+    later().fit(X_train, y_train)
+    first, second = recording.runs
+    assert (first.config["model"], second.config["model"]) == ("Mine", "Later")
+    assert first.config["params/offset"] == 1.0
+    assert vars(model) == {"offset": 1.0, "mean_": model.mean_}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X_train.to_numpy(), y_train.to_numpy()),
+        (X_train.to_numpy().tolist(), y_train.tolist()),
+        (X_train, y_train.map({0: "a", 1: "b", 2: "c"})),
+        (pd.DataFrame(X_train), y_train.astype(str).astype("category")),
+    ],
+    ids=["numpy", "lists", "names", "categories"],
+)
+def test_kinds_of_data(recording: MemorySink, data: Any) -> None:
+    model = LogisticRegression(max_iter=300).fit(*data)
+    model.score(*(values[:30] for values in data))
+    run = only(recording)
+    assert run.metrics["val/accuracy"] > 0.5
+    assert run.config["data/train"]["rows"] == len(X_train)
+
+
+def test_results_are_bit_identical() -> None:
+    def train() -> tuple[Any, ...]:
+        np.random.seed(7)
+        forest = RandomForestClassifier(5).fit(X_train, y_train)
+        score = forest.score(X_test, y_test)
+        search = RandomizedSearchCV(SVC(), {"C": [0.1, 1, 10, 100]}, n_iter=2).fit(X_train, y_train)
+        shared = np.random.RandomState(3)
+        a = BaggingClassifier(n_estimators=3, random_state=shared).fit(X_train, y_train)
+        return (
+            forest.predict_proba(X_test).tobytes(),
+            score,
+            search.best_params_,
+            a.predict_proba(X_test).tobytes(),
+            shared.rand(),
+            np.random.rand(),
+        )
+
+    bare = train()
+    with autolog.enabled("sklearn", sink=MemorySink(), log_code=False):
+        assert train() == bare
+
+
+def test_pickle_clone_and_copy_work_while_enabled_and_after(recording: MemorySink) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    expected = model.predict(X_test)
+    data = pickle.dumps(model)
+    for other in (pickle.loads(data), copy.deepcopy(model)):
+        assert (other.predict(X_test) == expected).all()
+    clone(model).fit(X_train, y_train)
+    pickle.dumps(accuracy_score)
+    pickle.dumps(imported_before_enable.get_scorer("accuracy"))
+    joblib.dump(model, io.BytesIO())
+    joblib.hash(model)
+    program = f"import sys, pickle; sys.modules['autolog'] = None; print(pickle.loads({data!r}).C)"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "1.0"
+    autolog.disable()
+    assert (pickle.loads(data).predict(X_test) == expected).all()
+
+
+def verdicts(model: Any) -> list[tuple[str, str]]:
+    """What each of scikit-learn's checks says of an estimator."""
+    found = []
+    for estimator, check in estimator_checks_generator(model):
+        try:
+            check(estimator)
+            found.append((str(check), "passed"))
+        except Exception as error:
+            found.append((str(check), type(error).__name__))
+    return found
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(), LinearRegression(), KMeans()], ids=str)
+@pytest.mark.filterwarnings("ignore")
+def test_check_estimator_gives_the_same_verdicts_and_opens_no_run(model: Any, sink: MemorySink) -> None:
+    bare = verdicts(model)
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        assert verdicts(model) == bare
+    assert len(bare) > 20
+    assert sink.runs == []
+
+
+def test_the_first_fit_in_a_users_run_writes_in_place(recording: MemorySink) -> None:
+    with autolog.run("mine") as run:
+        model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+        LinearRegression().fit(X_train, y_train)
+        assert run.status == "running"
+    model.score(X_test, y_test)
+    mine, child = recording.runs
+    assert mine.name == "mine"
+    assert mine.config["model"] == "LogisticRegression"
+    assert mine.metrics["val/accuracy"] > 0.5
+    assert (child.config["model"], child.parent) == ("LinearRegression", mine.id)
+    assert [run.status for run in recording.runs] == ["finished"] * 2
+
+
+def test_a_model_over_the_limit_is_noted_not_kept(sink: MemorySink) -> None:
+    with autolog.enabled("sklearn", sink=sink, artifact_limit=10, log_code=False):
+        LogisticRegression(max_iter=300).fit(X_train, y_train)
+    run = only(sink)
+    assert run.artifacts == []
+    assert "10 bytes" in run.config["autolog/notes"]["model"]
+
+
+def test_what_is_switched_off_is_not_there(sink: MemorySink) -> None:
+    off = {"log_models": False, "log_data": False, "evaluate_training_data": False, "log_code": False}
+    with autolog.enabled("sklearn", sink=sink, **off):
+        LogisticRegression(max_iter=300).fit(X_train, y_train)
+    run = only(sink)
+    assert run.artifacts == []
+    assert run.tables == {}
+    assert not [key for key in run.metrics if key.startswith("train/")]
+    assert "data/train" not in run.config
+
+
+def test_private_records_stay_here_unless_shared() -> None:
+    for share, expected in (((), False), (("data",), True)):
+        sink = MemorySink()
+        settings = {"server_url": "http://127.0.0.1:9", "write_token": "t", "share": share}
+        with autolog.enabled("sklearn", sink=sink, log_code=False, **settings):
+            LogisticRegression(max_iter=300).fit(X_train, y_train)
+        run = only(sink)
+        assert ("data/head" in run.tables) == expected
+        assert ("data/head" in run.config.get("autolog/notes", {})) != expected
+
+
+def test_code_and_environment_are_recorded(sink: MemorySink, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "requirements.txt").write_text("scikit-learn\n")
+    subprocess.run(["git", "init", "-q", "-b", "trunk"], check=True)
+    subprocess.run(["git", "add", "."], check=True)
+    commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first"]
+    subprocess.run(commit, check=True)
+    with autolog.enabled("sklearn", sink=sink):
+        LogisticRegression(max_iter=300).fit(X_train, y_train)
+        assert autolog.finish()
+    run = only(sink)
+    assert run.config["git/branch"] == "trunk"
+    assert len(run.config["git/commit"]) == 40
+    assert run.config["python"] == ".".join(map(str, sys.version_info[:3]))
+    environment = next(a for a in run.artifacts if a["name"] == "environment")
+    assert {"packages.txt", "requirements.txt"} <= set(environment["files"])
+    assert "scikit-learn==" in Path(environment["files"]["packages.txt"]).read_text()

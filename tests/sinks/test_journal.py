@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolog.sinks import journal as journal_module
+from autolog.sinks.journal import Journal, Tail, left_journals
+
+
+def record(n: Any, **more: Any) -> dict[str, Any]:
+    return {"kind": "row", "run": "r", "n": n, **more}
+
+
+def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for n in range(1_000):
+        journal.append(record(n))
+    assert journal.sync(5)
+    assert [r["n"] for r in Tail(journal.path).read()] == list(range(1_000))
+    journal.close()
+
+
+def test_a_tail_goes_on_where_it_stopped_and_takes_whole_lines_only(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    line = b'{"kind":"row","run":"r","n":1}\n'
+    path.write_bytes(line + line[:10])
+    tail = Tail(path)
+    assert len(tail.read()) == 1
+    assert tail.read() == []
+    with path.open("ab") as file:
+        file.write(line[10:] + line)
+    assert len(tail.read()) == 2
+
+
+def test_a_tail_reads_in_parts_even_if_a_line_is_longer(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    text = "x" * 1_000
+    path.write_bytes(b"".join(journal_module._encode(record(n, text=text)) for n in range(10)))
+    tail = Tail(path)
+    found = []
+    while part := tail.read(limit=100):
+        found += part
+    assert [r["n"] for r in found] == list(range(10))
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\xff\xfe\n", b"{broken\n", b"[1]\n", b"\n", b'{"no":"kind"}\n'])
+def test_a_torn_or_foreign_line_is_passed_over(tmp_path: Path, garbage: bytes) -> None:
+    path = tmp_path / "j.jsonl"
+    line = b'{"kind":"row","run":"r","n":1}\n'
+    path.write_bytes(line + garbage + line)
+    assert len(Tail(path).read()) == 2
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(anything)
+def test_every_json_value_survives(value: Any) -> None:
+    line = journal_module._encode(record(value))
+    assert line.count(b"\n") == 1
+    (back,) = [journal_module._decode(line)]
+    assert back is not None
+    assert back["n"] == finite(value)
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return value
+
+
+class FullDisk:
+    """A file on a disk that fills up in the middle of a write."""
+
+    def __init__(self, file: Any, room: int):
+        self.file = file
+        self.room = room
+
+    def write(self, data: Any) -> int:
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written: int = self.file.write(bytes(data[: self.room]))
+        self.room -= written
+        return written
+
+    def fileno(self) -> int:
+        fileno: int = self.file.fileno()
+        return fileno
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def test_a_full_disk_loses_nothing_once_there_is_room_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    disk = FullDisk(journal._file, room=50)
+    journal._file = disk  # type: ignore[assignment]
+    for n in range(20):
+        journal.append(record(n))
+    assert not journal.sync(0.5)
+    assert journal.last_error is not None
+    disk.room = 1_000_000
+    assert journal.sync(5)
+    assert [r["n"] for r in Tail(journal.path).read()][-20:] == list(range(20))
+    assert journal.lost == 0
+    journal.close()
+
+
+def test_a_disk_that_stays_full_bounds_the_memory_and_counts_the_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_WAITING", 100)
+    journal = Journal(tmp_path)
+    journal._file = FullDisk(journal._file, room=0)  # type: ignore[assignment]
+    for n in range(500):
+        journal.append(record(n))
+    assert not journal.sync(0.5)
+    assert len(journal._queue) <= 100
+    assert journal.lost >= 400
+    journal.close()
+
+
+def test_a_living_process_keeps_its_journal_a_dead_one_leaves_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from autolog.sinks.journal import Journal\n"
+        "j = Journal(pathlib.Path(sys.argv[1])); j.append({'kind': 'row', 'run': 'r'}); j.sync(5)\n"
+        "print('ready', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert list(left_journals(tmp_path)) == []
+    process.kill()
+    process.communicate()
+    ((path, file),) = left_journals(tmp_path)
+    assert list(left_journals(tmp_path)) == [], "taken by one process, it is not taken by another"
+    file.close()
+    assert len(Tail(path).read()) == 1
+
+
+def test_write_through_writes_at_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, write_through=True)
+    journal.append(record(1))
+    assert len(Tail(journal.path).read()) == 1
+    journal.close()
+
+
+def test_journals_of_other_hosts_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere-1-abc.jsonl").write_bytes(b"")
+    assert list(left_journals(tmp_path)) == []
