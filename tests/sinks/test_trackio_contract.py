@@ -1,0 +1,185 @@
+"""The private names of Trackio that sinks/trackio.py stands on: each test fails when Trackio changes one.
+
+They are the reason for the version range in pyproject.toml. What they mean together is tested by the other
+files here; these say which piece has moved.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trackio import Artifact, cpu, fragments, gpu, references, server, utils
+from trackio.media.utils import get_project_media_path
+from trackio.remote_client import RemoteClient
+from trackio.run import Run
+from trackio.sqlite_storage import SQLiteStorage
+
+from autolog.sinks.trackio import ambient_run, data_directory
+
+
+def parameters(function: Any) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+def test_bulk_log_takes_ids_times_and_a_config_and_ignores_what_it_has() -> None:
+    arguments: dict[str, Any] = {
+        "project": "contract",
+        "run": "r",
+        "run_id": "id",
+        "metrics_list": [{"a": 1.0}],
+        "steps": [5],
+        "timestamps": ["2026-01-02T03:04:05+00:00"],
+        "log_ids": ["row-1"],
+    }
+    SQLiteStorage.bulk_log(**arguments, config={"x": 1, "_Group": "g"})
+    SQLiteStorage.bulk_log(**arguments, config={"x": 2})
+    (row,) = SQLiteStorage.get_logs("contract", "r", run_id="id")
+    assert (row["a"], row["step"], row["timestamp"]) == (1.0, 5, "2026-01-02T03:04:05+00:00")
+    assert SQLiteStorage.get_run_config("contract", "r", run_id="id") == {"x": 2}
+
+
+def test_bulk_log_of_nothing_writes_no_config() -> None:
+    SQLiteStorage.bulk_log(project="contract-2", run="r", run_id="id", metrics_list=[], config={"x": 1})
+    assert SQLiteStorage.get_run_config("contract-2", "r", run_id="id") is None
+
+
+def test_system_metrics_and_alerts_are_idempotent_too() -> None:
+    for _ in range(2):
+        SQLiteStorage.bulk_log_system(
+            project="contract-3",
+            run="r",
+            run_id="id",
+            metrics_list=[{"c": 1}],
+            log_ids=["s"],
+            timestamps=["t"],
+        )
+        SQLiteStorage.bulk_alert(
+            project="contract-3",
+            run="r",
+            run_id="id",
+            titles=["x"],
+            texts=[None],
+            levels=["warn"],
+            steps=[0],
+            timestamps=["t"],
+            alert_ids=["a"],
+        )
+    assert len(SQLiteStorage.get_system_logs("contract-3", "r", run_id="id")) == 1
+    assert len(SQLiteStorage.get_alerts("contract-3", run_id="id")) == 1
+
+
+def test_the_same_files_are_the_same_version(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_text("content")
+    for _ in range(2):
+        artifact = Artifact("thing", type="model")
+        artifact.add_file(file, name="f")
+        record = SQLiteStorage.commit_artifact_version(
+            project="contract-4",
+            name="thing",
+            type="model",
+            description=None,
+            manifest=artifact._build_manifest("contract-4"),
+            metadata={},
+            aliases=["best"],
+            run_name="r",
+            run_id="id",
+        )
+    assert record["version"] == 0
+    assert not references.is_reference_entry(record["manifest"][0])
+
+
+def test_media_lie_where_the_dashboard_looks() -> None:
+    path = get_project_media_path(project="contract", run="r", step=3)
+    assert path.relative_to(utils.MEDIA_DIR) == Path("contract/r/3")
+
+
+@pytest.mark.parametrize("mode", ["sqlite", "jsonl"])
+def test_storage_mode(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv("TRACKIO_STORAGE_MODE", mode)
+    assert utils.get_storage_mode() == mode
+
+
+def test_fragments_keep_ids_and_configs() -> None:
+    entry = {"project": "p", "run": "r", "run_id": "i", "timestamp": "t"}
+    row = fragments.metric_record(
+        {**entry, "metrics": {"a": 1}, "step": 1, "log_id": "l", "config": {"x": 1}}
+    )
+    assert (row["log_id"], row["config"], row["timestamp"]) == ("l", {"x": 1}, "t")
+    assert fragments.system_metric_record({**entry, "metrics": {}, "log_id": "l"})["log_id"] == "l"
+    alert = {**entry, "title": "t", "text": None, "level": "warn", "step": 0, "alert_id": "a"}
+    assert fragments.alert_record(alert)["alert_id"] == "a"
+    assert "records" in parameters(fragments.FragmentWriter.write_local)
+
+
+def test_the_http_api_has_the_calls_we_make() -> None:
+    for function, arguments in (
+        (server.bulk_log, {"logs"}),
+        (server.bulk_log_system, {"logs"}),
+        (server.bulk_alert, {"alerts"}),
+        (server.bulk_upload_media, {"uploads"}),
+        (server.check_artifact_blobs, {"project", "digests"}),
+        (server.bulk_upload_artifact_blob, {"project", "uploads"}),
+        (server.artifact_log, {"project", "name", "type", "manifest", "aliases", "run_name", "run_id"}),
+        (server.get_run_summary, {"project", "run", "run_id"}),
+    ):
+        assert arguments <= parameters(function)
+    assert {"hf_token", "write_token", "httpx_kwargs"} <= parameters(RemoteClient)
+
+
+def test_the_users_own_run_can_be_found() -> None:
+    from trackio import context_vars
+
+    assert ambient_run() is None
+    run = Run(url=None, project="contract-5", client=None, name="his", group="g", config={"x": 1})
+    token = context_vars.current_run.set(run)
+    try:
+        found = ambient_run()
+        assert found is not None
+        assert (found.id, found.name, found.project, found.group) == (run.id, "his", "contract-5", "g")
+        assert found.destination == ("local", "")
+        assert found.add_config({"x": 2, "y": 3}) == {"y": 3}
+        assert run.config["x"] == 1
+        assert run.config["y"] == 3
+        run._space_id, run._server_base_url, run._write_token = None, "http://host", "t"
+        assert ambient_run().destination == ("server", "http://host")  # type: ignore[union-attr]
+        assert ambient_run().token == "t"  # type: ignore[union-attr]
+    finally:
+        context_vars.current_run.reset(token)
+        run._server_base_url = None
+        run._stop_flag.set()
+
+
+def test_trackio_names_the_machines_load() -> None:
+    assert "cpu/utilization" in cpu.collect_cpu_metrics()
+    assert isinstance(gpu.gpu_available(), bool)
+    assert callable(gpu.collect_gpu_metrics)
+
+
+@pytest.mark.parametrize(
+    "variables", [{"TRACKIO_DIR": "/x/y"}, {"HF_HOME": "/h"}, {"XDG_CACHE_HOME": "/c"}, {}]
+)
+def test_the_data_directory_is_trackios_before_and_after_its_import(variables: dict[str, str]) -> None:
+    program = (
+        "from autolog.sinks.trackio import data_directory; before = data_directory()\n"
+        "import trackio.utils; print(before, trackio.utils.TRACKIO_DIR, data_directory(), sep='\\n')"
+    )
+    clean = {k: v for k, v in os.environ.items() if k not in ("TRACKIO_DIR", "HF_HOME", "XDG_CACHE_HOME")}
+    out = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**clean, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(set(out.stdout.split())) == 1
+
+
+def test_this_process_uses_the_tests_own_directory(trackio_dir: Path) -> None:
+    assert data_directory() == trackio_dir == utils.TRACKIO_DIR

@@ -1,0 +1,93 @@
+"""The project itself: what the README shows works, the examples run, the versions agree."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import autolog
+from autolog.core.catalogue import TABLE
+from autolog.core.settings import Settings
+from tests.programs import journals, read, run, values
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_quickstart_records_what_it_promises(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "quickstart.py"
+    out = run(tmp_path, f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')")
+    assert "trackio show --project quickstart" in out
+    (kept,) = read(tmp_path, "quickstart")
+    assert kept["config"]["status"] == "finished"
+    assert kept["config"]["model"] == "GridSearchCV"
+    assert kept["config"]["best/classify__C"] in (0.01, 0.1, 1, 10)
+    assert "autolog/faults" not in kept["config"]
+    assert "autolog/lost" not in kept["config"]
+    for metric in ("val/accuracy", "val/roc_auc", "train/accuracy", "cv/best_score"):
+        assert 0.9 < values(kept, metric)[0] <= 1
+    for table in ("val/confusion_matrix_counts", "val/per_class", "search/cv_results", "data/head"):
+        assert values(kept, table)[0]["_type"] == "trackio.table"
+    for picture in ("val/confusion_matrix", "val/roc", "val/precision_recall", "val/calibration"):
+        page = tmp_path / "media" / values(kept, picture)[0]["file_path"]
+        assert "<svg" in page.read_text()
+    shown = f"test ROC AUC    {values(kept, 'val/roc_auc')[0]:.3f}"
+    assert shown in out, "what the user computes is what is recorded"
+    assert journals(tmp_path) == []
+
+
+def test_the_quickstarts_code_is_kept(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "quickstart.py"
+    program = (
+        "autolog.enable()\nimport runpy, sys\n"
+        f"sys.argv = [{str(example)!r}]\nrunpy.run_path({str(example)!r}, run_name='__main__')"
+    )
+    run(tmp_path, program)
+    (kept,) = read(tmp_path, "quickstart")
+    artifacts = {a["name"]: a for group in kept["artifacts"].values() for a in group}
+    assert {"model-GridSearchCV", "environment"} <= set(artifacts)
+    assert re.fullmatch("[0-9a-f]{40}", kept["config"].get("git/commit", "0" * 40))
+
+
+def test_every_setting_stands_in_the_readme_and_no_other() -> None:
+    section = README.split("## Settings")[1].split("## Read runs back")[0]
+    named = set(
+        re.findall(
+            r"`([a-z_]+)`",
+            " ".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `")),
+        )
+    )
+    assert named == set(Settings.__dataclass_fields__)
+
+
+def test_every_setting_has_its_docstring() -> None:
+    source = (ROOT / "autolog" / "core" / "settings.py").read_text()
+    for name in Settings.__dataclass_fields__:
+        assert re.search(rf'^    {name}: .*\n    """', source, re.MULTILINE), name
+
+
+def test_the_catalogue_and_the_extras_agree() -> None:
+    for name, framework in TABLE.items():
+        (requirement,) = PROJECT["optional-dependencies"][name]
+        assert requirement == f"{framework.distribution}{framework.requires}"
+
+
+def test_the_version_stands_in_one_way() -> None:
+    assert PROJECT["version"] == autolog.__version__
+    assert f"## {autolog.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("name", autolog.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    assert (getattr(autolog, name).__doc__ or "").strip()
+
+
+def test_ci_runs_the_readmes_commands() -> None:
+    ci = (ROOT / ".ci" / "run").read_text()
+    for mark in ("run", "test"):
+        assert f"<!-- {mark} -->\n```bash\n" in README
+        assert f"readme_command {mark}" in ci
