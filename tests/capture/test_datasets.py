@@ -182,7 +182,8 @@ def test_a_frame_with_a_named_target():
 
 
 def test_polars_reads_as_pandas_does():
-    polars = pytest.importorskip("polars")
+    import polars
+
     frame = polars.DataFrame({"a": [1.0, None], "b": ["x", "y"]})
     found = describe(frame, frame["b"])
     assert (found.rows, found.kind, found.columns) == (2, "DataFrame", ["a", "b"])

@@ -237,7 +237,8 @@ def test_a_pipeline_names_its_steps():
 
 
 def test_pydantic_models_become_their_fields():
-    pydantic = pytest.importorskip("pydantic")
+    import pydantic
+
     model = pydantic.create_model("M", lr=(float, 0.1), token=(str, "abc"))()
     assert sanitize(model) == {"lr": 0.1, "token": REDACTED}
 
