@@ -134,6 +134,7 @@ class _Patch:
         self.replacement = replacement
         self.owner_place = owner_place
         self.place = (id(owner), name, hook)
+        self.label = f"watching {getattr(owner, '__name__', owner)}.{name}"
         self.active = True
 
     @functools.cached_property
@@ -148,14 +149,19 @@ _keys = (f"{os.getpid()}-{os.urandom(4).hex()}-{n}" for n in itertools.count())
 _lock = threading.RLock()
 
 
+# The wrappers look the engine up instead of holding it: one that is unpickled by value where autolog is
+# not installed finds none, and is the original. (An import statement would cost a microsecond per call.)
+
+
 def _wrapper_around(original: Callable[..., Any], key: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:
-            from autolog.core.hooks import run_around
-        except ImportError:  # unpickled where autolog is not installed
+        import sys
+
+        engine = sys.modules.get("autolog.core.hooks")
+        if engine is None:
             return original(*args, **kwargs)
-        return run_around(key, original, args, kwargs)
+        return engine.run_around(key, original, args, kwargs)
 
     return wrapper
 
@@ -163,12 +169,12 @@ def _wrapper_around(original: Callable[..., Any], key: str) -> Callable[..., Any
 def _wrapper_after(original: Callable[..., Any], key: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        import sys
+
         result = original(*args, **kwargs)
-        try:
-            from autolog.core.hooks import run_after
-        except ImportError:  # unpickled where autolog is not installed
-            return result
-        run_after(key, args, kwargs, result)
+        engine = sys.modules.get("autolog.core.hooks")
+        if engine is not None:
+            engine.run_after(key, args, kwargs, result)
         return result
 
     return wrapper
@@ -181,7 +187,7 @@ def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kw
         return original(*args, **kwargs)
 
     observation: Generator[None, Outcome, None] | None = None
-    with shield(f"watching {_label(patch)}"):
+    with shield(patch.label):
         try:
             call = Call(patch.signature, args, kwargs)
         except TypeError:
@@ -203,7 +209,7 @@ def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kw
 def _conclude(patch: _Patch, observation: Generator[None, Outcome, None] | None, outcome: Outcome) -> None:
     if observation is None:
         return
-    with shield(f"recording {_label(patch)}"):
+    with shield(patch.label):
         try:
             observation.send(outcome)
         except StopIteration:
@@ -216,13 +222,8 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
     patch = _patches.get(key)
     if patch is None or patch.hook is None or not patch.active or inside_observer():
         return
-    with shield(f"recording {_label(patch)}"):
+    with shield(patch.label):
         patch.hook.observer(args[0] if args else None, args[1:], kwargs, result)
-
-
-def _label(patch: _Patch) -> str:
-    owner = getattr(patch.owner, "__name__", str(patch.owner))
-    return f"{owner}.{patch.name}"
 
 
 # Putting in and taking out ----------------------------------------------------------------------
@@ -262,7 +263,7 @@ def uninstall(hooks: Iterable[Hook]) -> None:
 
 def installed() -> list[str]:
     """Names of the places that are patched now, for tests and bug reports."""
-    return [_label(patch) for patch in _patches.values() if patch.active]
+    return [patch.label for patch in _patches.values() if patch.active]
 
 
 _ABSENT: Any = object()

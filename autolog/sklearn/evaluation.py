@@ -40,18 +40,27 @@ _METRICS = frozenset(
 _PREDICTIONS = ("y_pred", "y_score", "y_proba", "y_prob", "probas_pred")
 
 
-@dataclass
-class _Output:
-    """An array that a recorded estimator returned."""
+class _Output(weakref.ref[Any]):
+    """A weak reference to an array that a recorded estimator returned, and where it came from.
 
+    Made at every ``predict``, so it is one small object: no closure, no dict of its own.
+    """
+
+    __slots__ = ("X", "estimator", "key", "method", "run", "value")
+
+    key: int
     value: weakref.ref[Any]
     run: Run
     estimator: weakref.ref[Any]
     method: str
-    X: Callable[[], Any]
+    X: weakref.ref[Any] | None
 
 
 _outputs: dict[int, _Output] = {}
+
+
+def _forget(output: _Output) -> None:
+    _outputs.pop(output.key, None)
 
 
 def observe_output(method: str) -> Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]:
@@ -61,31 +70,40 @@ def observe_output(method: str) -> Callable[[Any, tuple[Any, ...], Mapping[str, 
         run = find_run(estimator)
         if run is None or watching.active("sklearn"):
             return
-        key = id(result)
-        try:
-            value = weakref.ref(result, lambda _: _outputs.pop(key, None))
-        except TypeError:  # a list, say: nothing to know it again by
-            return
         X = args[0] if args else kwargs.get("X")
-        _outputs[key] = _Output(value, run, weakref.ref(estimator), method, _weakly(X))
+        _remember(result, result, run, estimator, method, X)
+        # A column of it is a view of the array that owns the memory, which may be another one: NumPy
+        # keeps no chain of views. Unless that is the user's own data.
+        owner = getattr(result, "base", None)
+        if owner is not None and owner is not X and owner is not getattr(X, "base", None):
+            _remember(owner, result, run, estimator, method, X)
 
     return observe
 
 
-def _weakly(value: Any) -> Callable[[], Any]:
+def _remember(known: Any, result: Any, run: Run, estimator: Any, method: str, X: Any) -> None:
     try:
-        return weakref.ref(value)
+        output = _Output(known, _forget)
+        output.value = weakref.ref(result)
+    except TypeError:  # a list, say: nothing to know it again by
+        return
+    output.key = id(known)
+    output.run = run
+    output.estimator = weakref.ref(estimator)
+    output.method = method
+    try:
+        output.X = weakref.ref(X)
     except TypeError:
-        return lambda: None
+        output.X = None
+    _outputs[output.key] = output
 
 
 def _output_of(value: Any) -> _Output | None:
     """The remembered output that this array is, or is a view of (``proba[:, 1]``)."""
-    while value is not None:
-        output = _outputs.get(id(value))
-        if output is not None and output.value() is value:
+    for known in (value, getattr(value, "base", None)):
+        output = _outputs.get(id(known))
+        if known is not None and output is not None and output() is known:
             return output
-        value = getattr(value, "base", None)
     return None
 
 
@@ -117,8 +135,8 @@ _sets: weakref.WeakKeyDictionary[Run, dict[str, _Set]] = weakref.WeakKeyDictiona
 
 
 def _evaluate(output: _Output, truth: Any, weight: Any) -> None:
-    run, estimator = output.run, output.estimator()
-    value = output.value()
+    run, estimator, value = output.run, output.estimator(), output.value()
+    X = output.X() if output.X is not None else None
     if estimator is None or value is None:
         return
     task = task_of(estimator)
@@ -130,7 +148,7 @@ def _evaluate(output: _Output, truth: Any, weight: Any) -> None:
         which.done.add(kind)
         result = evaluation.regression(truth, value, sample_weight=weight)
     else:
-        scores = value if kind == "scores" else _scores(run, estimator, output.X())
+        scores = value if kind == "scores" else _scores(run, estimator, X)
         labels = value if kind == "labels" else None
         which.done.update({kind} if scores is None else {kind, "scores"})
         if output.method == "predict_log_proba":

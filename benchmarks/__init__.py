@@ -1,0 +1,1 @@
+"""What autolog costs: side by side with bare training, in one run."""
