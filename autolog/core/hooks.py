@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import inspect
 import itertools
 import os
@@ -41,14 +42,15 @@ class Hook:
         module: the module that holds it, imported already or some day.
         path: ``"function"`` or ``"Class.method"`` inside that module.
         observer: a generator function of a :class:`Call` (around), or a function of
-            ``(self, args, kwargs, result)`` (after).
+            ``(self, args, kwargs, result)`` (after). As a text, ``"module:name"``, it is imported at the
+            first call, so that turning a framework on costs next to nothing.
         kind: ``"around"`` or ``"after"``.
         tree: the method of every class below ``Class``, today's and tomorrow's, wherever it is defined.
     """
 
     module: str
     path: str
-    observer: Observer
+    observer: Observer | str
     kind: Literal["around", "after"] = "around"
     tree: bool = False
 
@@ -138,6 +140,16 @@ class _Patch:
         self.active = True
 
     @functools.cached_property
+    def observer(self) -> Observer:
+        assert self.hook is not None
+        named = self.hook.observer
+        if not isinstance(named, str):
+            return named
+        module, _, name = named.partition(":")
+        observer: Observer = getattr(importlib.import_module(module), name)
+        return observer
+
+    @functools.cached_property
     def signature(self) -> inspect.Signature:
         return inspect.signature(_function_of(self.original))
 
@@ -193,7 +205,7 @@ def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kw
         except TypeError:
             call = None  # the original will say what is wrong with it, in its own words
         if call is not None:
-            observation = patch.hook.observer(call)
+            observation = patch.observer(call)
             next(observation)
             args, kwargs = call._bound.args, call._bound.kwargs
 
@@ -223,7 +235,7 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
     if patch is None or patch.hook is None or not patch.active or inside_observer():
         return
     with shield(patch.label):
-        patch.hook.observer(args[0] if args else None, args[1:], kwargs, result)
+        patch.observer(args[0] if args else None, args[1:], kwargs, result)
 
 
 # Putting in and taking out ----------------------------------------------------------------------

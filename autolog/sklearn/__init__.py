@@ -13,9 +13,6 @@ user makes with scikit-learn's own functions finds its run, in ``evaluation.py``
 from __future__ import annotations
 
 from autolog.core.hooks import Hook
-from autolog.sklearn.evaluation import observe_metric, observe_output
-from autolog.sklearn.fit import observe_fit
-from autolog.sklearn.workers import observe_parallel
 
 __all__ = ["HOOKS"]
 
@@ -25,9 +22,18 @@ _FITS = ("fit", "fit_transform", "fit_predict")
 _OUTPUTS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
 HOOKS = [
-    *(Hook("sklearn.base", f"BaseEstimator.{name}", observe_fit, tree=True) for name in _FITS),
     *(
-        Hook("sklearn.base", f"BaseEstimator.{name}", observe_output(name), kind="after", tree=True)
+        Hook("sklearn.base", f"BaseEstimator.{name}", "autolog.sklearn.fit:observe_fit", tree=True)
+        for name in _FITS
+    ),
+    *(
+        Hook(
+            "sklearn.base",
+            f"BaseEstimator.{name}",
+            f"autolog.sklearn.evaluation:observe_{name}",
+            kind="after",
+            tree=True,
+        )
         for name in _OUTPUTS
     ),
     # Every metric function asks this one, by its global name, with the user's own arrays: so metrics are
@@ -35,8 +41,8 @@ HOOKS = [
     Hook(
         "sklearn.utils._param_validation",
         "validate_parameter_constraints",
-        observe_metric,
+        "autolog.sklearn.evaluation:observe_metric",
         kind="after",
     ),
-    Hook("joblib.parallel", "Parallel.__call__", observe_parallel),
+    Hook("joblib.parallel", "Parallel.__call__", "autolog.sklearn.workers:observe_parallel"),
 ]

@@ -18,7 +18,13 @@ from autolog.core.ownership import find_run
 from autolog.core.run import Run
 from autolog.sklearn.fit import affordable_rows, task_of, training_data
 
-__all__ = ["observe_metric", "observe_output"]
+__all__ = [
+    "observe_decision_function",
+    "observe_metric",
+    "observe_predict",
+    "observe_predict_log_proba",
+    "observe_predict_proba",
+]
 
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
@@ -63,7 +69,10 @@ def _forget(output: _Output) -> None:
     _outputs.pop(output.key, None)
 
 
-def observe_output(method: str) -> Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]:
+Observer = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]
+
+
+def _observe_output(method: str) -> Observer:
     """The observer of one predict-like method."""
 
     def observe(estimator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
@@ -79,6 +88,12 @@ def observe_output(method: str) -> Callable[[Any, tuple[Any, ...], Mapping[str, 
             _remember(owner, result, run, estimator, method, X)
 
     return observe
+
+
+observe_predict = _observe_output("predict")
+observe_predict_proba = _observe_output("predict_proba")
+observe_predict_log_proba = _observe_output("predict_log_proba")
+observe_decision_function = _observe_output("decision_function")
 
 
 def _remember(known: Any, result: Any, run: Run, estimator: Any, method: str, X: Any) -> None:
