@@ -54,6 +54,7 @@ def trackio_sink(settings: Settings) -> Sink:
 
             _sink = TrackioSink(_tokens.get)
             _sink.write_through = _write_through
+        _sink.private = settings.private
         return _sink
 
 

@@ -572,8 +572,7 @@ class Run:
 
     def _note_error(self, error: BaseException) -> None:
         if isinstance(error, Exception):
-            lines = traceback.format_exception(error)
-            text = "".join(lines)[-8_000:]
+            text = _account_of(error)
             self.alert(f"{self.name} failed: {type(error).__name__}", text, level="error")
             self.config({"error": f"{type(error).__name__}: {error}"[:500]})
 
@@ -586,6 +585,15 @@ def status_of(error: BaseException | None) -> str:
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "finished"
     return "killed" if isinstance(error, (KeyboardInterrupt, GeneratorExit)) else "failed"
+
+
+def _account_of(error: Exception) -> str:
+    """What happened, first, then where: the user's frames and the framework's, not ours."""
+    story = traceback.TracebackException.from_exception(error, limit=50)
+    ours = os.path.dirname(os.path.dirname(__file__))
+    frames = [frame for frame in story.stack if not frame.filename.startswith(ours + os.sep)]
+    where = "".join(traceback.StackSummary.from_list(frames).format())
+    return f"{type(error).__name__}: {error}"[:2_000] + f"\n\n{where[-8_000:]}"
 
 
 def plain_run_name(name: str) -> str:

@@ -223,6 +223,8 @@ def _check(name: str, value: Any) -> None:
         raise SettingError(f"{name}={value!r}: expected a text that is not empty, or None.")
     elif name == "server_url" and value and not value.startswith(("http://", "https://")):
         raise SettingError(f"server_url={value!r}: expected a URL that begins with http:// or https://.")
+    elif name == "space_id" and value and value.count("/") != 1:
+        raise SettingError(f"space_id={value!r}: expected 'user/space' or 'organization/space'.")
     elif name == "project" and value:
         check_project(value)
 

@@ -19,6 +19,8 @@ Private names of Trackio that are used here, each with the test that fails when 
 - ``remote_client.RemoteClient`` and the API names ``/bulk_log``, ``/bulk_log_system``, ``/bulk_alert``,
   ``/bulk_upload_media``, ``/check_artifact_blobs``, ``/bulk_upload_artifact_blob``, ``/artifact_log``, which
   Trackio's clients in other languages use too.
+- ``deploy.resolve_auto_bucket_id``, ``deploy.create_space_if_not_exists`` and
+  ``utils.preprocess_space_and_dataset_ids``: what ``trackio.init`` does before it logs to a Space.
 - ``context_vars.current_run`` and the run's ``_server_base_url``, ``_space_id``, ``_write_token``: to find
   and join the run that the user opened himself.
 - the config keys ``_Group``, ``_Created``, ``_Username``, which the dashboard reads.
@@ -79,6 +81,7 @@ class TrackioSink:
     """The process's way to Trackio: a channel per destination."""
 
     def __init__(self, tokens: Callable[[Destination], str | None] | None = None):
+        self.private = True
         self._channels: dict[Destination, Channel] = {}
         self._of_run: dict[str, Channel] = {}
         self._lock = threading.Lock()
@@ -167,22 +170,25 @@ class TrackioSink:
     def _channel(self, destination: Destination) -> Channel:
         with self._lock:
             if destination not in self._channels:
-                self._channels[destination] = Channel(
-                    destination, self._tokens(destination), write_through=self.write_through
-                )
+                place = functools.partial(_place_for, destination, self._tokens(destination), self.private)
+                self._channels[destination] = Channel(destination, place, write_through=self.write_through)
             return self._channels[destination]
 
 
 class Channel:
-    """One destination: its journal, and the thread that delivers it."""
+    """One destination: its journal, and the thread that delivers it.
 
-    def __init__(self, destination: Destination, token: str | None, *, write_through: bool = False):
+    Args:
+        place: makes the :class:`_Place`; called on the thread that delivers, since it imports Trackio.
+    """
+
+    def __init__(self, destination: Destination, place: Callable[[], _Place], *, write_through: bool = False):
         self.destination = destination
+        self._make_place = place
         self.directory = data_directory() / "autolog" / "journal"
         self.journal = Journal(self.directory, write_through=write_through)
         self.journal.append({"kind": "journal", "run": "", "to": list(destination)})
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._token = token
         self._runs: dict[str, _RunState] = {}
         self._delivered = Tail(self.journal.path)
         self._asked: list[threading.Event] = []
@@ -196,7 +202,7 @@ class Channel:
 
     @functools.cached_property
     def _place(self) -> _Place:
-        return _place_for(self.destination, self._token)
+        return self._make_place()
 
     def ask(self) -> Callable[[float], bool]:
         """Ask for everything appended so far to be delivered; returns how to wait for it."""
@@ -350,6 +356,10 @@ class _RunState:
                 "_Group": record["group"],
             }
 
+    def ordered_config(self) -> dict[str, Any]:
+        """The config as a person reads it: what one groups by first, the long tail after it."""
+        return dict(sorted(self.config.items(), key=lambda item: isinstance(item[1], (dict, list))))
+
     def take(self, record: Record) -> None:
         if record["kind"] == "config":
             values = dict(record["values"])
@@ -408,7 +418,7 @@ class _Batch:
             # A run is what has a row: its first is empty, and always the same one.
             rows.append(_row(f"{run.id}-0", 0.0, 0, {}))
         if rows:
-            place.rows(run, rows, run.config if self.config_changed else None)
+            place.rows(run, rows, run.ordered_config() if self.config_changed else None)
         if self.system:
             place.system(run, self.system)
         if self.alerts:
@@ -429,7 +439,7 @@ class _Batch:
             why = f"{type(error).__name__}: {error}"
             logger.warning("autolog: %s %r of run %s was lost: %s", record["kind"], what, run.name, why)
             run.config["autolog/lost"] = {**run.config.get("autolog/lost", {}), what: why}
-            place.rows(run, [_row(f"{run.id}-0", 0.0, 0, {})], run.config)
+            place.rows(run, [_row(f"{run.id}-0", 0.0, 0, {})], run.ordered_config())
             return None
 
 
@@ -577,9 +587,10 @@ class _Inbox(_Place):
 class _Remote(_Place):
     """A self-hosted server or a Space, over Trackio's HTTP API."""
 
-    def __init__(self, destination: Destination, token: str | None):
+    def __init__(self, destination: Destination, token: str | None, private: bool):
         self._kind, self._where = destination
         self._token = token
+        self._private = private
         self._client_made: Any = None
 
     def _call(self, api_name: str, /, **arguments: Any) -> Any:
@@ -598,13 +609,27 @@ class _Remote(_Place):
                     f"{self._where} needs a write token: put write_token into the URL, "
                     "or set TRACKIO_WRITE_TOKEN"
                 )
-            self._client_made = RemoteClient(
-                self._where,
-                hf_token=self._hf_token(),
-                write_token=self._token if self._kind == "server" else None,
-                httpx_kwargs={"timeout": REQUEST_SECONDS},
-            )
+            try:
+                if self._kind == "space":
+                    self._prepare_space()
+                self._client_made = RemoteClient(
+                    self._where,
+                    hf_token=self._hf_token(),
+                    write_token=self._token if self._kind == "server" else None,
+                    httpx_kwargs={"timeout": REQUEST_SECONDS},
+                )
+            except Exception as error:
+                # Whatever it is called: nobody has been spoken to yet, so nothing has been refused.
+                raise ConnectionError(str(error)) from error
         return self._client_made
+
+    def _prepare_space(self) -> None:
+        """Make the Space, private unless told otherwise, with a bucket that keeps its data."""
+        from trackio import deploy, utils
+
+        space, _, bucket = utils.preprocess_space_and_dataset_ids(self._where, None, None)
+        bucket = deploy.resolve_auto_bucket_id(space, bucket)
+        deploy.create_space_if_not_exists(space, None, bucket, self._private)
 
     def _hf_token(self) -> str | None:
         if self._kind != "space":
@@ -688,10 +713,9 @@ class _Remote(_Place):
         return config
 
 
-def _place_for(destination: Destination, token: str | None) -> _Place:
-    """Made on the delivering thread, since asking for the mode imports Trackio."""
+def _place_for(destination: Destination, token: str | None, private: bool) -> _Place:
     if destination[0] != "local":
-        return _Remote(destination, token)
+        return _Remote(destination, token, private)
     from trackio.utils import get_storage_mode
 
     return _Inbox() if get_storage_mode() == "jsonl" else _Place()

@@ -52,6 +52,7 @@ def test_every_kind_of_value_can_come_from_a_variable(
         ({"share": ["everything"]}, "Valid: data, predictions, code"),
         ({"sink": "wandb"}, "'trackio', 'memory'"),
         ({"server_url": "localhost:7860"}, "http://"),
+        ({"space_id": "space"}, "user/space"),
         ({"server_url": "http://a", "space_id": "u/s"}, "one place"),
     ],
 )

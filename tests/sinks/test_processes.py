@@ -68,7 +68,10 @@ def test_an_unhandled_exception_fails_the_run(tmp_path: Path) -> None:
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == "failed"
     assert kept["config"]["error"] == "ValueError: his"
-    assert "failed: ValueError" in kept["alerts"][0]["title"]
+    (alert,) = kept["alerts"]
+    assert "failed: ValueError" in alert["title"]
+    assert alert["text"].startswith("ValueError: his")
+    assert "autolog/core" not in alert["text"]
     assert values(kept, "m") == [1]
 
 
@@ -342,3 +345,18 @@ def test_two_processes_share_a_project(tmp_path: Path) -> None:
     assert len(kept) == 10
     assert all(values(r, "m") == list(range(50)) for r in kept)
     assert os.listdir(tmp_path / "autolog" / "journal") == []
+
+
+def test_the_machines_load_is_sampled(tmp_path: Path) -> None:
+    run(tmp_path, 'with autolog.run("r") as r: time.sleep(1.5)', AUTOLOG_SYSTEM_INTERVAL="0.2")
+    (kept,) = read(tmp_path)
+    assert len(kept["system"]) >= 2
+    assert kept["system"][0]["cpu/utilization"] >= 0
+    assert kept["system"][0]["memory/total"] > 0
+
+
+def test_the_config_reads_scalars_first(tmp_path: Path) -> None:
+    run(tmp_path, 'with autolog.run("r", config={"long": {"a": 1}, "short": 2}) as r: pass')
+    keys = list(read(tmp_path)[0]["config"])
+    assert keys.index("short") < keys.index("long")
+    assert keys.index("status") < keys.index("long")

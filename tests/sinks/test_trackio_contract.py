@@ -21,6 +21,7 @@ from trackio.run import Run
 from trackio.sqlite_storage import SQLiteStorage
 
 from autolog.sinks.trackio import ambient_run, data_directory
+from tests.programs import journals, run
 
 
 def parameters(function: Any) -> set[str]:
@@ -183,3 +184,26 @@ def test_the_data_directory_is_trackios_before_and_after_its_import(variables: d
 
 def test_this_process_uses_the_tests_own_directory(trackio_dir: Path) -> None:
     assert data_directory() == trackio_dir == utils.TRACKIO_DIR
+
+
+def test_a_space_is_prepared_as_trackio_does() -> None:
+    from trackio import deploy
+
+    assert utils.preprocess_space_and_dataset_ids("u/s", None, None) == ("u/s", None, "u/s-bucket")
+    assert list(inspect.signature(deploy.create_space_if_not_exists).parameters)[:4] == [
+        "space_id",
+        "dataset_id",
+        "bucket_id",
+        "private",
+    ]
+    assert list(inspect.signature(deploy.resolve_auto_bucket_id).parameters)[:2] == [
+        "space_id",
+        "preferred_bucket_id",
+    ]
+
+
+def test_without_a_network_a_space_keeps_everything_here(tmp_path: Path) -> None:
+    out = run(tmp_path, 'with autolog.run("r") as r: r.log({"m": 1})', AUTOLOG_SPACE_ID="user/space")
+    assert "cannot be delivered to user/space" in out
+    (journal,) = journals(tmp_path)
+    assert b'"space","user/space"' in journal.read_bytes()
