@@ -102,7 +102,7 @@ def drain(timeout: float) -> bool:
 
 
 def _new_in_child() -> None:
-    global _worker  # noqa: PLW0603 - threads do not survive a fork
+    global _worker  # threads do not survive a fork
     _worker = _Worker()
 
 

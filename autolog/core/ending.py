@@ -13,7 +13,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from autolog.core import background
-from autolog.core import settings as settings_module
 from autolog.core.guard import shield
 from autolog.core.settings import Settings, split_token
 
@@ -41,11 +40,12 @@ _lock = threading.RLock()  # a signal handler may come back to it
 _sink: TrackioSink | None = None
 _write_through = False
 _tokens: dict[tuple[str, str], str] = {}
+_timeout = Settings.finish_timeout  # of the run that was opened last
 
 
 def trackio_sink(settings: Settings) -> Sink:
     """The process's sink to Trackio."""
-    global _sink  # noqa: PLW0603 - one journal and one writer per process
+    global _sink  # one journal and one writer per process
     if settings.write_token and settings.server_url:
         _tokens["server", split_token(settings.server_url)[0]] = settings.write_token
     with _lock:
@@ -60,7 +60,9 @@ def trackio_sink(settings: Settings) -> Sink:
 
 def remember(run: Run) -> None:
     """A run that is running: it is ended when the process is."""
+    global _timeout
     with _lock:
+        _timeout = run.settings.finish_timeout
         _live[run.id] = run
         if len(_live) == 1:
             _catch_sigterm()
@@ -105,7 +107,7 @@ def finish() -> bool:
     Returns:
         Whether everything has arrived.
     """
-    end = time.monotonic() + settings_module.current().finish_timeout
+    end = time.monotonic() + _timeout
     done = background.drain(_left(end))
     with _lock:
         left_open = [run for run in _live.values() if run.is_left_open]
@@ -135,8 +137,7 @@ def _end_all(status: str) -> None:
     global _sink
     with _lock:
         runs = list(_live.values())
-    timeout = max([run.settings.finish_timeout for run in runs], default=None)
-    end = time.monotonic() + (settings_module.current().finish_timeout if timeout is None else timeout)
+    end = time.monotonic() + _timeout
     background.drain(_left(end))
     for run in runs:
         run._end("finished" if run.is_left_open else status)
@@ -203,7 +204,7 @@ def _sample_system() -> None:
 
 def write_through() -> None:
     """This process is a worker: it writes to its journal at once, and delivers nothing itself."""
-    global _write_through  # noqa: PLW0603
+    global _write_through
     _write_through = True
     if _sink is not None:
         _sink.write_through = True
@@ -217,7 +218,7 @@ def release() -> None:
 
 def _forget_in_child() -> None:
     """A forked child owns none of its parent's runs, journals and threads."""
-    global _lock  # noqa: PLW0603
+    global _lock
     _lock = threading.RLock()
     _live.clear()
     _adopted.clear()

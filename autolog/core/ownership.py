@@ -136,7 +136,7 @@ _memory_sink: Sink | None = None
 
 
 def _sink_for(settings: Settings) -> Sink | None:
-    global _memory_sink  # noqa: PLW0603 - "memory" by name is one sink of the process
+    global _memory_sink  # "memory" by name is one sink of the process
     if disabled_by_environment():
         return None
     if settings.sink == "trackio":

@@ -288,5 +288,5 @@ def in_force() -> Settings | None:
 
 def use(settings: Settings | None) -> None:
     """Put settings in force (None: the environment's)."""
-    global _current  # noqa: PLW0603 - the process has one set of settings in force
+    global _current  # the process has one set of settings in force
     _current = settings

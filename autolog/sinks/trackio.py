@@ -2,9 +2,7 @@
 
 The only file that imports trackio, and only on the delivering thread. A run of ours is not a
 ``trackio.Run``: that one costs a thread and two monitors per run, sends its config once, and loses what
-a server did not take. Here a :class:`Channel` per destination holds one journal and one thread; what is
-in the journal is written under the run's own id, each record under an id of its own, so that nothing is
-lost and nothing doubled however often it is tried.
+a server did not take. How delivery goes is in delivery.py; here are the places it goes to.
 
 Private names of Trackio that are used here, each with the test that fails when Trackio changes it
 (tests/sinks/test_trackio_contract.py):
@@ -30,39 +28,25 @@ Private names of Trackio that are used here, each with the test that fails when 
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - see below
-import contextlib
 import functools
-import logging
 import os
-import sqlite3
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from autolog.capture.figures import Chart, render
 from autolog.sinks import Record
-from autolog.sinks.journal import Journal, Tail, left_journals
+from autolog.sinks.delivery import Channel, Destination, Place, RunState, discard_staged, iso
 
-__all__ = ["AmbientRun", "Destination", "TrackioSink", "ambient_run", "data_directory"]
-
-logger = logging.getLogger("autolog")
+__all__ = ["AmbientRun", "TrackioSink", "ambient_run", "data_directory"]
 
 # concurrent.futures.thread refuses to be imported once the interpreter is shutting down, and Trackio's import
 # brings it along. A program that ends at once imports Trackio then: so it is imported here, before.
 
-DELIVER_SECONDS = 0.5
 REQUEST_SECONDS = 10.0
-LONGEST_PAUSE = 30.0
-SWEEP_SECONDS = 5.0
-
-Destination = tuple[str, str]
-"""``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``."""
 
 
 def data_directory() -> Path:
@@ -164,6 +148,10 @@ class TrackioSink:
         channel = self._of_run.get(run_id)
         return channel.seconds.get(run_id, 0.0) if channel is not None else 0.0
 
+    @staticmethod
+    def _journals() -> Path:
+        return data_directory() / "autolog" / "journal"
+
     def _all(self) -> list[Channel]:
         return list(self._channels.values())
 
@@ -171,312 +159,19 @@ class TrackioSink:
         with self._lock:
             if destination not in self._channels:
                 place = functools.partial(_place_for, destination, self._tokens(destination), self.private)
-                self._channels[destination] = Channel(destination, place, write_through=self.write_through)
+                self._channels[destination] = Channel(
+                    destination, self._journals(), place, write_through=self.write_through
+                )
             return self._channels[destination]
-
-
-class Channel:
-    """One destination: its journal, and the thread that delivers it.
-
-    Args:
-        place: makes the :class:`_Place`; called on the thread that delivers, since it imports Trackio.
-    """
-
-    def __init__(self, destination: Destination, place: Callable[[], _Place], *, write_through: bool = False):
-        self.destination = destination
-        self._make_place = place
-        self.directory = data_directory() / "autolog" / "journal"
-        self.journal = Journal(self.directory, write_through=write_through)
-        self.journal.append({"kind": "journal", "run": "", "to": list(destination)})
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._runs: dict[str, _RunState] = {}
-        self._delivered = Tail(self.journal.path)
-        self._asked: list[threading.Event] = []
-        self._wake = threading.Event()
-        self._closed = False
-        self._failures = 0
-        self._thread: threading.Thread | None = None
-        if not write_through:
-            self._thread = threading.Thread(target=self._loop, name="autolog-deliver", daemon=True)
-            self._thread.start()
-
-    @functools.cached_property
-    def _place(self) -> _Place:
-        return self._make_place()
-
-    def ask(self) -> Callable[[float], bool]:
-        """Ask for everything appended so far to be delivered; returns how to wait for it."""
-        if self._thread is None:
-            return self.journal.sync
-        done = threading.Event()
-
-        def wait(timeout: float) -> bool:
-            end = time.monotonic() + timeout
-            if not self.journal.sync(timeout):
-                return False
-            self._asked.append(done)
-            self._wake.set()
-            return done.wait(max(0.0, end - time.monotonic()))
-
-        return wait
-
-    def close(self) -> None:
-        """Give up the journal; remove it if all of it is delivered and every run in it has ended."""
-        self._closed = True
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout=0.2)
-        self.journal.close()
-        whole = self._delivered.offset >= self.journal.path.stat().st_size
-        if whole and not any(run.running for run in self._runs.values()):
-            _remove(self.journal.path)
-
-    def _loop(self) -> None:
-        last_sweep = 0.0
-        while not self._closed:
-            asked, self._asked = self._asked, []
-            try:
-                self._deliver(self._delivered)
-                if asked or time.monotonic() - last_sweep > SWEEP_SECONDS:
-                    self._sweep()
-                    last_sweep = time.monotonic()
-                self._failures = 0
-                for done in asked:
-                    done.set()
-            except Exception as error:
-                self._failures += 1
-                self._asked = asked + self._asked
-                _say_once(self.destination, error)
-            self._wake.wait(_pause(self._failures))
-            self._wake.clear()
-
-    def _deliver(self, delivered: Tail) -> None:
-        """Deliver what stands behind ``delivered``, and move it on: only over what has arrived."""
-        place = self._place
-        while True:
-            ahead = Tail(delivered.path, delivered.offset)
-            records = ahead.read()
-            if ahead.offset == delivered.offset:
-                return
-            self._deliver_batch(records, delivered.path, place)
-            delivered.offset = ahead.offset
-            _cursor(delivered.path).write_text(str(delivered.offset))
-
-    def _deliver_batch(self, records: list[Record], journal: Path, place: _Place) -> None:
-        # After a failure the same batch comes again: taking a record twice must change nothing.
-        before = time.thread_time()
-        batches: dict[str, _Batch] = {}
-        for record in records:
-            run = self._state(record, journal)
-            if run is not None:
-                run.take(record)
-                batches.setdefault(run.id, _Batch(run)).take(record)
-        for batch in batches.values():
-            batch.deliver(place)
-        spent = time.thread_time() - before
-        total = sum(batch.size for batch in batches.values()) or 1
-        for run_id, batch in batches.items():
-            self.seconds[run_id] += spent * batch.size / total
-
-    def _state(self, record: Record, journal: Path) -> _RunState | None:
-        run = self._runs.get(record["run"])
-        if run is None and record["kind"] == "open":
-            run = self._runs[record["run"]] = _RunState(record)
-            if record["joined"]:
-                run.config.update(self._place.config(run) or {})
-        if run is not None and record["kind"] == "open" and not record["joined"]:
-            run.journal = journal
-            run.running = True
-        return run
-
-    def _sweep(self) -> None:
-        """Deliver what processes that are gone have left for this destination."""
-        left = list(left_journals(self.directory))
-        try:
-            for path, _ in left:
-                if _destination_of(path) == self.destination:
-                    self._deliver_left(path)
-                    _remove(path)
-        finally:
-            for _, file in left:
-                file.close()
-
-    def _deliver_left(self, path: Path) -> None:
-        tail = Tail(path)
-        try:
-            delivered = int(_cursor(path).read_text())
-        except (OSError, ValueError):
-            delivered = 0
-        while tail.offset < delivered and (records := tail.read(delivered - tail.offset)):
-            for record in records:
-                if (run := self._state(record, path)) is not None:
-                    run.take(record)
-        self._deliver(tail)
-        for run in list(self._runs.values()):
-            if run.journal == path and run.running and not run.adopted:
-                self._mark_crashed(run)
-
-    def _mark_crashed(self, run: _RunState) -> None:
-        now = time.time()
-        finish = {"kind": "finish", "run": run.id, "time": now, "status": "crashed"}
-        alert = {
-            "kind": "alert",
-            "run": run.id,
-            "id": f"{run.id}-crashed",
-            "time": now,
-            "step": run.last_step,
-            "title": f"{run.name} crashed",
-            "text": "Its process ended without finishing it. What was recorded until then is here.",
-            "level": "error",
-        }
-        assert run.journal is not None
-        self._deliver_batch([alert, finish], run.journal, self._place)
-
-
-# What is put together for delivery ------------------------------------------------------------------
-
-
-class _RunState:
-    """What delivery must remember of a run: who it is, and its whole config."""
-
-    def __init__(self, record: Record):
-        self.id: str = record["run"]
-        self.project: str = record["project"]
-        self.name: str = record["name"]
-        self.joined: bool = record["joined"]
-        self.adopted: bool = record["adopted"]
-        self.journal: Path | None = None  # the one whose process owns the run
-        self.running = False
-        self.last_step = 0
-        self.config: dict[str, Any] = {}
-        if not self.adopted:  # the user's own run has its own
-            self.config = {
-                "_Username": None,
-                "_Created": _iso(record["time"]),
-                "_Group": record["group"],
-            }
-
-    def ordered_config(self) -> dict[str, Any]:
-        """The config as a person reads it: what one groups by first, the long tail after it."""
-        return dict(sorted(self.config.items(), key=lambda item: isinstance(item[1], (dict, list))))
-
-    def take(self, record: Record) -> None:
-        if record["kind"] == "config":
-            values = dict(record["values"])
-            if "group" in values:
-                self.config["_Group"] = values.pop("group")
-            self.config.update(values)
-        elif record["kind"] == "finish":
-            self.running = False
-            self.config["status"] = record["status"]
-        elif record["kind"] == "row":
-            self.last_step = max(self.last_step, record["step"])
-
-
-class _Batch:
-    """One run's records of one batch."""
-
-    def __init__(self, run: _RunState):
-        self.run = run
-        self.size = 0
-        self.config_changed = False
-        self.rows: list[Record] = []
-        self.pictures: list[Record] = []
-        self.system: list[Record] = []
-        self.alerts: list[Record] = []
-        self.artifacts: list[Record] = []
-
-    def take(self, record: Record) -> None:
-        self.size += 1
-        kind = record["kind"]
-        if kind in ("open", "config", "finish"):
-            self.config_changed = self.config_changed or not (self.run.joined and kind == "open")
-        else:
-            {
-                "row": self.rows,
-                "chart": self.pictures,
-                "html": self.pictures,
-                "system": self.system,
-                "alert": self.alerts,
-                "artifact": self.artifacts,
-            }[kind].append(record)
-
-    def deliver(self, place: _Place) -> None:
-        run = self.run
-        rows = [
-            {
-                **row,
-                "values": {k: _table(v) if isinstance(v, list) else v for k, v in row["values"].items()},
-            }
-            for row in self.rows
-        ]
-        for picture in self.pictures:
-            row = self._attempt(_picture, place, run, picture)
-            if row is not None:
-                rows.append(row)
-        if self.config_changed and not rows:
-            # A run is what has a row: its first is empty, and always the same one.
-            rows.append(_row(f"{run.id}-0", 0.0, 0, {}))
-        if rows:
-            place.rows(run, rows, run.ordered_config() if self.config_changed else None)
-        if self.system:
-            place.system(run, self.system)
-        if self.alerts:
-            place.alerts(run, self.alerts)
-        for artifact in self.artifacts:
-            self._attempt(_artifact, place, run, artifact)
-
-    def _attempt(
-        self, do: Callable[[_Place, _RunState, Record], Any], place: _Place, run: _RunState, record: Record
-    ) -> Any:
-        """One picture or artifact that cannot be made must not keep the rest from arriving."""
-        try:
-            return do(place, run, record)
-        except Exception as error:
-            if _is_transient(error):
-                raise
-            what = str(record.get("key") or record.get("name"))
-            why = f"{type(error).__name__}: {error}"
-            logger.warning("autolog: %s %r of run %s was lost: %s", record["kind"], what, run.name, why)
-            run.config["autolog/lost"] = {**run.config.get("autolog/lost", {}), what: why}
-            place.rows(run, [_row(f"{run.id}-0", 0.0, 0, {})], run.ordered_config())
-            return None
-
-
-def _row(log_id: str, at: float, step: int, values: dict[str, Any]) -> Record:
-    return {"id": log_id, "time": at or time.time(), "step": step, "values": values}
-
-
-def _table(rows: list[Any]) -> dict[str, Any]:
-    return {"_type": "trackio.table", "_value": rows}
-
-
-_PAGE = (
-    '<!doctype html><html><head><meta charset="utf-8"><style>body{{margin:0;background:#fff;'
-    "font-family:system-ui,sans-serif}}svg{{max-width:100%;max-height:100vh;display:block;margin:auto}}</style></head><body>{}</body></html>"
-)
-
-
-def _picture(place: _Place, run: _RunState, record: Record) -> Record:
-    """Draw a chart (here, on the delivering thread) and put it where the dashboard looks for it."""
-    text = record["text"] if record["kind"] == "html" else render(Chart(**record["chart"]))
-    page = text if text.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(text)
-    where = place.media(run, record["step"], f"{record['id']}.html", page)
-    value = {"_type": "trackio.html", "file_path": where, "caption": record.get("caption")}
-    return _row(record["id"], record["time"], record["step"], {record["key"]: value})
-
-
-def _artifact(place: _Place, run: _RunState, record: Record) -> None:
-    place.artifact(run, record)
 
 
 # Places ---------------------------------------------------------------------------------------------
 
 
-class _Place:
-    """A destination, as far as delivery needs to know it. Local SQLite is the plain case."""
+class _Local:
+    """Trackio's SQLite files on this machine."""
 
-    def rows(self, run: _RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
+    def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
         SQLiteStorage.bulk_log(
@@ -485,12 +180,12 @@ class _Place:
             run_id=run.id,
             metrics_list=[row["values"] for row in rows],
             steps=[row["step"] for row in rows],
-            timestamps=[_iso(row["time"]) for row in rows],
+            timestamps=[iso(row["time"]) for row in rows],
             log_ids=[row["id"] for row in rows],
             config=config,
         )
 
-    def system(self, run: _RunState, rows: list[Record]) -> None:
+    def system(self, run: RunState, rows: list[Record]) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
         SQLiteStorage.bulk_log_system(
@@ -498,11 +193,11 @@ class _Place:
             run=run.name,
             run_id=run.id,
             metrics_list=[row["values"] for row in rows],
-            timestamps=[_iso(row["time"]) for row in rows],
+            timestamps=[iso(row["time"]) for row in rows],
             log_ids=[row["id"] for row in rows],
         )
 
-    def alerts(self, run: _RunState, alerts: list[Record]) -> None:
+    def alerts(self, run: RunState, alerts: list[Record]) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
         SQLiteStorage.bulk_alert(
@@ -513,11 +208,11 @@ class _Place:
             texts=[alert["text"] for alert in alerts],
             levels=[alert["level"] for alert in alerts],
             steps=[alert["step"] for alert in alerts],
-            timestamps=[_iso(alert["time"]) for alert in alerts],
+            timestamps=[iso(alert["time"]) for alert in alerts],
             alert_ids=[alert["id"] for alert in alerts],
         )
 
-    def media(self, run: _RunState, step: int, name: str, text: str) -> str:
+    def media(self, run: RunState, step: int, name: str, text: str) -> str:
         """Put a file where the dashboard looks for it; returns the path that a row refers to it by."""
         from trackio.media.utils import get_project_media_path
         from trackio.utils import MEDIA_DIR
@@ -526,7 +221,7 @@ class _Place:
         path.write_text(text, encoding="utf-8")
         return str(path.relative_to(MEDIA_DIR))
 
-    def artifact(self, run: _RunState, record: Record) -> None:
+    def artifact(self, run: RunState, record: Record) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
         SQLiteStorage.commit_artifact_version(
@@ -540,9 +235,9 @@ class _Place:
             run_name=run.name,
             run_id=run.id,
         )
-        _discard_staged(record)
+        discard_staged(record)
 
-    def config(self, run: _RunState) -> dict[str, Any] | None:
+    def config(self, run: RunState) -> dict[str, Any] | None:
         """The config that stands there already."""
         from trackio.sqlite_storage import SQLiteStorage
 
@@ -550,7 +245,7 @@ class _Place:
         return config
 
 
-class _Inbox(_Place):
+class _Inbox(_Local):
     """Trackio's jsonl mode, for directories where SQLite's locks cannot be trusted."""
 
     def __init__(self) -> None:
@@ -558,7 +253,7 @@ class _Inbox(_Place):
 
         self._writer = FragmentWriter()
 
-    def rows(self, run: _RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
+    def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
         from trackio.fragments import metric_record
 
         entries = [
@@ -568,7 +263,7 @@ class _Inbox(_Place):
         entries[-1]["config"] = config
         self._writer.write_local([metric_record(entry) for entry in entries])
 
-    def system(self, run: _RunState, rows: list[Record]) -> None:
+    def system(self, run: RunState, rows: list[Record]) -> None:
         from trackio.fragments import system_metric_record
 
         self._writer.write_local(
@@ -578,13 +273,13 @@ class _Inbox(_Place):
             ]
         )
 
-    def alerts(self, run: _RunState, alerts: list[Record]) -> None:
+    def alerts(self, run: RunState, alerts: list[Record]) -> None:
         from trackio.fragments import alert_record
 
         self._writer.write_local([alert_record(_alert_entry(run, alert)) for alert in alerts])
 
 
-class _Remote(_Place):
+class _Remote(_Local):
     """A self-hosted server or a Space, over Trackio's HTTP API."""
 
     def __init__(self, destination: Destination, token: str | None, private: bool):
@@ -639,7 +334,7 @@ class _Remote(_Place):
         token: str | None = self._token or huggingface_hub.get_token()
         return token
 
-    def rows(self, run: _RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
+    def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
         entries = [
             {**_entry(run, row), "metrics": row["values"], "step": row["step"], "log_id": row["id"]}
             for row in rows
@@ -649,15 +344,15 @@ class _Remote(_Place):
         for part in _parts(entries):
             self._call("/bulk_log", logs=part)
 
-    def system(self, run: _RunState, rows: list[Record]) -> None:
+    def system(self, run: RunState, rows: list[Record]) -> None:
         entries = [{**_entry(run, r), "metrics": r["values"], "log_id": r["id"]} for r in rows]
         for part in _parts(entries):
             self._call("/bulk_log_system", logs=part)
 
-    def alerts(self, run: _RunState, alerts: list[Record]) -> None:
+    def alerts(self, run: RunState, alerts: list[Record]) -> None:
         self._call("/bulk_alert", alerts=[_alert_entry(run, alert) for alert in alerts])
 
-    def media(self, run: _RunState, step: int, name: str, text: str) -> str:
+    def media(self, run: RunState, step: int, name: str, text: str) -> str:
         from gradio_client import handle_file
 
         # The same path here and there: the row refers to it, and the server stores it by its name.
@@ -679,7 +374,7 @@ class _Remote(_Place):
             path.unlink(missing_ok=True)
         return where
 
-    def artifact(self, run: _RunState, record: Record) -> None:
+    def artifact(self, run: RunState, record: Record) -> None:
         from gradio_client import handle_file
         from trackio import cas, references
 
@@ -703,9 +398,9 @@ class _Remote(_Place):
             run_name=run.name,
             run_id=run.id,
         )
-        _discard_staged(record)
+        discard_staged(record)
 
-    def config(self, run: _RunState) -> dict[str, Any] | None:
+    def config(self, run: RunState) -> dict[str, Any] | None:
         summary = self._client().predict(
             api_name="/get_run_summary", project=run.project, run=run.name, run_id=run.id
         )
@@ -713,27 +408,27 @@ class _Remote(_Place):
         return config
 
 
-def _place_for(destination: Destination, token: str | None, private: bool) -> _Place:
+def _place_for(destination: Destination, token: str | None, private: bool) -> Place:
     if destination[0] != "local":
         return _Remote(destination, token, private)
     from trackio.utils import get_storage_mode
 
-    return _Inbox() if get_storage_mode() == "jsonl" else _Place()
+    return _Inbox() if get_storage_mode() == "jsonl" else _Local()
 
 
 # Small things ---------------------------------------------------------------------------------------
 
 
-def _entry(run: _RunState, record: Record) -> dict[str, Any]:
+def _entry(run: RunState, record: Record) -> dict[str, Any]:
     return {
         "project": run.project,
         "run": run.name,
         "run_id": run.id,
-        "timestamp": _iso(record["time"]),
+        "timestamp": iso(record["time"]),
     }
 
 
-def _alert_entry(run: _RunState, alert: Record) -> dict[str, Any]:
+def _alert_entry(run: RunState, alert: Record) -> dict[str, Any]:
     fields = {key: alert[key] for key in ("title", "text", "level", "step")}
     return {**_entry(run, alert), **fields, "alert_id": alert["id"]}
 
@@ -752,67 +447,9 @@ def _manifest(project: str, record: Record) -> Any:
     return artifact._build_manifest(project)
 
 
-def _discard_staged(record: Record) -> None:
-    if record["staged"]:
-        for path in record["files"].values():
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-                os.rmdir(os.path.dirname(path))  # goes with the last file in it
-
-
 def _parts(entries: list[dict[str, Any]], size: int = 2_000) -> Iterable[list[dict[str, Any]]]:
     for start in range(0, len(entries), size):
         yield entries[start : start + size]
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether trying again may help: the disk, a lock, the network; not a value that nobody takes."""
-    if isinstance(error, FileNotFoundError):
-        return False
-    return isinstance(error, (OSError, sqlite3.OperationalError)) or type(error).__module__.startswith(
-        ("httpx", "httpcore", "huggingface_hub")
-    )
-
-
-def _pause(failures: int) -> float:
-    pause: float = DELIVER_SECONDS * 2 ** min(failures, 8)
-    return min(LONGEST_PAUSE, pause)
-
-
-_said: set[Destination] = set()
-
-
-def _say_once(destination: Destination, error: Exception) -> None:
-    if destination not in _said:
-        _said.add(destination)
-        logger.warning(
-            "autolog: records cannot be delivered to %s now (%s: %s). They are kept on disk and tried again.",
-            destination[1] or "the local Trackio database",
-            type(error).__name__,
-            error,
-        )
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
-
-
-def _cursor(journal: Path) -> Path:
-    return journal.with_suffix(".delivered")
-
-
-def _remove(journal: Path) -> None:
-    for path in (journal, _cursor(journal)):
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def _destination_of(journal: Path) -> Destination | None:
-    for record in Tail(journal).read(4096):
-        if record["kind"] == "journal":
-            kind, where = record["to"]
-            return kind, where
-    return None
 
 
 def _space_url(space: str) -> str:

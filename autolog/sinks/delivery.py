@@ -1,0 +1,424 @@
+"""Delivery: what the journal holds is put together by run and brought to a place, in bulk and idempotently.
+
+A :class:`Channel` per destination holds one journal and one thread. Each record has an id of its own, so
+that nothing is lost and nothing doubled however often it is tried. What a destination is made of is the
+business of its :class:`Place`; see trackio.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from autolog.capture.figures import Chart, render
+from autolog.sinks import Record
+from autolog.sinks.journal import Journal, Tail, left_journals
+
+__all__ = ["Channel", "Destination", "Place", "RunState", "discard_staged", "iso"]
+
+logger = logging.getLogger("autolog")
+
+DELIVER_SECONDS = 0.5
+LONGEST_PAUSE = 30.0
+SWEEP_SECONDS = 5.0
+
+Destination = tuple[str, str]
+"""``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``."""
+
+
+class Place(Protocol):
+    """A destination, as far as delivery needs to know it. Everything may be delivered twice."""
+
+    def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
+        """Metrics and tables; a config replaces the one that stands there."""
+
+    def system(self, run: RunState, rows: list[Record]) -> None:
+        """The machine's load."""
+
+    def alerts(self, run: RunState, alerts: list[Record]) -> None:
+        """What a person should see."""
+
+    def media(self, run: RunState, step: int, name: str, text: str) -> str:
+        """Put a file where the dashboard looks for it; returns the path that a row refers to it by."""
+
+    def artifact(self, run: RunState, record: Record) -> None:
+        """A version of an artifact."""
+
+    def config(self, run: RunState) -> dict[str, Any] | None:
+        """The config that stands there already."""
+
+
+class Channel:
+    """One destination: its journal, and the thread that delivers it.
+
+    Args:
+        directory: where the journals are.
+        place: makes the :class:`Place`; called on the thread that delivers, since it imports Trackio.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        directory: Path,
+        place: Callable[[], Place],
+        *,
+        write_through: bool = False,
+    ):
+        self.destination = destination
+        self.directory = directory
+        self._make_place = place
+        self.journal = Journal(self.directory, write_through=write_through)
+        self.journal.append({"kind": "journal", "run": "", "to": list(destination)})
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._runs: dict[str, RunState] = {}
+        self._delivered = Tail(self.journal.path)
+        self._asked: list[threading.Event] = []
+        self._wake = threading.Event()
+        self._closed = False
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+        if not write_through:
+            self._thread = threading.Thread(target=self._loop, name="autolog-deliver", daemon=True)
+            self._thread.start()
+
+    @functools.cached_property
+    def _place(self) -> Place:
+        return self._make_place()
+
+    def ask(self) -> Callable[[float], bool]:
+        """Ask for everything appended so far to be delivered; returns how to wait for it."""
+        if self._thread is None:
+            return self.journal.sync
+        done = threading.Event()
+
+        def wait(timeout: float) -> bool:
+            end = time.monotonic() + timeout
+            if not self.journal.sync(timeout):
+                return False
+            self._asked.append(done)
+            self._wake.set()
+            return done.wait(max(0.0, end - time.monotonic()))
+
+        return wait
+
+    def close(self) -> None:
+        """Give up the journal; remove it if all of it is delivered and every run in it has ended."""
+        self._closed = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=0.2)
+        self.journal.close()
+        whole = self._delivered.offset >= self.journal.path.stat().st_size
+        if whole and not any(run.running for run in self._runs.values()):
+            _remove(self.journal.path)
+
+    def _loop(self) -> None:
+        last_sweep = 0.0
+        while not self._closed:
+            asked, self._asked = self._asked, []
+            try:
+                self._deliver(self._delivered)
+                if asked or time.monotonic() - last_sweep > SWEEP_SECONDS:
+                    self._sweep()
+                    last_sweep = time.monotonic()
+                self._failures = 0
+                for done in asked:
+                    done.set()
+            except Exception as error:
+                self._failures += 1
+                self._asked = asked + self._asked
+                _say_once(self.destination, error)
+            self._wake.wait(_pause(self._failures))
+            self._wake.clear()
+
+    def _deliver(self, delivered: Tail) -> None:
+        """Deliver what stands behind ``delivered``, and move it on: only over what has arrived."""
+        place = self._place
+        while True:
+            ahead = Tail(delivered.path, delivered.offset)
+            records = ahead.read()
+            if ahead.offset == delivered.offset:
+                return
+            self._deliver_batch(records, delivered.path, place)
+            delivered.offset = ahead.offset
+            _cursor(delivered.path).write_text(str(delivered.offset))
+
+    def _deliver_batch(self, records: list[Record], journal: Path, place: Place) -> None:
+        # After a failure the same batch comes again: taking a record twice must change nothing.
+        before = time.thread_time()
+        batches: dict[str, _Batch] = {}
+        for record in records:
+            run = self._state(record, journal)
+            if run is not None:
+                run.take(record)
+                batches.setdefault(run.id, _Batch(run)).take(record)
+        for batch in batches.values():
+            batch.deliver(place)
+        spent = time.thread_time() - before
+        total = sum(batch.size for batch in batches.values()) or 1
+        for run_id, batch in batches.items():
+            self.seconds[run_id] += spent * batch.size / total
+
+    def _state(self, record: Record, journal: Path) -> RunState | None:
+        run = self._runs.get(record["run"])
+        if run is None and record["kind"] == "open":
+            run = self._runs[record["run"]] = RunState(record)
+            if record["joined"]:
+                run.config.update(self._place.config(run) or {})
+        if run is not None and record["kind"] == "open" and not record["joined"]:
+            run.journal = journal
+            run.running = True
+        return run
+
+    def _sweep(self) -> None:
+        """Deliver what processes that are gone have left for this destination."""
+        left = list(left_journals(self.directory))
+        try:
+            for path, _ in left:
+                if _destination_of(path) == self.destination:
+                    self._deliver_left(path)
+                    _remove(path)
+        finally:
+            for _, file in left:
+                file.close()
+
+    def _deliver_left(self, path: Path) -> None:
+        tail = Tail(path)
+        try:
+            delivered = int(_cursor(path).read_text())
+        except (OSError, ValueError):
+            delivered = 0
+        while tail.offset < delivered and (records := tail.read(delivered - tail.offset)):
+            for record in records:
+                if (run := self._state(record, path)) is not None:
+                    run.take(record)
+        self._deliver(tail)
+        for run in list(self._runs.values()):
+            if run.journal == path and run.running and not run.adopted:
+                self._mark_crashed(run)
+
+    def _mark_crashed(self, run: RunState) -> None:
+        now = time.time()
+        finish = {"kind": "finish", "run": run.id, "time": now, "status": "crashed"}
+        alert = {
+            "kind": "alert",
+            "run": run.id,
+            "id": f"{run.id}-crashed",
+            "time": now,
+            "step": run.last_step,
+            "title": f"{run.name} crashed",
+            "text": "Its process ended without finishing it. What was recorded until then is here.",
+            "level": "error",
+        }
+        assert run.journal is not None
+        self._deliver_batch([alert, finish], run.journal, self._place)
+
+
+# What is put together for delivery ------------------------------------------------------------------
+
+
+class RunState:
+    """What delivery must remember of a run: who it is, and its whole config."""
+
+    def __init__(self, record: Record):
+        self.id: str = record["run"]
+        self.project: str = record["project"]
+        self.name: str = record["name"]
+        self.joined: bool = record["joined"]
+        self.adopted: bool = record["adopted"]
+        self.journal: Path | None = None  # the one whose process owns the run
+        self.running = False
+        self.last_step = 0
+        self.config: dict[str, Any] = {}
+        if not self.adopted:  # the user's own run has its own
+            self.config = {
+                "_Username": None,
+                "_Created": iso(record["time"]),
+                "_Group": record["group"],
+            }
+
+    def ordered_config(self) -> dict[str, Any]:
+        """The config as a person reads it: what one groups by first, the long tail after it."""
+        return dict(sorted(self.config.items(), key=lambda item: isinstance(item[1], (dict, list))))
+
+    def take(self, record: Record) -> None:
+        if record["kind"] == "config":
+            values = dict(record["values"])
+            if "group" in values:
+                self.config["_Group"] = values.pop("group")
+            self.config.update(values)
+        elif record["kind"] == "finish":
+            self.running = False
+            self.config["status"] = record["status"]
+        elif record["kind"] == "row":
+            self.last_step = max(self.last_step, record["step"])
+
+
+class _Batch:
+    """One run's records of one batch."""
+
+    def __init__(self, run: RunState):
+        self.run = run
+        self.size = 0
+        self.config_changed = False
+        self.rows: list[Record] = []
+        self.pictures: list[Record] = []
+        self.system: list[Record] = []
+        self.alerts: list[Record] = []
+        self.artifacts: list[Record] = []
+
+    def take(self, record: Record) -> None:
+        self.size += 1
+        kind = record["kind"]
+        if kind in ("open", "config", "finish"):
+            self.config_changed = self.config_changed or not (self.run.joined and kind == "open")
+        else:
+            {
+                "row": self.rows,
+                "chart": self.pictures,
+                "html": self.pictures,
+                "system": self.system,
+                "alert": self.alerts,
+                "artifact": self.artifacts,
+            }[kind].append(record)
+
+    def deliver(self, place: Place) -> None:
+        run = self.run
+        rows = [
+            {
+                **row,
+                "values": {k: _table(v) if isinstance(v, list) else v for k, v in row["values"].items()},
+            }
+            for row in self.rows
+        ]
+        for picture in self.pictures:
+            row = self._attempt(_picture, place, run, picture)
+            if row is not None:
+                rows.append(row)
+        if self.config_changed and not rows:
+            # A run is what has a row: its first is empty, and always the same one.
+            rows.append(_row(f"{run.id}-0", 0.0, 0, {}))
+        if rows:
+            place.rows(run, rows, run.ordered_config() if self.config_changed else None)
+        if self.system:
+            place.system(run, self.system)
+        if self.alerts:
+            place.alerts(run, self.alerts)
+        for artifact in self.artifacts:
+            self._attempt(_artifact, place, run, artifact)
+
+    def _attempt(
+        self, do: Callable[[Place, RunState, Record], Any], place: Place, run: RunState, record: Record
+    ) -> Any:
+        """One picture or artifact that cannot be made must not keep the rest from arriving."""
+        try:
+            return do(place, run, record)
+        except Exception as error:
+            if _is_transient(error):
+                raise
+            what = str(record.get("key") or record.get("name"))
+            why = f"{type(error).__name__}: {error}"
+            logger.warning("autolog: %s %r of run %s was lost: %s", record["kind"], what, run.name, why)
+            run.config["autolog/lost"] = {**run.config.get("autolog/lost", {}), what: why}
+            place.rows(run, [_row(f"{run.id}-0", 0.0, 0, {})], run.ordered_config())
+            return None
+
+
+def _row(log_id: str, at: float, step: int, values: dict[str, Any]) -> Record:
+    return {"id": log_id, "time": at or time.time(), "step": step, "values": values}
+
+
+def _table(rows: list[Any]) -> dict[str, Any]:
+    return {"_type": "trackio.table", "_value": rows}
+
+
+_PAGE = (
+    '<!doctype html><html><head><meta charset="utf-8"><style>body{{margin:0;background:#fff;'
+    "font-family:system-ui,sans-serif}}svg{{max-width:100%;max-height:100vh;display:block;margin:auto}}</style></head><body>{}</body></html>"
+)
+
+
+def _picture(place: Place, run: RunState, record: Record) -> Record:
+    """Draw a chart (here, on the delivering thread) and put it where the dashboard looks for it."""
+    text = record["text"] if record["kind"] == "html" else render(Chart(**record["chart"]))
+    page = text if text.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(text)
+    where = place.media(run, record["step"], f"{record['id']}.html", page)
+    value = {"_type": "trackio.html", "file_path": where, "caption": record.get("caption")}
+    return _row(record["id"], record["time"], record["step"], {record["key"]: value})
+
+
+def _artifact(place: Place, run: RunState, record: Record) -> None:
+    place.artifact(run, record)
+
+
+# Small things ---------------------------------------------------------------------------------------
+
+
+def discard_staged(record: Record) -> None:
+    """Delete an artifact's files, if they are ours and have arrived."""
+    if record["staged"]:
+        for path in record["files"].values():
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+                os.rmdir(os.path.dirname(path))  # goes with the last file in it
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Whether trying again may help: the disk, a lock, the network; not a value that nobody takes."""
+    if isinstance(error, FileNotFoundError):
+        return False
+    return isinstance(error, (OSError, sqlite3.OperationalError)) or type(error).__module__.startswith(
+        ("httpx", "httpcore", "huggingface_hub")
+    )
+
+
+def _pause(failures: int) -> float:
+    pause: float = DELIVER_SECONDS * 2 ** min(failures, 8)
+    return min(LONGEST_PAUSE, pause)
+
+
+_said: set[Destination] = set()
+
+
+def _say_once(destination: Destination, error: Exception) -> None:
+    if destination not in _said:
+        _said.add(destination)
+        logger.warning(
+            "autolog: records cannot be delivered to %s now (%s: %s). They are kept on disk and tried again.",
+            destination[1] or "the local Trackio database",
+            type(error).__name__,
+            error,
+        )
+
+
+def iso(at: float) -> str:
+    """A time as Trackio writes it."""
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def _cursor(journal: Path) -> Path:
+    return journal.with_suffix(".delivered")
+
+
+def _remove(journal: Path) -> None:
+    for path in (journal, _cursor(journal)):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _destination_of(journal: Path) -> Destination | None:
+    for record in Tail(journal).read(4096):
+        if record["kind"] == "journal":
+            kind, where = record["to"]
+            return kind, where
+    return None
