@@ -31,6 +31,7 @@ logger = logging.getLogger("autolog")
 DELIVER_SECONDS = 0.5
 LONGEST_PAUSE = 30.0
 SWEEP_SECONDS = 5.0
+CONFIGS_KEPT = 500
 
 Destination = tuple[str, str]
 """``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``."""
@@ -38,6 +39,9 @@ Destination = tuple[str, str]
 
 class Place(Protocol):
     """A destination, as far as delivery needs to know it. Everything may be delivered twice."""
+
+    recalls: bool
+    """Whether a config that was delivered can be read back."""
 
     def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
         """Metrics and tables; a config replaces the one that stands there."""
@@ -164,6 +168,7 @@ class Channel:
                 batches.setdefault(run.id, _Batch(run)).take(record)
         for batch in batches.values():
             batch.deliver(place)
+        self._let_go()
         spent = time.thread_time() - before
         total = sum(batch.size for batch in batches.values()) or 1
         for run_id, batch in batches.items():
@@ -173,12 +178,21 @@ class Channel:
         run = self._runs.get(record["run"])
         if run is None and record["kind"] == "open":
             run = self._runs[record["run"]] = RunState(record)
-            if record["joined"]:
-                run.config.update(self._place.config(run) or {})
+            run.forgotten = record["joined"]
+        if run is not None and run.forgotten:
+            run.config = self._place.config(run) or run.config
+            run.forgotten = False
         if run is not None and record["kind"] == "open" and not record["joined"]:
             run.journal = journal
             run.running = True
         return run
+
+    def _let_go(self) -> None:
+        """Of many finished runs only the newest keep their config in memory; it is read back if need be."""
+        if len(self._runs) > CONFIGS_KEPT and self._place.recalls:
+            kept = [run for run in self._runs.values() if not run.forgotten and not run.running]
+            for run in kept[:-CONFIGS_KEPT]:
+                run.config, run.forgotten = {}, True
 
     def _sweep(self) -> None:
         """Deliver what processes that are gone have left for this destination."""
@@ -240,6 +254,7 @@ class RunState:
         self.running = False
         self.last_step = 0
         self.config: dict[str, Any] = {}
+        self.forgotten = False  # whether the config stands only at the place, and is read when needed
         if not self.adopted:  # the user's own run has its own
             self.config = {
                 "_Username": None,

@@ -171,6 +171,8 @@ class TrackioSink:
 class _Local:
     """Trackio's SQLite files on this machine."""
 
+    recalls = True
+
     def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
@@ -247,6 +249,8 @@ class _Local:
 
 class _Inbox(_Local):
     """Trackio's jsonl mode, for directories where SQLite's locks cannot be trusted."""
+
+    recalls = False
 
     def __init__(self) -> None:
         from trackio.fragments import FragmentWriter

@@ -360,3 +360,24 @@ def test_the_config_reads_scalars_first(tmp_path: Path) -> None:
     keys = list(read(tmp_path)[0]["config"])
     assert keys.index("short") < keys.index("long")
     assert keys.index("status") < keys.index("long")
+
+
+def test_of_many_runs_the_old_ones_configs_are_read_back_when_they_change(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        from autolog.sinks import delivery
+        delivery.CONFIGS_KEPT = 2
+        from autolog.core.ownership import open_run
+        runs = [open_run(f"r{n}", config={"n": n}) for n in range(6)]
+        for r in runs: r._end("finished")
+        assert autolog.finish()
+        states = autolog.core.ending._sink._all()[0]._runs.values()
+        assert sum(state.config == {} for state in states) == 4
+        runs[0].config({"later": 1})
+        """,
+    )
+    kept = {r["name"]: r["config"] for r in read(tmp_path)}
+    assert len(kept) == 6
+    assert (kept["r0"]["n"], kept["r0"]["later"], kept["r0"]["status"]) == (0, 1, "finished")
+    assert kept["r5"]["n"] == 5
