@@ -32,7 +32,7 @@ def no_fault_and_nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert hooks.installed() == []
     assert list(ending._live.values()) == []
     if "expected_faults" not in request.fixturenames and guard.faults:
-        raise AssertionError(f"faults of our own: {list(guard.faults)}") from guard.faults[0].error
+        raise AssertionError(f"faults of our own: {list(guard.faults)}\n{guard.faults[0].traceback}")
 
 
 @pytest.fixture

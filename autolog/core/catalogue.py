@@ -152,11 +152,11 @@ def _turn_off(name: str) -> None:
 
 
 def _check_name(name: Any) -> None:
-    if name in TABLE:
-        return
     known = ", ".join(TABLE)
     if not isinstance(name, str):
         raise FrameworkError(f"expected names of frameworks ({known}), got {name!r}.")
+    if name in TABLE:
+        return
     close = difflib.get_close_matches(name, [*TABLE, *(f.distribution for f in TABLE.values())], n=1)
     by_distribution = next((key for key, f in TABLE.items() if close and f.distribution == close[0]), None)
     hint = f" Did you mean {(by_distribution or close[0])!r}?" if close else ""

@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import random
-import sys
+import signal
 import threading
+import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
@@ -27,7 +26,6 @@ __all__ = [
     "faults",
     "inside_observer",
     "measured",
-    "random_state_untouched",
     "shield",
     "watching",
 ]
@@ -47,14 +45,18 @@ class Account(Protocol):
 
 
 class Fault:
-    """A fault of autolog's own, caught by a shield."""
+    """A fault of autolog's own, caught by a shield.
+
+    Keeps texts only: an exception's traceback would keep the user's model and data alive.
+    """
 
     def __init__(self, where: str, error: Exception):
         self.where = where
-        self.error = error
+        self.what = f"{type(error).__name__}: {error}"
+        self.traceback = "".join(traceback.format_exception(error))
 
     def __repr__(self) -> str:
-        return f"Fault({self.where!r}, {self.error!r})"
+        return f"Fault({self.where!r}, {self.what!r})"
 
 
 faults: deque[Fault] = deque(maxlen=100)
@@ -122,12 +124,30 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        swallow = isinstance(error, Exception)
-        if swallow:
-            _report(self.where, error)  # type: ignore[arg-type]
-        _here.shields -= 1
-        _clock.__exit__()
-        return swallow
+        try:
+            ours = isinstance(error, Exception) and not _came_by_signal(traceback)
+            if ours:
+                _report(self.where, error)  # type: ignore[arg-type]
+            return ours
+        except Exception:  # no room left on the stack, say: silence is better than a second fault
+            return True
+        finally:
+            _here.shields -= 1
+            _clock.__exit__()
+
+
+def _came_by_signal(traceback: TracebackType | None) -> bool:
+    """Whether a signal handler of the user's raised this while our code happened to run: a timeout, say."""
+    handlers = {
+        getattr(getattr(handler, "__func__", handler), "__code__", None)
+        for handler in map(signal.getsignal, signal.valid_signals())
+        if callable(handler)
+    }
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
 def _report(where: str, error: Exception) -> None:
@@ -141,7 +161,7 @@ def _report(where: str, error: Exception) -> None:
     _told[where] += 1
     if _told[where] == 1:
         logger.warning("autolog: %s. The training goes on; this record is missing from the run.", message)
-        logger.debug("traceback of the fault above", exc_info=error)
+        logger.debug("%s", faults[-1].traceback)
 
 
 def inside_observer() -> bool:
@@ -258,23 +278,6 @@ class carried:  # noqa: N801 - reads as an adjective of the function
 
                 ticket = ticket_of(dict(self._values))
         return {"function": self.function, "_ticket": ticket, "_values": []}
-
-
-# Never change -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def random_state_untouched() -> Iterator[None]:
-    """Whatever runs in here, Python's and NumPy's global random state are as before afterwards."""
-    python_state = random.getstate()
-    numpy_random = sys.modules.get("numpy.random")
-    numpy_state = numpy_random.get_state() if numpy_random else None
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        if numpy_random and numpy_state is not None:
-            numpy_random.set_state(numpy_state)
 
 
 def _forget_in_child() -> None:

@@ -21,17 +21,19 @@ import itertools
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from types import FunctionType
-from typing import Any, Literal
+from types import CodeType, FunctionType
+from typing import Any, Literal, TypeVar
 
 from autolog.core.guard import inside_observer, shield
 from autolog.core.imports import when_imported
 
-__all__ = ["Call", "Hook", "Outcome", "install", "installed", "uninstall"]
+__all__ = ["NOWHERE", "Call", "Hook", "Outcome", "install", "installed", "uninstall"]
 
 Observer = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -62,48 +64,52 @@ class Call:
         arguments: the call's arguments by name; those not given are absent. ``self`` is among them.
     """
 
-    __slots__ = ("_bound", "_signature")
+    __slots__ = ("_args", "_kwargs", "_signature", "arguments")
 
     def __init__(self, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]):
         self._signature = signature
-        self._bound = signature.bind(*args, **kwargs)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Those given, by name."""
-        return self._bound.arguments
+        self._args = args
+        self._kwargs = kwargs
+        self.arguments: dict[str, Any] = signature.bind(*args, **kwargs).arguments
 
     @property
     def subject(self) -> Any:
         """The object whose method was called."""
-        return next(iter(self._bound.arguments.values()), None)
+        return next(iter(self.arguments.values()), None)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The argument as the function will see it: given, else its default there."""
-        if name in self._bound.arguments:
-            return self._bound.arguments[name]
-        for parameter in self._signature.parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                extra = self._bound.arguments.get(parameter.name, {})
-                if name in extra:
-                    return extra[name]
-        parameter_here = self._signature.parameters.get(name)
-        if parameter_here is None or parameter_here.default is inspect.Parameter.empty:
+        if name in self.arguments:
+            return self.arguments[name]
+        if name in self._kwargs:  # one that the function takes by **kwargs
+            return self._kwargs[name]
+        parameter = self._signature.parameters.get(name)
+        if parameter is None or parameter.default is inspect.Parameter.empty:
             return default
-        return parameter_here.default
+        return parameter.default
 
     def replace(self, name: str, value: Any) -> None:
-        """Hand the original a copy of ours in place of this argument (never change the user's object)."""
-        if name in self._signature.parameters:
-            self._bound.arguments[name] = value
-            return
-        for parameter in self._signature.parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                extra = dict(self._bound.arguments.get(parameter.name, {}))
-                extra[name] = value
-                self._bound.arguments[parameter.name] = extra
-                return
-        raise TypeError(f"the hooked function takes no argument {name!r}")
+        """Hand the original a copy of ours in place of this argument (never change the user's object).
+
+        The others go to it exactly as they were given: by position or by name.
+
+        Raises:
+            TypeError: the function takes no such argument.
+        """
+        parameters = self._signature.parameters
+        by_position = [p.name for p in parameters.values() if p.kind in _POSITIONAL]
+        index = by_position.index(name) if name in by_position else len(self._args)
+        if name in self._kwargs or index >= len(self._args):
+            takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+            if name not in parameters and not takes_any:
+                raise TypeError(f"the hooked function takes no argument {name!r}")
+            self._kwargs = {**self._kwargs, name: value}
+        else:
+            self._args = (*self._args[:index], value, *self._args[index + 1 :])
+        self.arguments = self._signature.bind(*self._args, **self._kwargs).arguments
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -116,28 +122,36 @@ class Outcome:
 
 # The engine -------------------------------------------------------------------------------------
 
+# Python's warnings pass over frames of files that are called like the import system's, and so over ours:
+# a warning with a stacklevel in the user's fit names the line that it named without us.
+NOWHERE = "<autolog, as importlib._bootstrap>"
+
+
+def _invisible(function: F) -> F:
+    def hide(code: CodeType) -> CodeType:
+        inner = tuple(hide(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+        return code.replace(co_filename=NOWHERE, co_consts=inner)
+
+    function.__code__ = hide(function.__code__)
+    return function
+
 
 class _Patch:
-    """One original, put aside, and what stands in its place."""
+    """A place where a wrapper of ours stands. Holds neither the user's class nor his function.
 
-    def __init__(
-        self,
-        owner: Any,
-        name: str,
-        hook: Hook | None,
-        original: Any,
-        replacement: Any,
-        owner_place: tuple[str, str] | None = None,
-    ):
-        self.owner = owner
+    The original is kept by the wrapper alone, so that a class that is thrown away is gone.
+    """
+
+    def __init__(self, owner: Any, name: str, hook: Hook | None, base: type | None):
+        self.key = next(_keys)
+        self.owner = weakref.ref(owner, lambda _: _forget(self.key))
         self.name = name
         self.hook = hook
-        self.original = original
-        self.replacement = replacement
-        self.owner_place = owner_place
+        self.base = base
         self.place = (id(owner), name, hook)
         self.label = f"watching {getattr(owner, '__name__', owner)}.{name}"
         self.active = True
+        self._signature: inspect.Signature | None = None
 
     @functools.cached_property
     def observer(self) -> Observer:
@@ -149,9 +163,16 @@ class _Patch:
         observer: Observer = getattr(importlib.import_module(module), name)
         return observer
 
-    @functools.cached_property
-    def signature(self) -> inspect.Signature:
-        return inspect.signature(_function_of(self.original))
+    def signature(self, original: Callable[..., Any]) -> inspect.Signature:
+        if self._signature is None:
+            self._signature = inspect.signature(original)
+        return self._signature
+
+    def watches(self, args: tuple[Any, ...]) -> bool:
+        """Whether a call is for the observer: a mixin of the tree may serve classes outside of it."""
+        if not self.active or self.hook is None or inside_observer():
+            return False
+        return self.base is None or (bool(args) and isinstance(args[0], self.base))
 
 
 # By key, since a wrapper that is cloudpickled by value may carry no lock, module or class of ours.
@@ -161,10 +182,17 @@ _keys = (f"{os.getpid()}-{os.urandom(4).hex()}-{n}" for n in itertools.count())
 _lock = threading.RLock()
 
 
+def _forget(key: str) -> None:
+    patch = _patches.pop(key, None)
+    if patch is not None:
+        _places.discard(patch.place)
+
+
 # The wrappers look the engine up instead of holding it: one that is unpickled by value where autolog is
 # not installed finds none, and is the original. (An import statement would cost a microsecond per call.)
 
 
+@_invisible
 def _wrapper_around(original: Callable[..., Any], key: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -178,6 +206,7 @@ def _wrapper_around(original: Callable[..., Any], key: str) -> Callable[..., Any
     return wrapper
 
 
+@_invisible
 def _wrapper_after(original: Callable[..., Any], key: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -192,22 +221,23 @@ def _wrapper_after(original: Callable[..., Any], key: str) -> Callable[..., Any]
     return wrapper
 
 
+@_invisible
 def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the original once, its observer around it."""
     patch = _patches.get(key)
-    if patch is None or patch.hook is None or not patch.active or inside_observer():
+    if patch is None or not patch.watches(args):
         return original(*args, **kwargs)
 
     observation: Generator[None, Outcome, None] | None = None
     with shield(patch.label):
         try:
-            call = Call(patch.signature, args, kwargs)
-        except TypeError:
-            call = None  # the original will say what is wrong with it, in its own words
+            call = Call(patch.signature(original), args, kwargs)
+        except (TypeError, ValueError):
+            call = None  # it does not bind: the original will say so, in its own words
         if call is not None:
             observation = patch.observer(call)
             next(observation)
-            args, kwargs = call._bound.args, call._bound.kwargs
+            args, kwargs = call._args, call._kwargs
 
     try:
         result = original(*args, **kwargs)
@@ -232,10 +262,9 @@ def _conclude(patch: _Patch, observation: Generator[None, Outcome, None] | None,
 def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
     """Show a call that has returned to its observer."""
     patch = _patches.get(key)
-    if patch is None or patch.hook is None or not patch.active or inside_observer():
-        return
-    with shield(patch.label):
-        patch.observer(args[0] if args else None, args[1:], kwargs, result)
+    if patch is not None and patch.watches(args):
+        with shield(patch.label):
+            patch.observer(args[0] if args else None, args[1:], kwargs, result)
 
 
 # Putting in and taking out ----------------------------------------------------------------------
@@ -255,22 +284,30 @@ def uninstall(hooks: Iterable[Hook]) -> None:
     with _lock:
         _wanted.difference_update(hooks)
         # Backwards: where two hooks share a place, the one on top leaves first.
-        for key, patch in reversed(list(_patches.items())):
+        for patch in reversed(list(_patches.values())):
             still_wanted = (
-                any(hook.tree and _place(hook) == patch.owner_place for hook in _wanted)
+                any(hook.tree and _class_of(hook) is patch.owner() for hook in _wanted)
                 if patch.hook is None
                 else patch.hook not in hooks
             )
-            if still_wanted or not patch.active:
-                continue
-            patch.active = False
-            _places.discard(patch.place)
-            if vars(patch.owner).get(patch.name) is patch.replacement:
-                if patch.original is _ABSENT:
-                    delattr(patch.owner, patch.name)
-                else:
-                    setattr(patch.owner, patch.name, patch.original)
-                del _patches[key]
+            if patch.active and not still_wanted:
+                patch.active = False
+                _places.discard(patch.place)
+                with shield(f"un{patch.label}"):
+                    _take_out(patch)
+
+
+def _take_out(patch: _Patch) -> None:
+    owner = patch.owner()
+    function = _function_of(vars(owner).get(patch.name)) if owner is not None else None
+    if function is None or getattr(function, "__autolog_key__", None) != patch.key:
+        return  # somebody has patched over us: our wrapper stays below, dormant
+    original = function.__autolog_original__
+    if original is _ABSENT:
+        delattr(owner, patch.name)
+    else:
+        setattr(owner, patch.name, original)
+    del _patches[patch.key]
 
 
 def installed() -> list[str]:
@@ -278,7 +315,14 @@ def installed() -> list[str]:
     return [patch.label for patch in _patches.values() if patch.active]
 
 
-_ABSENT: Any = object()
+class _Absent:
+    """Nothing stood there before: a class's `__init_subclass__`, inherited."""
+
+    def __reduce__(self) -> str:
+        return "_ABSENT"
+
+
+_ABSENT: Any = _Absent()
 _wanted: set[Hook] = set()
 
 
@@ -291,14 +335,23 @@ def _install_now(hook: Hook) -> None:
         if hook not in _wanted:
             return
         if not hook.tree:
-            _patch_definer(owner, name, hook)
+            _patch_definer(owner, name, hook, None)
             return
         for cls in _class_and_subclasses(owner):
-            _patch_definer(cls, name, hook)
-        _watch_new_subclasses(owner, _place(hook))
+            with shield(f"hooking {cls.__name__}"):  # one class that refuses must not cost the others
+                _patch_definer(cls, name, hook, owner)
+        _watch_new_subclasses(owner)
 
 
-def _patch_definer(owner: Any, name: str, hook: Hook) -> None:
+def _class_of(hook: Hook) -> Any:
+    """The class that a hook names, if its module is loaded."""
+    owner: Any = sys.modules.get(hook.module)
+    for part in hook.path.split(".")[:-1]:
+        owner = getattr(owner, part, None)
+    return owner
+
+
+def _patch_definer(owner: Any, name: str, hook: Hook, base: type | None) -> None:
     """Patch where the method stands in a ``__dict__``: anywhere else, undo would leave a copy behind.
 
     For a class of a tree that may be a mixin outside of it: scikit-learn's LogisticRegression has its
@@ -307,7 +360,7 @@ def _patch_definer(owner: Any, name: str, hook: Hook) -> None:
     places = owner.__mro__ if inspect.isclass(owner) else [owner]
     definer = next((place for place in places if name in vars(place)), None)
     if definer is not None:
-        _patch(definer, name, hook)
+        _patch(definer, name, hook, base)
 
 
 def _class_and_subclasses(cls: type) -> Iterator[type]:
@@ -321,37 +374,41 @@ def _class_and_subclasses(cls: type) -> Iterator[type]:
             todo.extend(type.__subclasses__(current))
 
 
-def _patch(owner: Any, name: str, hook: Hook) -> None:
+def _patch(owner: Any, name: str, hook: Hook, base: type | None) -> None:
     original = vars(owner)[name]
-    place = (id(owner), name, hook)
-    if place in _places or not callable(_function_of(original)):
+    if (id(owner), name, hook) in _places:
         return
-    key = next(_keys)
+    patch = _Patch(owner, name, hook, base)
     make = _wrapper_around if hook.kind == "around" else _wrapper_after
-    if isinstance(original, (staticmethod, classmethod)):
-        replacement: Any = type(original)(make(original.__func__, key))
-    elif isinstance(original, FunctionType) or not hasattr(original, "__get__"):
-        replacement = make(original, key)
+    if isinstance(original, (staticmethod, classmethod)) and isinstance(original.__func__, FunctionType):
+        replacement: Any = type(original)(make(original.__func__, patch.key))
+    elif isinstance(original, FunctionType) or (inspect.ismodule(owner) and callable(original)):
+        replacement = make(original, patch.key)
     elif isinstance(getattr(original, "fn", None), FunctionType):
         # scikit-learn's available_if: the same descriptor, around the wrapped function.
         replacement = copy.copy(original)
-        replacement.fn = make(original.fn, key)
+        replacement.fn = make(original.fn, patch.key)
     else:
-        return  # a property or a C slot: nothing here that could be wrapped and restored exactly
-    _put(key, _Patch(owner, name, hook, original, replacement))
+        # A property, a partial, a class, an object with __call__: in a class these bind in ways of their
+        # own, which no function in their place would keep.
+        return
+    _put(patch, original, replacement)
 
 
-def _put(key: str, patch: _Patch) -> None:
-    _patches[key] = patch
+def _put(patch: _Patch, original: Any, replacement: Any) -> None:
+    function = _function_of(replacement)
+    function.__autolog_key__ = patch.key
+    function.__autolog_original__ = original
+    setattr(patch.owner(), patch.name, replacement)
+    _patches[patch.key] = patch
     _places.add(patch.place)
-    setattr(patch.owner, patch.name, patch.replacement)
 
 
-def _function_of(original: Any) -> Any:
-    return getattr(original, "__func__", None) or getattr(original, "fn", None) or original
+def _function_of(thing: Any) -> Any:
+    return getattr(thing, "__func__", None) or getattr(thing, "fn", None) or thing
 
 
-def _watch_new_subclasses(base: type, place: tuple[str, str]) -> None:
+def _watch_new_subclasses(base: type) -> None:
     """Classes that are defined later are patched as they are made."""
     name = "__init_subclass__"
     if (id(base), name, None) in _places:
@@ -364,12 +421,7 @@ def _watch_new_subclasses(base: type, place: tuple[str, str]) -> None:
         else:
             before.__get__(None, cls)(**kwargs)
         with shield(f"hooking {cls.__name__}"), _lock:
-            for hook in [hook for hook in _wanted if hook.tree and _place(hook) == place]:
-                _patch_definer(cls, hook.path.rpartition(".")[2], hook)
+            for hook in [hook for hook in _wanted if hook.tree and _class_of(hook) is base]:
+                _patch_definer(cls, hook.path.rpartition(".")[2], hook, base)
 
-    _put(next(_keys), _Patch(base, name, None, before, classmethod(__init_subclass__), place))  # type: ignore[arg-type]
-
-
-def _place(hook: Hook) -> tuple[str, str]:
-    """The class that a hook names: module and path."""
-    return hook.module, hook.path.rpartition(".")[0]
+    _put(_Patch(base, name, None, None), before, classmethod(_invisible(__init_subclass__)))  # type: ignore[arg-type]

@@ -152,7 +152,10 @@ def disabled_by_environment() -> bool:
 
 def split_token(url: str) -> tuple[str, str | None]:
     """A server's URL without its ``write_token``, and that token."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError as error:
+        raise SettingError(f"server_url={url!r}: {error}.") from None
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     token = next((value for name, value in pairs if name == "write_token"), None)
     query = urlencode([pair for pair in pairs if pair[0] != "write_token"])
@@ -204,7 +207,9 @@ def _truth(variable: str, text: str) -> bool:
 
 def _check(name: str, value: Any) -> None:
     if name == "sink":
-        if value not in ("trackio", "memory") and not hasattr(value, "write"):
+        by_name = isinstance(value, str) and value in ("trackio", "memory")
+        sink_like = all(hasattr(value, method) for method in ("write", "stage", "sync", "deliver"))
+        if not by_name and (isinstance(value, type) or not sink_like):
             raise SettingError(
                 f"sink={value!r}: expected 'trackio', 'memory' or a sink object such as autolog.MemorySink()."
             )
@@ -217,8 +222,9 @@ def _check(name: str, value: Any) -> None:
         if not isinstance(value, bool):
             raise SettingError(f"{name}={value!r}: expected True or False.")
     elif isinstance(_DEFAULTS.get(name), (int, float)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-            raise SettingError(f"{name}={value!r}: expected a number that is not negative.")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value < float("inf"):
+            raise SettingError(f"{name}={value!r}: expected a finite number that is not negative.")
     elif value is not None and (not isinstance(value, str) or not value.strip()):
         raise SettingError(f"{name}={value!r}: expected a text that is not empty, or None.")
     elif name == "server_url" and value and not value.startswith(("http://", "https://")):
@@ -244,6 +250,8 @@ def check_project(name: str) -> None:
             f"project={name!r}: names that begin with 'registry-' belong to Trackio's registries. "
             "Choose another one."
         )
+    if len(plain.encode("utf-8", "replace")) > 200:
+        raise SettingError(f"project={name[:40]!r}...: a file is named after it; 200 bytes at most.")
     for suffix in RESERVED_PROJECT_SUFFIXES:
         if len(plain) > len(suffix) and plain.endswith(suffix):
             raise SettingError(

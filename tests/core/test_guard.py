@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import gc
 import logging
-import random
+import signal
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 from autolog.core import guard
-from autolog.core.guard import carried, random_state_untouched, shield, watching
+from autolog.core.guard import carried, shield, watching
 
 
 class Account:
@@ -96,13 +98,40 @@ def test_carried_does_not_carry_the_users_own_context() -> None:
     assert result == ["warn"]
 
 
-def test_random_state_is_given_back() -> None:
-    random.seed(1)
-    np.random.seed(1)
-    expected = random.random(), np.random.rand()
-    random.seed(1)
-    np.random.seed(1)
-    with random_state_untouched():
-        random.random()
-        np.random.rand(10)
-    assert (random.random(), np.random.rand()) == expected
+def test_an_exception_of_the_users_signal_handler_is_his() -> None:
+    def handler(number: int, frame: object) -> None:
+        raise TimeoutError("his")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(TimeoutError, match="his"), shield("slow"):
+            signal.raise_signal(signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not guard.inside_observer()
+
+
+def test_a_full_stack_silences_nothing_for_good(expected_faults: list[guard.Fault]) -> None:
+    def deeper() -> None:
+        with shield("deep"):
+            deeper()
+
+    deeper()
+    assert not guard.inside_observer()
+    assert guard._here.depth == 0
+
+
+def test_a_fault_keeps_nothing_of_the_user_alive(expected_faults: list[guard.Fault]) -> None:
+    class Model:
+        pass
+
+    def fail() -> weakref.ref[Model]:
+        model = Model()
+        with shield("here"):
+            raise ValueError(model)
+        return weakref.ref(model)
+
+    reference = fail()
+    gc.collect()
+    assert reference() is None
+    assert "ValueError" in expected_faults[0].what

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import copy
+import functools
+import gc
 import inspect
 import pickle
 import subprocess
 import sys
 import threading
 import types
+import warnings
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -417,3 +421,88 @@ def test_what_happens_after_an_import_may_wait_for_the_same_module(
     imported_then.function(1)
     assert watch.calls == [{"a": 1}]
     del sys.modules["imported_then"]
+
+
+def test_what_was_given_by_name_arrives_by_name_whatever_the_signature_claims(
+    framework: Any, put: Any
+) -> None:
+    seen: list[Any] = []
+
+    def original(self: Any, X: Any, sample_weight: Any = None) -> None: ...
+
+    @functools.wraps(original)
+    def decorated(self: Any, X: Any, **kwargs: Any) -> None:
+        seen.append((X, kwargs))
+
+    framework.Base.fit = decorated
+    put("Base.fit", Watch().around)
+    framework.Base().fit(1, sample_weight=2)
+    framework.Base().fit(X=1, sample_weight=2)
+    assert seen == [(1, {"sample_weight": 2})] * 2
+
+
+@pytest.mark.parametrize("thing", [functools.partial(str), str, len, property(lambda self: len)], ids=str)
+def test_what_binds_in_its_own_way_is_left_alone(framework: Any, put: Any, thing: Any) -> None:
+    framework.Base.odd = thing
+    bare = framework.Base().odd([1, 2])
+    put("Base.odd", Watch().after, kind="after", tree=True)
+    assert vars(framework.Base)["odd"] is thing
+    assert framework.Base().odd([1, 2]) == bare
+
+
+def test_a_class_that_refuses_costs_only_itself(
+    framework: Any, put: Any, expected_faults: list[guard.Fault]
+) -> None:
+    class Frozen(type):
+        def __setattr__(cls, name: str, value: Any) -> None:
+            raise TypeError("frozen")
+
+    kinds = [Frozen("A", (framework.Base,), {"fit": lambda self, X: "his"}) for _ in range(2)]
+    watch = Watch()
+    put("Base.fit", watch.around, tree=True)
+    assert [kind().fit(1) for kind in kinds] == ["his"] * 2
+    framework.Defining().fit(1)
+    assert len(watch.calls) == 2, "of Defining and of the Base that it calls"
+    assert expected_faults[0].what == "TypeError: frozen"
+    assert len(expected_faults) == 2
+
+
+def test_a_mixin_of_the_tree_is_silent_for_classes_outside_of_it(framework: Any, put: Any) -> None:
+    watch = Watch()
+    put("Base.predict", watch.after, kind="after", tree=True)
+    framework.Mixin().predict(1)
+    assert watch.calls == []
+    framework.Mixed().predict(1)
+    assert len(watch.calls) == 1
+
+
+def test_a_warnings_stacklevel_names_the_same_line(framework: Any, put: Any) -> None:
+    def fit(self: Any, X: Any) -> None:
+        warnings.warn("look here", DeprecationWarning, stacklevel=2)
+
+    framework.Base.fit = fit
+    put("Base.fit", Watch().around)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        framework.Base().fit(1)
+    assert caught[0].filename == __file__
+
+
+def test_a_class_that_is_thrown_away_is_gone(framework: Any, put: Any) -> None:
+    def observe(call: Call) -> Generator[None, Outcome, None]:
+        yield
+
+    put("Base.fit", observe, tree=True)
+    kind = type("Later", (framework.Base,), {"fit": lambda self, X: self})
+    kind().fit(1)
+    places = len(hooks._places)
+    reference = weakref.ref(kind)
+    del kind
+    gc.collect()
+    assert reference() is None
+    assert len(hooks._places) == places - 1
+
+
+def test_a_classmethod_of_a_tree_is_its_owners(framework: Any, put: Any) -> None:
+    put("Base.make", Watch().around, tree=True)
+    assert framework.Mixed.make(1) == (framework.Mixed, 1)
