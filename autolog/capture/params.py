@@ -47,8 +47,10 @@ _RUN_TOGETHER = tuple(
 )
 _OPENS_A_LOCK = _words(  # <word>_key
     "access account api auth deploy encryption gpg hmac license master private rsa secret "
-    "service session shared signing ssh storage subscription"
+    "service session shared signing ssh storage subscription "
+    "anthropic aws azure cohere gcp google groq hf mistral openai openrouter sendgrid stripe wandb"
 )
+_OWNS_A_PASS = _words("admin database db ftp login mail root smtp user")  # <word>_pass
 _HANDED_OUT = _words("access api auth bearer hf hub refresh session")  # <word>_tokens
 # A token is a credential unless the word before it belongs to a vocabulary or a count.
 _VOCABULARY = _words(
@@ -82,6 +84,8 @@ def is_secret(key: str) -> bool:
             return True
         if word in ("pwd", "pat") and before:  # `PWD` alone is the working directory
             return True
+    if words and words[-1] in ("pass", "pw") and (len(words) == 1 or words[-2] in _OWNS_A_PASS):
+        return True
     while words and words[-1] in _AFTER_TOKEN:
         words.pop()
     return bool(words) and words[-1] == "token" and (["", *words][-2] not in _VOCABULARY)
@@ -99,6 +103,12 @@ _SHAPES = re.compile(
   | gh[oprsu]_[A-Za-z0-9]{16,}
   | github_pat_\w{16,}
   | glpat-[\w-]{16,}
+  | (?<![A-Za-z0-9])[rs]k_(?:live|test)_[A-Za-z0-9]{10,}
+  | (?<![A-Za-z0-9])npm_[A-Za-z0-9]{20,}
+  | (?<![A-Za-z0-9])pypi-[\w-]{30,}
+  | (?<![A-Za-z0-9])SG\.[\w-]{16,128}\.[\w-]{16,}
+  | (?<=hooks\.slack\.com/services/)[\w/]+
+  | (?<=[?&]sig=)[^\s&"'<>]+
   | xox[a-z]-[A-Za-z0-9-]{8,}
   | (?:AKIA|ASIA)[A-Z0-9]{16}
   | AIza[\w-]{30,}
@@ -116,7 +126,9 @@ _HEADER = re.compile(
 )
 _NAMED = re.compile(
     r"""(?:token|passw(?:or)?d|passwort|passphrase|secret|pwd|credential|cookie|auth(?!orization)
-        |(?:api|access|account|license|master|private|session|signing|ssh|storage)[_-]?key)
+        |(?:api|access|account|license|master|private|session|signing|ssh|storage|anthropic|aws|azure
+         |cohere|gcp|google|groq|hf|mistral|openai|openrouter|sendgrid|stripe|wandb)[_-]?key
+        |\bpass\b|\bpw\b|(?:admin|database|db|ftp|login|mail|root|smtp|user)[_-]pass)
     (?P<tail>[\w-]{0,32})
     (?:\\?["']?\]?\s{0,8}(?:=>|==?|:)\s{0,8} | (?P<gap>[ ]{1,8})(?=[^\s-]))""",
     re.VERBOSE | re.IGNORECASE,
@@ -135,7 +147,8 @@ _CODE = re.compile(
 )
 _TRIGGERS = _words(
     "hf_ gho_ ghp_ ghr_ ghs_ ghu_ _pat_ glpat- xox akia asia aiza sk- eyj :// token key passw "
-    "passphrase pwd secret auth credential cookie bearer -----begin"
+    "pass pwd pw secret auth credential cookie bearer -----begin k_live_ k_test_ npm_ pypi- sg. sig= "
+    "hooks.slack"
 )
 
 
@@ -477,6 +490,20 @@ def _is_number(value: Any) -> bool:
 def _large_int(value: int) -> str:
     # Databases and JSON readers stop at 64 bits, Python refuses to print very long ones.
     return str(value) if value.bit_length() <= 10_000 else f"int of {value.bit_length()} bits"
+
+
+def label(value: Any, limit: int = 500) -> str:
+    """A name, key or tag as it may be stored anywhere: masked, encodable, of bounded length.
+
+    Args:
+        value: Anything; its `str` is taken.
+        limit: Characters that are kept.
+    """
+    try:
+        text = str(value)
+    except Exception:
+        text = type(value).__name__
+    return mask(_encodable(text[: 4 * limit]))[:limit]
 
 
 def _encodable(text: str) -> str:

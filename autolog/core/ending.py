@@ -87,7 +87,7 @@ def _write_adopted_configs() -> None:
     What we added to it is therefore written once more, at the end.
     """
     for run in list(_adopted.values()):
-        run._write("config", values={})
+        run._config({})
 
 
 def forget(run: Run) -> None:

@@ -8,6 +8,7 @@ somebody else opened the first training writes in place, each later one becomes 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 import threading
@@ -72,17 +73,19 @@ def open_run(
         project = project or parent.project
         group = group or parent.outermost.group or parent.outermost.name
     own_name = settings.run_name if parent is None else None
+    group = group or settings.group
     run = _make(
         settings,
         name=plain_run_name(name or own_name or f"{subject}-{run_id[:4]}"),
         project=project or settings.project or _default_project(),
-        group=group or settings.group,
+        group=capture_params.label(group) if group else None,
         parent=parent,
         run_id=run_id,
         opened_by_user=by_user,
     )
     values: dict[str, Any] = {"status": "running"}
-    run._tags = [*dict.fromkeys([*settings.tags, *(parent._tags if parent else ()), *tags])]
+    tags = [capture_params.label(tag, 100) for tag in (*settings.tags, *tags)]
+    run._tags = [*dict.fromkeys([*(parent._tags if parent else ()), *tags])]
     if run._tags:
         values["tags"] = list(run._tags)
     if parent is not None:
@@ -176,12 +179,25 @@ class Opening:
         self._runs.pop().__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
+        def opening() -> Opening:
+            return Opening(self._name or getattr(function, "__name__", None), self._arguments)
+
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with Opening(self._name or function.__name__, self._arguments):
+            with opening():
                 return function(*args, **kwargs)
 
-        return cast(F, wrapper)
+        @functools.wraps(function)
+        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+            with opening():
+                return await function(*args, **kwargs)
+
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"autolog.run() decorates no generator ({function.__name__}): its body runs after the call. "
+                "Put `with autolog.run():` inside of it."
+            )
+        return cast(F, async_wrapper if inspect.iscoroutinefunction(function) else wrapper)
 
 
 def run(
@@ -218,7 +234,7 @@ def run(
     for what, value in (("name", name), ("project", project), ("group", group)):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"run: {what}={value!r}; expected a text or None.")
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+    if not isinstance(tags, (list, tuple, set)) or not all(isinstance(tag, str) for tag in tags):
         raise TypeError(f"run: tags={tags!r}; expected a list of texts.")
     if config is not None and not isinstance(config, Mapping):
         raise TypeError(f"run: config={config!r}; expected a mapping of names to values.")
@@ -397,8 +413,6 @@ def _adopt(ambient: Any) -> Run:
             opened_by_user=True,
             destination=ambient.destination,
         )
-        # The whole of his config, since the last one written replaces what stands there.
-        run._write("config", values=capture_params.sanitize(dict(ambient.config)))
         ending.remember_adopted(run)
         surroundings.record(run)
     return run

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from autolog.capture import params as capture_params
+from autolog.capture.params import label
 from autolog.core import guard
 from autolog.core.guard import measured, shield
 from autolog.core.settings import SHAREABLE, Settings
@@ -88,7 +89,8 @@ class Run:
         self._started = time.time()
         self._ended: float | None = None
         self._tags: list[str] = []
-        self._children: list[str] = []
+        self._children = 0
+        self._first_children: list[str] = []
         self._notes: dict[str, str] = {}
         self._faults: list[str] = []
         self._exits: list[Callable[[], None]] = []
@@ -159,6 +161,7 @@ class Run:
         from autolog.capture.figures import Chart, to_html
 
         self._check_open("figure")
+        caption = None if caption is None else label(caption)
         record: Record = {"step": self._step(step), "key": _metric_key(key), "caption": caption}
         if isinstance(figure, Chart):
             chart = {"kind": figure.kind, "title": figure.title, "data": figure.data}
@@ -187,7 +190,7 @@ class Run:
         """
         self._check_open("table")
         clean = [
-            {str(name): _cell(value) for name, value in row.items()}
+            {label(name): _cell(name, value) for name, value in row.items()}
             for row in _table_rows(key, rows, columns)
         ]
         self._write("row", step=self._step(step), values={_metric_key(key): clean})
@@ -215,27 +218,32 @@ class Run:
 
         Raises:
             FileNotFoundError: there is no such file.
+            ValueError: no file at all.
             RunError: the run is finished.
         """
         self._check_open("artifact")
+        aliases = [aliases] if isinstance(aliases, str) else list(aliases)
         files = (
             {str(inside): Path(file) for inside, file in path.items()}
             if isinstance(path, Mapping)
             else {Path(path).name: Path(path)}
         )
+        if not files:
+            raise ValueError("artifact: no files. Give a file, a folder, or a mapping of names to files.")
         for file in files.values():
             if not file.exists():
                 raise FileNotFoundError(f"artifact: there is no {os.fspath(file)!r}.")
-        plain = {inside: str(file.resolve()) for inside, file in files.items()}
+        plain = {label(inside): file.resolve() for inside, file in files.items()}
+        kept = {} if reference else self._kept(plain)
         self._write(
             "artifact",
-            name=_artifact_name(name or next(iter(files), "artifact")),
-            type=type,
-            files={} if reference else plain,
-            references={n: Path(f).as_uri() for n, f in plain.items()} if reference else {},
+            name=_artifact_name(name or next(iter(files))),
+            type=label(type) or "file",
+            files={inside: str(file) for inside, file in kept.items()},
+            references={inside: file.as_uri() for inside, file in plain.items()} if reference else {},
             aliases=[_artifact_name(alias) for alias in aliases],
             metadata=capture_params.sanitize(dict(metadata or {})),
-            staged=False,
+            staged=bool(kept) and kept is not plain,
         )
 
     @measured
@@ -256,18 +264,26 @@ class Run:
         self._check_open("alert")
         self._write(
             "alert",
-            title=capture_params.mask(str(title))[:500],
-            text=None if text is None else capture_params.mask(str(text))[:20_000],
+            title=label(title),
+            text=None if text is None else label(text, 20_000),
             level=level,
-            step=max(self._next_step - 1, 0) if step is None else step,
+            step=max(self._next_step - 1, 0) if step is None else _whole_step(step),
         )
 
     @measured
     def tag(self, *tags: str) -> None:
-        """Add tags to the run."""
+        """Add tags to the run.
+
+        Raises:
+            TypeError: a tag that is no text.
+            RunError: the run is finished.
+        """
         self._check_open("tag")
+        for tag in tags:
+            if not isinstance(tag, str):
+                raise TypeError(f"tag: {tag!r}; expected texts.")
         with self._lock:
-            self._tags.extend(str(tag) for tag in tags if str(tag) not in self._tags)
+            self._tags = [*dict.fromkeys([*self._tags, *(label(tag, 100) for tag in tags)])]
         self._config({"tags": list(self._tags)})
 
     @measured
@@ -359,7 +375,7 @@ class Run:
     def config(self, values: Mapping[str, Any]) -> None:
         """Add keys to the top level of the config."""
         guard.charge(self)
-        self._config({key: capture_params.sanitize(value) for key, value in values.items()})
+        self._config(capture_params.sanitize(dict(values)))  # whole: a key may tell a secret
 
     def keeps(self, kind: str) -> bool:
         """Whether this kind of private record (``data``, ``predictions``, ``code``) may be recorded.
@@ -378,9 +394,12 @@ class Run:
     def add_child(self, child: Run) -> None:
         """List a child; the group of both is the outermost run's name."""
         with self._lock:
-            self._children.append(child.id)
-            children = self._children[:1_000]
-        values: dict[str, Any] = {"children": children}
+            self._children += 1
+            if self._children <= 100:  # each knows its parent; a longer list would be written ever again
+                self._first_children.append(child.id)
+            values: dict[str, Any] = {"children": list(self._first_children)}
+            if self._children > 100:
+                values = {"children/count": self._children}
         if self.parent is None and self.group is None and self._ambient is None:
             self.group = values["group"] = self.name
         self._config(values)
@@ -487,7 +506,9 @@ class Run:
 
     def _config(self, values: dict[str, Any]) -> None:
         if self._ambient is not None:
-            values = self._ambient.add_config(values)
+            # All of it as it stands now: the last config that is written replaces his own.
+            self._ambient.add_config(values)
+            values = capture_params.sanitize(dict(self._ambient.config))
         if values:
             self._write("config", values=values)
 
@@ -500,18 +521,30 @@ class Run:
             with self._lock:
                 self._next_step += 1
                 return self._next_step - 1
-        if not isinstance(step, int):
-            number = capture_params.metric(step)  # raises for what is no number
-            if number != int(number):
-                raise TypeError(f"step={step!r}: expected a whole number.")
-            step = int(number)
-        if step < 0:
-            raise ValueError(f"step={step}: expected a step that is not negative.")
+        step = _whole_step(step)
         with self._lock:
             self._next_step = max(self._next_step, step + 1)
         return step
 
-    def _flatten(self, metrics: Mapping[str, Any], prefix: str, values: dict[str, Any]) -> None:
+    def _kept(self, files: dict[str, Path]) -> dict[str, Path]:
+        """The files under names of our own (a second link, no copy): the user may delete his right away."""
+        if self._sink is None or not all(file.is_file() for file in files.values()):
+            return files
+        folder = self._sink.stage(self.id)
+        kept: dict[str, Path] = {}
+        try:
+            for inside, file in files.items():
+                kept[inside] = folder / f"{os.urandom(4).hex()}-{file.name}"[-200:]
+                os.link(file, kept[inside])
+        except OSError:  # another disk: then they are copied when they are delivered, from where they are
+            return files
+        return kept
+
+    def _flatten(
+        self, metrics: Mapping[str, Any], prefix: str, values: dict[str, Any], depth: int = 0
+    ) -> None:
+        if depth > 10:
+            raise TypeError("log: mappings nested more than ten deep; expected names and numbers.")
         if not isinstance(metrics, Mapping):
             raise TypeError(
                 f"log: expected a mapping of names to numbers, got {type(metrics).__name__}. "
@@ -522,7 +555,7 @@ class Run:
             if type(value) is float or type(value) is int:
                 values[_metric_key(key)] = value
             elif isinstance(value, Mapping):
-                self._flatten(value, f"{key}/", values)
+                self._flatten(value, f"{key}/", values, depth + 1)
             else:
                 try:
                     values[_metric_key(key)] = capture_params.metric(value)
@@ -598,8 +631,8 @@ def _account_of(error: Exception) -> str:
 
 def plain_run_name(name: str) -> str:
     """A run's name as a folder of Trackio's media can bear it: no separators, no dots in front."""
-    plain = re.sub(r"[\x00-\x1f\x7f/\\]+", "-", name.strip()).lstrip(".")
-    return plain[:120].strip() or "run"
+    plain = re.sub(r"[\x00-\x1f\x7f/\\]+", "-", label(name).strip()).lstrip(".")
+    return plain.encode()[:200].decode(errors="ignore").strip() or "run"
 
 
 def without_underscores(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -607,13 +640,39 @@ def without_underscores(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key.lstrip("_") or "value": value for key, value in config.items()}
 
 
+def _whole_step(step: Any) -> int:
+    """A step as SQLite takes it."""
+    try:
+        number = step if type(step) is int else capture_params.metric(step)
+        whole = int(number)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"step={step!r}: expected a whole number.") from None
+    if whole != number:
+        raise TypeError(f"step={step!r}: expected a whole number.")
+    if not 0 <= whole < 2**63:
+        raise ValueError(f"step={step}: expected a step that is not negative and fits into 64 bits.")
+    return whole
+
+
+_keys: dict[Any, str] = {}
+
+
 def _metric_key(key: Any) -> str:
-    key = str(key)[:500]
+    """A metric's name as Trackio takes it; the same few names come at every step, so they are kept."""
+    known = _keys.get(key) if isinstance(key, str) else None
+    if known is None:
+        known = _clean_key(label(key))
+        if isinstance(key, str) and len(_keys) < 10_000:
+            _keys[key] = known
+    return known
+
+
+def _clean_key(key: str) -> str:
     return f"__{key}" if key in _RESERVED_METRICS or key.startswith("__") else key
 
 
 def _artifact_name(name: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")[:120] or "artifact"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", label(name)).strip("-")[:120] or "artifact"
     return f"{plain}-" if re.fullmatch(r"v\d+", plain) else plain
 
 
@@ -633,14 +692,19 @@ def _table_rows(key: str, rows: Any, columns: Iterable[str] | None) -> list[Mapp
     for row in rows:
         if isinstance(row, Mapping):
             result.append(row)
-        elif isinstance(row, (list, tuple)) and names is not None:
+        elif isinstance(row, (list, tuple)) and names is not None and len(row) == len(names):
             result.append(dict(zip(names, row, strict=False)))
         else:
             raise TypeError(
-                f"table {key!r}: a row is a {type(row).__name__}; expected dicts, or lists with columns=."
+                f"table {key!r}: a row is {type(row).__name__} {str(row)[:80]}; expected dicts, or lists "
+                f"as long as columns= ({len(names) if names is not None else 'not given'})."
             )
     return result
 
 
-def _cell(value: Any) -> Any:
-    return value if type(value) in (int, float, bool) else capture_params.sanitize(value, limit=2_000)
+def _cell(name: Any, value: Any) -> Any:
+    if capture_params.is_secret(str(name)):
+        return capture_params.REDACTED
+    if type(value) in (float, bool) or (type(value) is int and abs(value) < 2**63):
+        return value
+    return capture_params.sanitize(value, limit=2_000)

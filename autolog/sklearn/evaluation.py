@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autolog.capture import datasets, evaluation
-from autolog.core.guard import random_state_untouched, watching
+import numpy as np
+
+from autolog.capture import evaluation
+from autolog.core.guard import watching
 from autolog.core.ownership import find_run
 from autolog.core.run import Run
-from autolog.sklearn.fit import affordable_rows, task_of, training_data
+from autolog.sklearn.fit import affordable_rows, mark_of, task_of, training_data
 
 __all__ = [
     "observe_decision_function",
@@ -114,7 +116,7 @@ def _remember(known: Any, result: Any, run: Run, estimator: Any, method: str, X:
 
 
 def _output_of(value: Any) -> _Output | None:
-    """The remembered output that this array is, or is a view of (``proba[:, 1]``)."""
+    """The remembered output that this array is, or is a view of (``proba[:, 1]``, ``predicted[:10]``)."""
     for known in (value, getattr(value, "base", None)):
         output = _outputs.get(id(known))
         if known is not None and output is not None and output() is known:
@@ -131,7 +133,7 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     for argument in _PREDICTIONS:
         output = _output_of(given.get(argument))
         if output is not None:
-            _evaluate(output, given["y_true"], given.get("sample_weight"))
+            _evaluate(output, given[argument], given["y_true"], given.get("sample_weight"))
             return
 
 
@@ -146,47 +148,87 @@ class _Set:
     done: set[str] = field(default_factory=set)  # "labels", "scores"
 
 
-_sets: weakref.WeakKeyDictionary[Run, dict[str, _Set]] = weakref.WeakKeyDictionary()
+_sets: weakref.WeakKeyDictionary[Run, dict[Any, _Set]] = weakref.WeakKeyDictionary()
 
 
-def _evaluate(output: _Output, truth: Any, weight: Any) -> None:
-    run, estimator, value = output.run, output.estimator(), output.value()
-    X = output.X() if output.X is not None else None
-    if estimator is None or value is None:
+def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
+    """Record an evaluation of what the user passed, and of nothing else.
+
+    Args:
+        value: the user's own argument: the output, or a view of it.
+    """
+    run, estimator, whole = output.run, output.estimator(), output.value()
+    if estimator is None or whole is None:
         return
     task = task_of(estimator)
-    which = _set_of(run, truth)
-    kind = "labels" if output.method == "predict" else "scores"
-    if which is None or kind in which.done or task is None:
+    labels = output.method == "predict"
+    if task is None or (task == "regression" and not labels):
         return
-    if task == "regression":
-        which.done.add(kind)
-        result = evaluation.regression(truth, value, sample_weight=weight)
-    else:
-        scores = value if kind == "scores" else _scores(run, estimator, X)
-        labels = value if kind == "labels" else None
-        which.done.update({kind} if scores is None else {kind, "scores"})
-        if output.method == "predict_log_proba":
-            import numpy as np
-
-            scores = np.exp(scores)
-        result = evaluation.classification(
-            truth,
-            labels,
-            scores=scores,
-            classes=getattr(estimator, "classes_", None),
-            sample_weight=weight,
-        )
+    X = output.X() if output.X is not None else None
+    scores = None if labels else _whole_scores(value, whole, truth, estimator)
+    if scores is not None and output.method == "predict_log_proba":
+        scores = np.exp(scores)
+    if not labels and scores is None:
+        return  # a part of the scores against a truth of the user's making: not what the model is trained for
+    is_whole = value is whole or not labels
+    which = _set_of(run, truth, X if is_whole else value)
+    kind = "labels" if labels else "scores"
+    if which is None or kind in which.done:
+        return
+    which.done.add(kind)
+    try:
+        if task == "regression":
+            result = evaluation.regression(truth, value, sample_weight=weight)
+        else:
+            if labels and is_whole and "scores" not in which.done:
+                scores = _scores(run, estimator, X, truth, which)
+            result = evaluation.classification(
+                truth,
+                value if labels else None,
+                scores=scores,
+                classes=getattr(estimator, "classes_", None) if scores is not None else None,
+                sample_weight=weight,
+            )
+    except ValueError as error:  # several outputs, say
+        run.note(which.name, f"not evaluated: {error}")
+        return
     _record(run, which.name, result)
 
 
-def _set_of(run: Run, truth: Any) -> _Set | None:
-    """The evaluation set that this truth is of: the training data, or a held-out set by order of sight."""
-    mark = datasets.fingerprint(truth)
+def _whole_scores(value: Any, whole: Any, truth: Any, estimator: Any) -> Any:
+    """All scores, if the user passed all of them, or the positive class's column of two, with labels.
+
+    Of any other part we cannot know which class the user takes for the positive one.
+    """
+    classes = getattr(estimator, "classes_", None)
+    if classes is None or not _are_labels(truth, classes):
+        return None
+    if value is whole:
+        return whole
+    positive = whole[:, 1] if whole.ndim == 2 and whole.shape[1] == 2 else None
+    if positive is not None and value.shape == positive.shape and value.strides == positive.strides:
+        same_memory = value.__array_interface__["data"] == positive.__array_interface__["data"]
+        return whole if same_memory else None
+    return None
+
+
+def _are_labels(truth: Any, classes: Any) -> bool:
+    """Whether a truth holds the model's own labels. (A mask ``y == 1`` equals 0 and 1, but is none.)"""
+    truth, classes = np.asarray(truth), np.asarray(classes)
+    if truth.ndim != 1 or classes.ndim != 1 or (truth.dtype.kind == "b") != (classes.dtype.kind == "b"):
+        return False
+    known = set(classes.tolist())
+    return all(label in known for label in set(truth.tolist()))
+
+
+def _set_of(run: Run, truth: Any, X: Any) -> _Set | None:
+    """The evaluation set that this is: the training data, or a held-out set by order of sight."""
+    mark = (mark_of(X), mark_of(truth))
     sets = _sets.setdefault(run, {})
     if mark not in sets:
         known = training_data.get(run)
-        if known is not None and known.target == mark:
+        # An X that is gone by now cannot be compared: then the target alone must tell.
+        if known is not None and mark[1] == known.y and mark[0] in (known.X, None):
             sets[mark] = _Set("train")
         else:
             held_out = 1 + sum(s.name != "train" for s in sets.values())
@@ -197,18 +239,21 @@ def _set_of(run: Run, truth: Any) -> _Set | None:
     return sets[mark]
 
 
-def _scores(run: Run, estimator: Any, X: Any) -> Any:
+def _scores(run: Run, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
     """Class scores of the same rows, when they cost no more than the budget."""
+    classes = getattr(estimator, "classes_", None)
+    if X is None or classes is None or not _are_labels(truth, classes):
+        return None
     known = training_data.get(run)
     seconds = known.fit_seconds if known is not None else 0.0
     for method in ("predict_proba", "decision_function"):
-        if X is not None and hasattr(estimator, method):
+        if hasattr(estimator, method):
             rows = affordable_rows(run, estimator, method, X, seconds)
-            if rows is None:
-                run.note("val/roc", f"left out: {method} of the evaluation data would pass the budget")
+            if isinstance(rows, str):
+                run.note(f"{which.name}/roc", f"left out: {rows}")
                 return None
-            with random_state_untouched():
-                return getattr(estimator, method)(X)
+            which.done.add("scores")
+            return getattr(estimator, method)(X)
     return None
 
 

@@ -6,19 +6,19 @@ import inspect
 import sys
 import time
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from autolog.capture import datasets, evaluation, model
 from autolog.capture.params import sanitize
-from autolog.core.guard import random_state_untouched, shield, watching
+from autolog.core.guard import shield, watching
 from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import begin_training, bind_run, conclude
 from autolog.core.run import Run
 
-__all__ = ["TrainingData", "affordable_rows", "observe_fit", "task_of", "training_data"]
+__all__ = ["TrainingData", "affordable_rows", "mark_of", "observe_fit", "task_of", "training_data"]
 
 TRAINING_ROWS = 2_000  # that training metrics rest on at most
 PROBE_ROWS = 100  # predicted first, to know what the rest would cost
@@ -33,28 +33,38 @@ def observe_fit(call: Call) -> Generator[None, Outcome, None]:
         return
     training = begin_training(estimator, type(estimator).__name__)
     run = training.run
-    X, y = call.get("X"), call.get("y", call.get("Y"))
-    with shield("scikit-learn: parameters"):
-        _record_parameters(run, estimator)
-    with shield("scikit-learn: data"):
-        _record_data(run, X, y)
-    with training.current(), watching("sklearn"):
-        started = time.perf_counter()
-        outcome = yield
-        seconds = time.perf_counter() - started
-    if outcome.error is None:
-        fitted = [estimator, *_parts(estimator)]
-        for part in fitted:
-            bind_run(part, run)
-        with shield("scikit-learn: model"):
-            _record_fitted(run, estimator, seconds)
-        with shield("scikit-learn: search results"):
-            _record_search(run, estimator)
-        with shield("scikit-learn: metrics on the training data"):
-            _record_training_metrics(run, estimator, X, y, seconds)
-        with shield("scikit-learn: model artifact"):
-            _record_model(run, estimator)
-    conclude(training, outcome.error)
+    error: BaseException | None = None
+    try:
+        X, y = call.get("X"), call.get("y", call.get("Y"))
+        with shield("scikit-learn: parameters"):
+            _record_parameters(run, estimator)
+        with shield("scikit-learn: data"):
+            _record_data(run, X, y)
+        with training.current(), watching("sklearn"):
+            started = time.perf_counter()
+            outcome = yield
+            seconds = time.perf_counter() - started
+        error = outcome.error
+        if error is None:
+            _record_result(run, estimator, X, y, seconds)
+    except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
+        error = interrupt
+        raise
+    finally:
+        conclude(training, error)
+
+
+def _record_result(run: Run, estimator: Any, X: Any, y: Any, seconds: float) -> None:
+    for part in (estimator, *_parts(estimator)):
+        bind_run(part, run)
+    with shield("scikit-learn: model"):
+        _record_fitted(run, estimator, seconds)
+    with shield("scikit-learn: search results"):
+        _record_search(run, estimator)
+    with shield("scikit-learn: metrics on the training data"):
+        _record_training_metrics(run, estimator, X, y, seconds)
+    with shield("scikit-learn: model artifact"):
+        _record_model(run, estimator)
 
 
 # Which fits ---------------------------------------------------------------------------------------
@@ -141,17 +151,29 @@ def _set_by_hand(estimator: Any, everything: Mapping[str, Any]) -> dict[str, Any
 class TrainingData:
     """What is remembered of the data of a fit, to know it again in an evaluation."""
 
-    rows: int | None
-    target: str | None  # fingerprint of y
+    X: str | None
+    y: str | None
     fit_seconds: float = 0.0
 
 
 training_data: weakref.WeakKeyDictionary[Run, TrainingData] = weakref.WeakKeyDictionary()
 
 
+def mark_of(values: Any) -> str | None:
+    """A fingerprint of values, whether they come as a list, an array or a column of a frame."""
+    if values is None:
+        return None
+    if getattr(values, "ndim", None) == 1 and hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    elif isinstance(values, (list, tuple)):
+        import numpy as np
+
+        values = np.asarray(values)
+    return datasets.fingerprint(values)
+
+
 def _record_data(run: Run, X: Any, y: Any) -> None:
-    target = datasets.fingerprint(y) if y is not None else None
-    training_data[run] = TrainingData(_length(X), target)
+    training_data[run] = TrainingData(mark_of(X), mark_of(y))
     if not run.settings.log_data:
         return
     described = datasets.describe(X, y)
@@ -210,16 +232,21 @@ def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any, seconds: 
     if not run.settings.evaluate_training_data or task is None or y is None or X is None:
         return
     rows = affordable_rows(run, estimator, "predict", X, seconds, at_most=TRAINING_ROWS)
-    if rows is None:
-        run.note("train/metrics", "left out: predicting the training data would pass the budget")
+    if isinstance(rows, str):
+        run.note("train/metrics", f"left out: {rows}")
         return
-    with random_state_untouched():
-        predicted = estimator.predict(rows.of(X))
     measure = evaluation.classification if task == "classification" else evaluation.regression
-    result = measure(rows.of(y), predicted)
+    try:
+        result = measure(rows.of(y), estimator.predict(rows.of(X)))
+    except ValueError as error:  # several outputs, say
+        run.note("train/metrics", f"left out: {error}")
+        return
     run.log({f"train/{name}": value for name, value in result.metrics.items()}, step=0)
     if rows.sampled:
         run.note("train/metrics", f"of {rows.count} evenly spaced rows of {rows.whole}")
+
+
+# Calling the user's model once more ---------------------------------------------------------------
 
 
 @dataclass
@@ -239,49 +266,81 @@ class _Rows:
         import numpy as np
         from sklearn.utils import _safe_indexing
 
+        if hasattr(values, "tocsr"):
+            values = values.tocsr()  # not every sparse format can be indexed
         return _safe_indexing(values, np.linspace(0, self.whole - 1, self.count).astype(int))
 
 
 def affordable_rows(
     run: Run, estimator: Any, method: str, X: Any, seconds: float, *, at_most: int | None = None
-) -> _Rows | None:
-    """How many rows this method may be called with inside the run's budget; None: not at all.
+) -> _Rows | str:
+    """How many rows we may call this method with, of our own accord; a text: none, and why.
 
-    The budget is ``Settings.budget`` of the fit's own seconds, 10 ms at least. The first hundred rows
-    tell what the rest would cost. With ``at_most`` fewer rows will do; without it, all or none.
+    Only a model whose prediction is known to change nothing: scikit-learn's own and its boosting kin, with
+    no code or random generator of the user's inside. And only inside the budget: ``Settings.budget`` of the
+    fit's own seconds, 10 ms at least, as one row, then a hundred, foretell. With ``at_most`` fewer rows
+    will do; without it, all or none.
     """
     whole = _length(X)
-    if not whole or _draws_from_shared_state(estimator):
-        return None
+    if not whole or not hasattr(estimator, method):
+        return f"there is no {method}"
+    if (stranger := _stranger_in(estimator)) is not None:
+        return f"{method} of a {stranger} may have effects of its own, and is the user's to call"
     wanted = min(whole, at_most or whole)
     budget = max(LEAST_BUDGET_SECONDS, run.settings.budget * seconds)
-    probe = _Rows(min(PROBE_ROWS, wanted), whole)
-    started = time.perf_counter()
-    with random_state_untouched():
-        getattr(estimator, method)(probe.of(X))
-    spent = time.perf_counter() - started
-    if wanted <= probe.count:
-        return _Rows(wanted, whole)
-    # Half of it is taken as a cost per row: most of a small call is overhead that does not grow.
-    if spent > budget / 2 or spent * wanted / probe.count / 2 > budget:
-        return _Rows(probe.count, whole) if at_most and spent <= budget else None
+    known = _Rows(0, whole)
+    for count in (1, PROBE_ROWS):
+        known = _Rows(min(count, wanted), whole)
+        part = known.of(X)
+        spent = _seconds(getattr(estimator, method), part)
+        if count == 1 and budget < spent < 10 * budget:  # the first call of all may have been cold
+            spent = _seconds(getattr(estimator, method), part)
+        # Half of it is taken as a cost per row: most of a small call is overhead that does not grow.
+        following = PROBE_ROWS if count == 1 else wanted
+        if known.count < wanted and max(spent, spent * following / known.count / 2) > budget:
+            short = f"{method} of {wanted} rows would pass the budget"
+            return known if at_most and known.count >= PROBE_ROWS else short
+        if known.count >= wanted:
+            break
     return _Rows(wanted, whole)
 
 
-def _draws_from_shared_state(estimator: Any) -> bool:
-    """Whether predicting might draw from a generator object that the user shares with other things."""
-    from numpy.random import Generator as NumpyGenerator
-    from numpy.random import RandomState
+def _seconds(function: Callable[[Any], Any], argument: Any) -> float:
+    started = time.perf_counter()
+    function(argument)
+    return time.perf_counter() - started
 
-    values = estimator.get_params(deep=True).values()
-    return any(isinstance(value, (RandomState, NumpyGenerator)) for value in values)
+
+_KNOWN_PACKAGES = {"sklearn", "xgboost", "lightgbm", "catboost", "numpy", "scipy", "functools"}
+
+
+def _stranger_in(value: Any, depth: int = 0) -> str | None:
+    """The first thing in an estimator's parameters that is code of the user's, or a random generator."""
+    if value is None or isinstance(value, (str, bytes, bool, int, float, complex)) or depth > 8:
+        return None
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return next((s for item in list(value)[:100] if (s := _stranger_in(item, depth + 1))), None)
+    if isinstance(value, Mapping):
+        return _stranger_in(list(value.values()), depth + 1)
+    kind = value if callable(value) and hasattr(value, "__module__") else type(value)
+    name = f"{getattr(kind, '__name__', type(value).__name__)}"
+    package = str(getattr(kind, "__module__", None) or "").split(".")[0]
+    if package not in _KNOWN_PACKAGES or "random" in str(type(value).__module__):
+        return name
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return _stranger_in(list(value.get_params(deep=False).values()), depth + 1)
+    return None
 
 
 def _record_model(run: Run, estimator: Any) -> None:
     if not run.settings.log_models or not run.records:
         return
     path = run.stage("model.joblib")
-    size = model.dump(estimator, path, limit=run.settings.artifact_limit)
+    try:
+        size = model.dump(estimator, path, limit=run.settings.artifact_limit)
+    except Exception as error:  # a lambda or a local class inside: nothing that pickles
+        run.note("model", f"not kept: {type(error).__name__}: {error}")
+        return
     if size is None:
         limit = f"{run.settings.artifact_limit:,} bytes"
         run.note("model", f"not kept: larger than Settings.artifact_limit ({limit})")

@@ -77,7 +77,8 @@ def test_enable_from_many_threads() -> None:
     [
         ("sklaern", "Did you mean 'sklearn'"),
         ("scikit-learn", "Did you mean 'sklearn'"),
-        (3, "expected names"), (["sklearn"], "expected names"),
+        (3, "expected names"),
+        (["sklearn"], "expected names"),
     ],
 )
 def test_an_unknown_framework(name: str, said: str) -> None:

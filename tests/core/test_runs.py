@@ -170,7 +170,8 @@ def test_figure_table_artifact_alert(sink: MemorySink, tmp_path: Path) -> None:
     assert "<svg" in kept.html["eval/plot"]
     assert kept.tables == {"t": [{"n": 1, "s": "a"}], "d": [{"n": 1}]}
     assert [a["name"] for a in kept.artifacts] == ["v1-", "by-ref"]
-    assert kept.artifacts[0]["files"] == {"v1": str(file)}
+    file.unlink()
+    assert Path(kept.artifacts[0]["files"]["v1"]).read_text() == "content", "kept from the call on"
     assert kept.artifacts[1]["references"] == {"v1": file.as_uri()}
     assert kept.alerts[0]["title"] == "odd"
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
 import re
+import signal
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,12 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import coo_matrix
 from sklearn import metrics as imported_before_enable
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     BaggingClassifier,
     RandomForestClassifier,
@@ -27,12 +33,14 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, roc_auc_score
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, LabelEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils import estimator_checks
 
 import autolog
 from autolog import MemorySink
+from autolog.core import guard
+from autolog.core.guard import watching
 
 X, y = load_iris(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
@@ -125,6 +133,219 @@ def test_several_held_out_sets_stand_apart(recording: MemorySink) -> None:
     run = only(recording)
     assert len(run.values("val/accuracy")) == 1
     assert run.metrics["val/set-2/accuracy"] == pytest.approx(model.score(X_test[:20], y_test[:20]))
+
+
+two = X[binary], y[binary]
+names = y[binary].map({0: "zero", 1: "one"})
+
+
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        lambda m, p: roc_auc_score((y_test == 2).astype(int), p[:, 2]),
+        lambda m, p: roc_auc_score(y_test == 1, p[:, 1]),
+        lambda m, p: imported_before_enable.log_loss(y_test[::-1], p[::-1]),
+        lambda m, p: imported_before_enable.brier_score_loss(y_test == 0, p[:, 0]),
+    ],
+)
+def test_a_part_of_the_scores_against_a_truth_of_the_users_making_is_left_alone(
+    recording: MemorySink, evaluate: Any
+) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    evaluate(model, model.predict_proba(X_test))
+    assert not [key for key in only(recording).metrics if key.startswith("val/")]
+    model.score(X_test, y_test)
+    assert only(recording).metrics["val/accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("labels", [names, y[binary]], ids=["texts", "numbers"])
+@pytest.mark.parametrize("column", [0, 1])
+def test_the_positive_class_is_the_users_to_choose(recording: MemorySink, labels: Any, column: int) -> None:
+    model = LogisticRegression().fit(two[0], labels)
+    held_out = two[0][::3], labels[::3]
+    scores = model.predict_proba(held_out[0])
+    auc = roc_auc_score(held_out[1] == model.classes_[column], scores[:, column])
+    assert auc > 0.9
+    recorded = only(recording).metrics.get("val/roc_auc", auc)
+    assert recorded == pytest.approx(auc), "right, or not there"
+
+
+def test_what_the_user_passes_is_what_is_evaluated(recording: MemorySink) -> None:
+    Xd, yd = load_diabetes(return_X_y=True)
+    model = Ridge().fit(Xd[:300], yd[:300])
+    predicted = model.predict(Xd[300:])
+    backwards = mean_squared_error(yd[300:][::-1], predicted[::-1])
+    part = mean_squared_error(yd[300:310], predicted[:10])
+    run = only(recording)
+    assert run.metrics["val/mse"] == pytest.approx(backwards)
+    assert run.metrics["val/set-2/mse"] == pytest.approx(part)
+
+
+@pytest.mark.parametrize("as_what", [lambda v: v, lambda v: v.to_numpy(), lambda v: v.tolist()])
+def test_training_data_is_known_however_its_target_comes(recording: MemorySink, as_what: Any) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train.to_numpy())
+    model.score(X_train, as_what(y_train))
+    model.score(X_test, y_test)
+    run = only(recording)
+    assert "train/confusion_matrix" in run.charts
+    assert "val/accuracy" in run.metrics
+    assert not [key for key in run.metrics if key.startswith("val/set-2")]
+
+
+def test_equal_targets_do_not_make_equal_sets(recording: MemorySink) -> None:
+    first, second = X.iloc[::2].sort_index(), X.iloc[1::2].sort_index()
+    target = y.iloc[::2]
+    assert (target.to_numpy() == y.iloc[1::2].to_numpy()).all()
+    model = LogisticRegression(max_iter=300).fit(first, target)
+    model.score(second, target)
+    model.score(second * 0, target)
+    run = only(recording)
+    assert run.metrics["val/accuracy"] > 0.9
+    assert run.metrics["val/set-2/accuracy"] < 0.5
+    assert "train/confusion_matrix" not in run.charts
+
+
+class Random(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """One whose predictions draw from a generator of its own, and are counted."""
+
+    calls = 0
+
+    def fit(self, X: Any, y: Any) -> Any:
+        self.classes_ = np.unique(y)
+        self.rng_ = np.random.default_rng(0)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        Random.calls += 1
+        return self.rng_.choice(self.classes_, len(X))
+
+
+def shuffled(values: Any, rng: Any) -> Any:
+    rng.random()
+    return values
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Random(),
+        make_pipeline(
+            FunctionTransformer(shuffled, kw_args={"rng": np.random.default_rng(0)}), LogisticRegression()
+        ),
+        make_pipeline(StandardScaler(), Random()),
+        VotingClassifier([("a", Random()), ("b", LogisticRegression())]),
+    ],
+    ids=["his own", "his function", "in a pipeline", "in an ensemble"],
+)
+def test_what_may_have_effects_of_its_own_is_not_called_by_us(recording: MemorySink, model: Any) -> None:
+    Random.calls = 0
+    model.fit(X_train, y_train)
+    assert Random.calls == 0
+    run = only(recording)
+    assert "is the user's to call" in run.config["autolog/notes"]["train/metrics"]
+    assert not [key for key in run.metrics if key.startswith("train/")]
+
+
+def test_another_threads_random_numbers_are_not_rewound(recording: MemorySink) -> None:
+    drawn: list[float] = []
+    stop = threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            drawn.append(np.random.rand())
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    for _ in range(5):
+        LogisticRegression(max_iter=300).fit(X_train, y_train).score(X_test, y_test)
+    stop.set()
+    thread.join()
+    assert len(set(drawn)) == len(drawn)
+
+
+@pytest.mark.parametrize("where", ["_record_fitted", "_record_model"])
+def test_ctrl_c_while_we_record_is_the_users_and_ends_the_run(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    from autolog.sklearn import fit
+
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, where, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LogisticRegression(max_iter=300).fit(X_train, y_train)
+    assert only(recording).status == "killed"
+    assert not guard.inside_observer()
+    assert not watching.active("sklearn")
+
+
+def test_a_timeout_of_the_users_reaches_him_out_of_our_code(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autolog.sklearn import fit
+
+    def handler(number: int, frame: Any) -> None:
+        raise TimeoutError("his")
+
+    monkeypatch.setattr(fit, "_record_fitted", lambda *args: signal.raise_signal(signal.SIGALRM))
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(TimeoutError, match="his"):
+            LogisticRegression(max_iter=300).fit(X_train, y_train)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert only(recording).status == "failed"
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        lambda: RandomForestClassifier(2).fit(X_train, np.c_[y_train, y_train]),
+        lambda: RandomForestClassifier(2).fit(X_train, pd.get_dummies(y_train)),
+        lambda: LogisticRegression(max_iter=300).fit(coo_matrix(X_train.to_numpy()), y_train),
+        lambda: GridSearchCV(LogisticRegression(max_iter=300), {"C": [1]}, refit=False).fit(X_train, y_train),
+        lambda: Ridge().fit(X_train, np.c_[y_train, y_train]),
+        lambda: LogisticRegression(max_iter=300).fit(X_train.astype("float32"), y_train, sample_weight=None),
+    ],
+    ids=["multioutput", "multilabel", "coo", "no refit", "two targets", "float32"],
+)
+def test_trainings_out_of_the_ordinary_are_recorded_without_a_fault(
+    recording: MemorySink, train: Any
+) -> None:
+    train()
+    assert only(recording).status == "finished"
+
+
+def test_a_model_that_does_not_pickle_is_noted_and_kept_alive_by_nobody(recording: MemorySink) -> None:
+    def train() -> tuple[Any, Any]:
+        data = X_train.to_numpy().copy()
+        model = make_pipeline(FunctionTransformer(lambda values: values), LogisticRegression(max_iter=300))
+        model.fit(data, y_train)
+        model.score(data, y_train)
+        return weakref.ref(model), weakref.ref(data)
+
+    references = train()
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+    assert "not kept" in only(recording).config["autolog/notes"]["model"]
+
+
+def test_a_secret_parameter_is_secret_wherever_it_stands(recording: MemorySink) -> None:
+    class Client(Mine):
+        def __init__(self, api_key: str = "", offset: float = 0.0) -> None:
+            super().__init__(offset)
+            self.api_key = api_key
+
+    frame = X_train.assign(password="plainsecret123")
+    DummyClassifier().fit(frame, y_train)
+    GridSearchCV(Client(), {"api_key": ["plainsecret123"], "offset": [0.0]}).fit(X_train, y_train)
+    with autolog.run("r", tags=["hf_" + "a" * 30], config={"my_token": "plainsecret123"}) as run:
+        run.table("t", [{"password": "plainsecret123"}])
+        run.params({"secret": "plainsecret123"})
+    for kept in recording.records:
+        assert "plainsecret123" not in str(kept)
+        assert "hf_" + "a" * 30 not in str(kept)
 
 
 def test_somebody_elses_predictions_are_not_ours(recording: MemorySink) -> None:

@@ -306,8 +306,10 @@ def test_a_trackio_run_of_the_users_own_is_adopted_and_never_finished(tmp_path: 
         assert trackio.context_vars.current_run.get() is his
         trackio.log({"after": 1})
         autolog.finish()
+        his.config["later"] = 3
         trackio.finish()
         """,
+        AUTOLOG_BUDGET="1000",
     )
     assert "Traceback" not in out
     his, child = sorted(read(tmp_path), key=lambda r: r["name"] != "his")
@@ -316,6 +318,7 @@ def test_a_trackio_run_of_the_users_own_is_adopted_and_never_finished(tmp_path: 
     assert his["config"]["framework"] == "his own"
     assert his["config"]["model"] == "LinearRegression"
     assert his["config"]["x"] == 1
+    assert his["config"]["later"] == 3
     assert child["config"]["parent"] == his["id"]
     assert len(values(child, "train/r2")) == 1
 
