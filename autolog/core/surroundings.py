@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -59,3 +60,13 @@ def _surroundings(here: Path) -> Provenance:
             found = provenance.collect(here)
             _known[here] = (time.monotonic(), found)
         return found
+
+
+def _new_lock_in_child() -> None:
+    """The parent's thread may have held it at the fork."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock_in_child)

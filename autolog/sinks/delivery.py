@@ -8,6 +8,7 @@ business of its :class:`Place`; see trackio.py.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -32,6 +33,7 @@ DELIVER_SECONDS = 0.5
 LONGEST_PAUSE = 30.0
 SWEEP_SECONDS = 5.0
 CONFIGS_KEPT = 500
+JOURNAL_BYTES = 16_000_000  # delivered; then the journal begins anew
 
 Destination = tuple[str, str]
 """``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``."""
@@ -156,6 +158,20 @@ class Channel:
             self._deliver_batch(records, delivered.path, place)
             delivered.offset = ahead.offset
             _cursor(delivered.path).write_text(str(delivered.offset))
+            if delivered is self._delivered and delivered.offset > JOURNAL_BYTES:
+                self._cut()
+
+    def _cut(self) -> None:
+        """Begin the journal anew when all of it has arrived: with who is open, for whoever may find it."""
+        running = [run for run in self._runs.values() if run.running and run.journal == self.journal.path]
+        head: list[Record] = [{"kind": "journal", "run": "", "to": list(self.destination)}]
+        for run in running:
+            head += [run.record, {"kind": "config", "run": run.id, "values": run.config}]
+        _cursor(self.journal.path).write_text("0")  # first: of a crash in between nothing may be passed over
+        size = self.journal.restart(head, expected=self._delivered.offset)
+        if size is not None:
+            self._delivered.offset = size
+        _cursor(self.journal.path).write_text(str(self._delivered.offset))
 
     def _deliver_batch(self, records: list[Record], journal: Path, place: Place) -> None:
         # After a failure the same batch comes again: taking a record twice must change nothing.
@@ -245,6 +261,7 @@ class RunState:
     """What delivery must remember of a run: who it is, and its whole config."""
 
     def __init__(self, record: Record):
+        self.record = record
         self.id: str = record["run"]
         self.project: str = record["project"]
         self.name: str = record["name"]
@@ -321,16 +338,51 @@ class _Batch:
             if row is not None:
                 rows.append(row)
         if self.config_changed and not rows:
-            # A run is what has a row: its first is empty, and always the same one.
-            rows.append(_row(f"{run.id}-0", 0.0, 0, {}))
+            rows.append(self._birth())
         if rows:
-            place.rows(run, rows, run.ordered_config() if self.config_changed else None)
-        if self.system:
-            place.system(run, self.system)
-        if self.alerts:
-            place.alerts(run, self.alerts)
+            self._put_rows(place, rows, run.ordered_config() if self.config_changed else None)
+        for several, one in ((place.system, self.system), (place.alerts, self.alerts)):
+            if one:
+                self._put(several, one)
         for artifact in self.artifacts:
             self._attempt(_artifact, place, run, artifact)
+
+    def _put_rows(self, place: Place, rows: list[Record], config: dict[str, Any] | None) -> None:
+        """Rows and config. What nobody takes is found by halving: it must not keep the rest from arriving."""
+        try:
+            place.rows(self.run, rows, config)
+        except Exception as error:
+            if _is_transient(error):
+                raise
+            if config is not None:
+                self._put_rows(place, rows, None)
+                try:
+                    place.rows(self.run, [self._birth()], config)
+                except Exception as again:
+                    if _is_transient(again):
+                        raise
+                    _say_lost(self.run, "config", again)
+            elif len(rows) > 1:
+                self._put_rows(place, rows[: len(rows) // 2], None)
+                self._put_rows(place, rows[len(rows) // 2 :], None)
+            else:
+                self._lost(place, ", ".join(rows[0]["values"]), error)
+
+    def _put(self, several: Callable[[RunState, list[Record]], None], records: list[Record]) -> None:
+        try:
+            several(self.run, records)
+        except Exception as error:
+            if _is_transient(error):
+                raise
+            if len(records) > 1:
+                for record in records:
+                    self._put(several, [record])
+            else:
+                _say_lost(self.run, records[0]["kind"], error)
+
+    def _birth(self) -> Record:
+        """A run is what has a row: its first is empty, and always the same one."""
+        return _row(f"{self.run.id}-0", 0.0, 0, {})
 
     def _attempt(
         self, do: Callable[[Place, RunState, Record], Any], place: Place, run: RunState, record: Record
@@ -341,12 +393,24 @@ class _Batch:
         except Exception as error:
             if _is_transient(error):
                 raise
-            what = str(record.get("key") or record.get("name"))
-            why = f"{type(error).__name__}: {error}"
-            logger.warning("autolog: %s %r of run %s was lost: %s", record["kind"], what, run.name, why)
-            run.config["autolog/lost"] = {**run.config.get("autolog/lost", {}), what: why}
-            place.rows(run, [_row(f"{run.id}-0", 0.0, 0, {})], run.ordered_config())
+            self._lost(place, f"{record['kind']} {record.get('key') or record.get('name')}", error)
             return None
+
+    def _lost(self, place: Place, what: str, error: Exception) -> None:
+        """Say in the run what has been lost, and why."""
+        _say_lost(self.run, what, error)
+        lost = {
+            **self.run.config.get("autolog/lost", {}),
+            what[:200]: f"{type(error).__name__}: {error}"[:500],
+        }
+        self.run.config["autolog/lost"] = dict(list(lost.items())[:50])
+        self._put_rows(place, [self._birth()], self.run.ordered_config())
+
+
+def _say_lost(run: RunState, what: str, error: Exception) -> None:
+    logger.warning(
+        "autolog: %s of run %s cannot be recorded: %s: %s", what[:200], run.name, type(error).__name__, error
+    )
 
 
 def _row(log_id: str, at: float, step: int, values: dict[str, Any]) -> Record:
@@ -388,9 +452,13 @@ def discard_staged(record: Record) -> None:
                 os.rmdir(os.path.dirname(path))  # goes with the last file in it
 
 
+# What a path that is too long or not to be named answers, however often it is tried.
+_FINAL = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+
+
 def _is_transient(error: BaseException) -> bool:
     """Whether trying again may help: the disk, a lock, the network; not a value that nobody takes."""
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) in _FINAL:
         return False
     return isinstance(error, (OSError, sqlite3.OperationalError)) or type(error).__module__.startswith(
         ("httpx", "httpcore", "huggingface_hub")

@@ -62,7 +62,7 @@ class Journal:
         self._file: IO[bytes] = self.path.open("ab", buffering=0)
         try_lock(self._file)
         self._queue: deque[Record | threading.Event] = deque()
-        self._drain_lock = threading.Lock()
+        self._drain_lock = threading.RLock()  # a signal handler may come back to it
         self._wake = threading.Event()
         self._closed = False
         self._torn = False  # the last write was cut: the next one begins on a new line
@@ -85,6 +85,19 @@ class Journal:
         self._queue.append(reached)
         self._wake.set()
         return reached.wait(timeout)
+
+    def restart(self, records: list[Record], expected: int) -> int | None:
+        """Begin the file anew with these records, if it is as long as expected: if nothing came since.
+
+        Returns:
+            The new length in bytes; None: something came, the file is as it was.
+        """
+        with self._drain_lock:
+            if os.fstat(self._file.fileno()).st_size != expected:
+                return None
+            self._file.truncate(0)
+            self._write(b"".join(_encode(record) for record in records))
+            return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Write what is left and give up the lock."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ class MemorySink:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self._lock = threading.Lock()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     @property
     def runs(self) -> list[MemoryRun]:
@@ -121,8 +123,9 @@ class MemorySink:
         """See :class:`autolog.sinks.Sink`."""
         with self._lock:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="autolog-")
-        folder = Path(self._folder.name) / run_id
+                self._folder = Path(tempfile.mkdtemp(prefix="autolog-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        folder = self._folder / run_id
         folder.mkdir(exist_ok=True)
         return folder
 

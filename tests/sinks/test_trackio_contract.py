@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ from trackio.remote_client import RemoteClient
 from trackio.run import Run
 from trackio.sqlite_storage import SQLiteStorage
 
-from autolog.sinks.trackio import ambient_run, data_directory
+from autolog.sinks.delivery import RunState
+from autolog.sinks.trackio import _Local, ambient_run, data_directory
 from tests.programs import journals, run
 
 
@@ -28,51 +30,70 @@ def parameters(function: Any) -> set[str]:
     return set(inspect.signature(function).parameters)
 
 
-def test_bulk_log_takes_ids_times_and_a_config_and_ignores_what_it_has() -> None:
-    arguments: dict[str, Any] = {
-        "project": "contract",
-        "run": "r",
-        "run_id": "id",
-        "metrics_list": [{"a": 1.0}],
-        "steps": [5],
-        "timestamps": ["2026-01-02T03:04:05+00:00"],
-        "log_ids": ["row-1"],
-    }
-    SQLiteStorage.bulk_log(**arguments, config={"x": 1, "_Group": "g"})
-    SQLiteStorage.bulk_log(**arguments, config={"x": 2})
-    (row,) = SQLiteStorage.get_logs("contract", "r", run_id="id")
-    assert (row["a"], row["step"], row["timestamp"]) == (1.0, 5, "2026-01-02T03:04:05+00:00")
-    assert SQLiteStorage.get_run_config("contract", "r", run_id="id") == {"x": 2}
+def test_the_tables_have_the_columns_we_write_and_ids_are_unique() -> None:
+    path = SQLiteStorage.init_db("contract")
+    connection = sqlite3.connect(path)
+    for table, columns, unique in (
+        ("metrics", {"timestamp", "run_id", "run_name", "step", "metrics", "log_id"}, "log_id"),
+        ("system_metrics", {"timestamp", "run_id", "run_name", "metrics", "log_id"}, "log_id"),
+        ("configs", {"run_id", "run_name", "config", "created_at"}, "run_id"),
+        (
+            "alerts",
+            {"timestamp", "run_id", "run_name", "title", "text", "level", "step", "alert_id"},
+            "alert_id",
+        ),
+    ):
+        found = connection.execute(f"PRAGMA table_info({table})").fetchall()
+        assert columns <= {name for _, name, *_ in found}
+        required = {
+            name for _, name, _, not_null, default, key in found if not_null and not default and not key
+        }
+        assert required <= columns, "nothing else has to be given"
+        indices = [i for i in connection.execute(f"PRAGMA index_list({table})") if i[2]]
+        keys = [[c[2] for c in connection.execute(f"PRAGMA index_info({i[1]})")] for i in indices]
+        assert [unique] in keys
+    connection.close()
 
 
-def test_bulk_log_of_nothing_writes_no_config() -> None:
-    SQLiteStorage.bulk_log(project="contract-2", run="r", run_id="id", metrics_list=[], config={"x": 1})
-    assert SQLiteStorage.get_run_config("contract-2", "r", run_id="id") is None
-
-
-def test_system_metrics_and_alerts_are_idempotent_too() -> None:
-    for _ in range(2):
-        SQLiteStorage.bulk_log_system(
-            project="contract-3",
-            run="r",
-            run_id="id",
-            metrics_list=[{"c": 1}],
-            log_ids=["s"],
-            timestamps=["t"],
-        )
-        SQLiteStorage.bulk_alert(
-            project="contract-3",
-            run="r",
-            run_id="id",
-            titles=["x"],
-            texts=[None],
-            levels=["warn"],
-            steps=[0],
-            timestamps=["t"],
-            alert_ids=["a"],
-        )
+def test_what_we_write_is_what_trackio_reads_and_twice_is_once() -> None:
+    place = _Local()
+    now = 1_800_000_000.25
+    record = {"kind": "open", "run": "id", "project": "contract-3", "name": "r", "group": None, "time": now}
+    state = RunState({**record, "joined": False, "adopted": False})
+    for config in ({"x": 1, "_Group": "g"}, {"x": 2}):
+        place.rows(state, [{"id": "l", "time": now, "step": 5, "values": {"a": 1.0, "nan": "NaN"}}], config)
+        place.system(state, [{"id": "s", "time": now, "values": {"c": 1}}])
+        alert = {"id": "a", "time": now, "step": 0, "title": "t", "text": None, "level": "warn"}
+        place.alerts(state, [alert])
+    (row,) = SQLiteStorage.get_logs("contract-3", "r", run_id="id")
+    assert (row["a"], row["step"], row["timestamp"]) == (1.0, 5, "2027-01-15T08:00:00.250000+00:00")
+    assert row["nan"] != row["nan"]
+    assert SQLiteStorage.get_run_config("contract-3", "r", run_id="id") == place.config(state) == {"x": 2}
     assert len(SQLiteStorage.get_system_logs("contract-3", "r", run_id="id")) == 1
-    assert len(SQLiteStorage.get_alerts("contract-3", run_id="id")) == 1
+    assert SQLiteStorage.get_alerts("contract-3", run_id="id")[0]["title"] == "t"
+
+
+def test_trackios_own_rows_and_ours_look_alike() -> None:
+    SQLiteStorage.bulk_log(
+        project="contract-6", run="a", run_id="a", metrics_list=[{"m": 1.5}], config={"x": 1}
+    )
+    state = RunState(
+        {
+            "run": "b",
+            "project": "contract-6",
+            "name": "b",
+            "group": None,
+            "time": 0.0,
+            "joined": False,
+            "adopted": True,
+        }
+    )
+    _Local().rows(state, [{"id": "l", "time": 0.0, "step": 0, "values": {"m": 1.5}}], {"x": 1})
+    connection = sqlite3.connect(SQLiteStorage.get_project_db_path("contract-6"))
+    for table, column in (("metrics", "metrics"), ("configs", "config")):
+        (theirs,), (ours,) = connection.execute(f"SELECT {column} FROM {table} ORDER BY run_id").fetchall()
+        assert ours == theirs
+    connection.close()
 
 
 def test_the_same_files_are_the_same_version(tmp_path: Path) -> None:

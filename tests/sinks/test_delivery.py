@@ -1,0 +1,155 @@
+"""What nobody takes must not keep the rest from arriving; and the journal does not grow for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.programs import journals, read, run, values
+
+POISONS = {
+    "a step beyond SQLite": 'write("row", step=2**63, values={"m": 1.0})',
+    "an alert's step": 'write("alert", title="t", text=None, level="warn", step=2**63)',
+    "a title that is no text": 'write("alert", title={"a": 1}, text=None, level="warn", step=0)',
+    "a chart of no kind": 'write("chart", step=0, key="k", caption=None, '
+    'chart={"kind": "?", "title": "", "data": {}})',
+    "an artifact that is gone": 'r.artifact(gone, "gone"); open(gone, "w").close(); os.unlink(gone);'
+    " [os.unlink(os.path.join(d, f)) for d, _, fs in os.walk(stage) for f in fs]",
+}
+
+
+@pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
+def test_one_record_that_nobody_takes_costs_only_itself(tmp_path: Path, poison: str) -> None:
+    out = run(
+        tmp_path / "trackio",
+        f"""
+        gone, stage = {str(tmp_path / "gone")!r}, {str(tmp_path / "trackio" / "autolog" / "files")!r}
+        open(gone, "w").close()
+        with autolog.run("poisoned") as r:
+            write = r._write
+            for n in range(5): r.log({{"before": n}})
+            {poison}
+            for n in range(5): r.log({{"after": n}})
+        with autolog.run("next") as n: n.log({{"m": 1}})
+        print("arrived", autolog.finish())
+        """,
+    )
+    assert "arrived True" in out
+    assert "cannot be recorded" in out
+    kept = {r["name"]: r for r in read(tmp_path / "trackio")}
+    assert values(kept["poisoned"], "before") == values(kept["poisoned"], "after") == list(range(5))
+    assert kept["poisoned"]["config"]["status"] == "finished"
+    assert values(kept["next"], "m") == [1]
+    assert journals(tmp_path / "trackio") == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'r.log({"a": 1}, step=2**63)',
+        'r.alert("x", step=2**63)',
+        'r.alert("x", step="y")',
+        'r.table("t", [[1, 2], [3]], columns=["a", "b"])',
+        "r.tag(None)",
+        "r.artifact({})",
+        'd = {}; d["d"] = d; r.log(d)',
+        'r.log({"a": 1}, step=float("nan"))',
+        'r.log({"a": 1}, step=float("inf"))',
+    ],
+)
+def test_what_nobody_would_take_is_refused_at_the_call(tmp_path: Path, call: str) -> None:
+    out = run(
+        tmp_path,
+        f"""
+        with autolog.run("r") as r:
+            try:
+                {call}
+            except (TypeError, ValueError) as error:
+                print("refused:", error)
+        """,
+    )
+    assert out.startswith("refused: ")
+
+
+def test_names_of_any_kind_arrive(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        from autolog.capture.figures import Chart
+        bad = "a" + chr(0xD800) + "/../" + "語" * 150
+        line = {"name": "s", "x": [0, 1], "y": [0, 1]}
+        chart = Chart("curve", "t", {"series": [line], "x_label": "x", "y_label": "y"})
+        with autolog.run(bad, group=bad, tags=[bad], config={bad: bad}) as r:
+            r.log({bad: 1.0}); r.table(bad, [{bad: bad}]); r.alert(bad, bad)
+            r.figure("f/" + bad, chart, caption=bad)
+        assert autolog.finish()
+        """,
+    )
+    (kept,) = read(tmp_path)
+    assert len(kept["logs"]) == 3
+    assert kept["config"]["status"] == "finished"
+    assert kept["config"].get("autolog/lost") is None
+
+
+def test_the_journal_begins_anew_when_it_has_arrived(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+        from autolog.sinks import delivery
+        delivery.JOURNAL_BYTES = 20_000
+        with autolog.run("r", config={"x": 1}) as r:
+            largest = 0
+            for part in range(5):
+                for n in range(500): r.log({"m": part * 500 + n})
+                assert autolog.finish()
+                (path,) = [c.journal.path for c in autolog.core.ending._sink._all()]
+                largest = max(largest, path.stat().st_size)
+                r.params({f"p{part}": part})
+        print("largest", largest)
+        """,
+    )
+    assert int(out.split()[-1]) < 150_000
+    (kept,) = read(tmp_path)
+    assert values(kept, "m") == list(range(2_500))
+    assert kept["config"]["x"] == 1
+    assert kept["config"]["params"] == {"p4": 4}
+    assert kept["config"]["status"] == "finished"
+
+
+def test_a_crash_after_the_journal_began_anew_is_still_known(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        from autolog.sinks import delivery
+        delivery.JOURNAL_BYTES = 2_000
+        r = autolog.run("r", config={"x": 1}).__enter__()
+        for n in range(500): r.log({"m": n})
+        assert autolog.finish()
+        r.log({"m": 500})
+        time.sleep(0.5)
+        os._exit(0)
+        """,
+    )
+    run(tmp_path, 'with autolog.run("next"): pass')
+    kept = {r["name"]: r for r in read(tmp_path)}
+    assert values(kept["r"], "m") == list(range(501))
+    assert kept["r"]["config"]["status"] == "crashed"
+    assert kept["r"]["config"]["x"] == 1
+
+
+def test_a_project_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        import pathlib
+        with autolog.run("r", config={"x": 1}) as r:
+            r.log({"m": 1})
+            assert autolog.finish()
+            for path in pathlib.Path(os.environ["TRACKIO_DIR"]).glob("p.db*"): path.unlink()
+            r.log({"m": 2})
+        """,
+    )
+    (kept,) = read(tmp_path)
+    assert values(kept, "m") == [2]
+    assert kept["config"]["x"] == 1
