@@ -20,7 +20,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def test_the_quickstart_records_what_it_promises(tmp_path: Path) -> None:
     example = ROOT / "examples" / "quickstart.py"
-    out = run(tmp_path, f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')")
+    program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
+    out = run(tmp_path, program, AUTOLOG_BUDGET="1000")  # what is recorded, not what this machine can afford
     assert "trackio show --project quickstart" in out
     (kept,) = read(tmp_path, "quickstart")
     assert kept["config"]["status"] == "finished"

@@ -1,18 +1,17 @@
-"""How it ends: what is open, what is delivered, exit, signals, forks. One sink per process."""
+"""How it ends: what is open, what is delivered, exit, forks. One sink per process."""
 
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from autolog.core import background
+from autolog.core import background, signals
 from autolog.core.guard import shield
 from autolog.core.settings import Settings, split_token
 
@@ -65,7 +64,8 @@ def remember(run: Run) -> None:
         _timeout = run.settings.finish_timeout
         _live[run.id] = run
         if len(_live) == 1:
-            _catch_sigterm()
+            with shield("watching for SIGTERM"):
+                signals.catch(functools.partial(_end_all, "killed"))
         if run.settings.system_interval:
             _watch_system(run.settings.system_interval)
 
@@ -94,7 +94,8 @@ def forget(run: Run) -> None:
     """A run that has ended."""
     with _lock:
         if _live.pop(run.id, None) is not None and not _live:
-            _release_sigterm()
+            with shield("watching for SIGTERM"):
+                signals.release()
             _watch_system(0)
 
 
@@ -151,32 +152,6 @@ def _end_all(status: str) -> None:
                 "autolog: not everything was delivered in time; the rest is on disk, "
                 "and goes out with the next run."
             )
-
-
-# SIGTERM -------------------------------------------------------------------------------------------
-
-
-def _catch_sigterm() -> None:
-    """A handler only while a run is open, and only over the default one."""
-    if threading.current_thread() is threading.main_thread():
-        with shield("watching for SIGTERM"):
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, _on_sigterm)
-
-
-def _release_sigterm() -> None:
-    if threading.current_thread() is threading.main_thread():
-        with shield("watching for SIGTERM"):
-            if signal.getsignal(signal.SIGTERM) is _on_sigterm:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    """End the runs as killed, then let the signal do what it would have done."""
-    signal.signal(number, signal.SIG_DFL)
-    with shield("finishing on SIGTERM"):
-        _end_all("killed")
-    os.kill(os.getpid(), number)
 
 
 # The machine's load --------------------------------------------------------------------------------

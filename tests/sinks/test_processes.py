@@ -104,6 +104,73 @@ def test_signals(tmp_path: Path, number: int, status: str, code: int | None) -> 
     assert len(values(kept, "m")) > 100
 
 
+def test_sigterm_ends_a_call_that_python_cannot_interrupt(tmp_path: Path) -> None:
+    process = start(
+        tmp_path,
+        """
+        import hashlib
+        with autolog.run("r") as r:
+            r.log({"m": 1})
+            print("ready", flush=True)
+            hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2_000_000_000)
+        """,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "killed"
+    assert values(kept, "m") == [1]
+
+
+def test_sigterm_to_a_forked_child_is_not_its_parents(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        with autolog.run("r") as r:
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(30)
+                os._exit(7)
+            os.kill(pid, signal.SIGTERM)
+            _, status = os.waitpid(pid, 0)
+            assert os.WTERMSIG(status) == signal.SIGTERM
+            time.sleep(0.3)
+            r.log({"m": 1})
+        """,
+    )
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "finished"
+    assert values(kept, "m") == [1]
+
+
+def test_sigterm_beside_an_event_loop(tmp_path: Path) -> None:
+    process = start(
+        tmp_path,
+        """
+        import asyncio
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGUSR1, lambda: print("usr1", flush=True))
+            with autolog.run("r") as r:
+                r.log({"m": 1})
+                print("ready", flush=True)
+                await asyncio.sleep(60)
+        asyncio.run(main())
+        """,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout.readline() == "usr1\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert read(tmp_path)[0]["config"]["status"] == "killed"
+
+
 def test_a_handler_of_the_users_own_is_not_touched(tmp_path: Path) -> None:
     out = run(
         tmp_path,

@@ -1,0 +1,118 @@
+"""SIGTERM: the runs end as ``killed``, then the signal does what it would have done.
+
+A handler only while a run is open, and only over the default one. Python runs handlers between two
+instructions of the main thread; a fit that spends a minute inside a C library would be killed by the
+scheduler's SIGKILL before that. So the signal's number also goes through a pipe to a thread of ours, which
+acts at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from autolog.core.guard import shield
+
+__all__ = ["catch", "release"]
+
+_end: Callable[[], None] = lambda: None  # noqa: E731 - set by catch()
+_read_end = _write_end = -1
+_handling = threading.Lock()
+
+
+def catch(end: Callable[[], None]) -> None:
+    """From now on SIGTERM calls ``end`` before it ends the process. Only in the main thread."""
+    global _end
+    if not _in_main() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+    _end = end
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    if os.name == "posix":
+        if _write_end < 0:
+            _start_thread()
+        before = signal.set_wakeup_fd(_write_end, warn_on_full_buffer=False)
+        if before not in (-1, _write_end):  # an event loop's: it stays, and the handler has to do
+            signal.set_wakeup_fd(before)
+
+
+def release() -> None:
+    """SIGTERM is the default's again."""
+    if _in_main() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if _write_end >= 0:
+            before = signal.set_wakeup_fd(-1)
+            if before not in (-1, _write_end):
+                signal.set_wakeup_fd(before)
+
+
+def _in_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    if _write_end >= 0:
+        current = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(current)
+        if current == _write_end:
+            return  # the thread has it
+    signal.signal(number, signal.SIG_DFL)
+    _finish()
+    os.kill(os.getpid(), number)
+
+
+def _finish() -> None:
+    if _handling.acquire(blocking=False):
+        with shield("finishing on SIGTERM"):
+            _end()
+
+
+def _start_thread() -> None:
+    global _read_end, _write_end
+    _read_end, _write_end = os.pipe()
+    os.set_blocking(_write_end, False)
+    threading.Thread(target=_watch, args=(_read_end,), name="autolog-sigterm", daemon=True).start()
+
+
+def _watch(read_end: int) -> None:
+    while True:
+        numbers = os.read(read_end, 64)  # every signal that has a handler arrives here
+        if signal.SIGTERM in numbers and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            _finish()
+            # signal.signal works in the main thread only, which may be deep in a C library.
+            ctypes.CDLL(None).signal(int(signal.SIGTERM), ctypes.c_void_p(0))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+# A forked child shares the pipe: a signal to it must not be taken for one to its parent. From before the fork
+# until the child has let go of the pipe, SIGTERM waits.
+
+_mask: set[signal.Signals | int] = set()
+
+
+def _before_fork() -> None:
+    if _write_end >= 0:
+        _mask.clear()
+        _mask.update(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}))
+
+
+def _after_in_parent() -> None:
+    if _write_end >= 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
+
+
+def _after_in_child() -> None:
+    global _read_end, _write_end
+    if _write_end >= 0:
+        release()
+        os.close(_read_end)
+        os.close(_write_end)
+        _read_end = _write_end = -1
+        signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
