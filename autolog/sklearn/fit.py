@@ -15,7 +15,7 @@ from autolog.capture import datasets, evaluation, model
 from autolog.capture.params import sanitize
 from autolog.core.guard import shield, watching
 from autolog.core.hooks import Call, Outcome
-from autolog.core.ownership import begin_training, bind_run, conclude
+from autolog.core.ownership import Training, begin_training, bind_run, conclude
 from autolog.core.run import Run
 
 __all__ = ["TrainingData", "affordable_rows", "mark_of", "observe_fit", "task_of", "training_data"]
@@ -31,7 +31,16 @@ def observe_fit(call: Call) -> Generator[None, Outcome, None]:
     if watching.active("sklearn") or not _is_model(estimator) or _is_being_checked():
         yield
         return
-    training = begin_training(estimator, type(estimator).__name__)
+    with watching("sklearn"):  # first: if this run cannot be opened, its inner fits are no runs either
+        try:
+            training = begin_training(estimator, type(estimator).__name__)
+        except Exception:
+            yield
+            raise
+        yield from _observe(training, call, estimator)
+
+
+def _observe(training: Training, call: Call, estimator: Any) -> Generator[None, Outcome, None]:
     run = training.run
     error: BaseException | None = None
     try:
@@ -40,7 +49,7 @@ def observe_fit(call: Call) -> Generator[None, Outcome, None]:
             _record_parameters(run, estimator)
         with shield("scikit-learn: data"):
             _record_data(run, X, y)
-        with training.current(), watching("sklearn"):
+        with training.current():
             started = time.perf_counter()
             outcome = yield
             seconds = time.perf_counter() - started
