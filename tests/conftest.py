@@ -16,10 +16,21 @@ for _name in list(os.environ):
     if _name.startswith(("AUTOLOG_", "TRACKIO_")) and _name not in ("TRACKIO_DIR", "AUTOLOG_QUIET"):
         del os.environ[_name]
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 import autolog  # noqa: E402
 from autolog.core import ending, guard, hooks  # noqa: E402
+
+
+# No test hangs on the clock. In CI the same examples come every time; at a desk new ones.
+hypothesis.settings.register_profile(
+    "autolog",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("autolog")
 
 
 @pytest.fixture(autouse=True)
