@@ -57,7 +57,7 @@ class _Output(weakref.ref[Any]):
     __slots__ = ("X", "estimator", "key", "method", "run", "value")
 
     key: int
-    value: weakref.ref[Any]
+    value: weakref.ref[Any] | None  # of what was returned, if this one refers to the owner of its memory
     run: Run
     estimator: weakref.ref[Any]
     method: str
@@ -83,11 +83,12 @@ def _observe_output(method: str) -> Observer:
             return
         X = args[0] if args else kwargs.get("X")
         _remember(result, result, run, estimator, method, X)
-        # A column of it is a view of the array that owns the memory, which may be another one: NumPy
-        # keeps no chain of views. Unless that is the user's own data.
-        owner = getattr(result, "base", None)
-        if owner is not None and owner is not X and owner is not getattr(X, "base", None):
-            _remember(owner, result, run, estimator, method, X)
+        if getattr(result, "ndim", 1) == 2:
+            # A column of it is a view of the array that owns the memory, which may be another one: NumPy
+            # keeps no chain of views. Unless that is the user's own data.
+            owner = getattr(result, "base", None)
+            if owner is not None and owner is not X and owner is not getattr(X, "base", None):
+                _remember(owner, result, run, estimator, method, X)
 
     return observe
 
@@ -101,7 +102,7 @@ observe_decision_function = _observe_output("decision_function")
 def _remember(known: Any, result: Any, run: Run, estimator: Any, method: str, X: Any) -> None:
     try:
         output = _Output(known, _forget)
-        output.value = weakref.ref(result)
+        output.value = weakref.ref(result) if known is not result else None
     except TypeError:  # a list, say: nothing to know it again by
         return
     output.key = id(known)
@@ -157,7 +158,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     Args:
         value: the user's own argument: the output, or a view of it.
     """
-    run, estimator, whole = output.run, output.estimator(), output.value()
+    run, estimator, whole = output.run, output.estimator(), (output.value or output)()
     if estimator is None or whole is None:
         return
     task = task_of(estimator)
