@@ -3,6 +3,10 @@
 Two lines are autolog's: the import and enable(). The rest is what anybody would write.
 """
 
+import os
+import shlex
+import sys
+
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -27,5 +31,6 @@ print(f"test accuracy   {(search.predict(X_test) == y_test).mean():.3f}")
 print(f"test ROC AUC    {roc_auc_score(y_test, search.predict_proba(X_test)[:, 1]):.3f}")
 
 arrived = autolog.finish()
+trackio = os.path.join(os.path.relpath(os.path.dirname(sys.executable)), "trackio")
 print("\nThe run is in the Trackio project 'quickstart'" + ("." if arrived else ", soon."))
-print("Look at it:  trackio show --project quickstart")
+print(f"Look at it:  {shlex.quote(trackio)} show --project quickstart")

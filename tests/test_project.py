@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 import autolog
 from autolog.core.catalogue import TABLE
 from autolog.core.settings import Settings
-from tests.programs import journals, read, run, values
+from tests.programs import environment, journals, read, run, values
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -22,7 +25,8 @@ def test_the_quickstart_records_what_it_promises(tmp_path: Path) -> None:
     example = ROOT / "examples" / "quickstart.py"
     program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
     out = run(tmp_path, program, AUTOLOG_BUDGET="1000")  # what is recorded, not what this machine can afford
-    assert "trackio show --project quickstart" in out
+    command = out.split("Look at it:  ")[1].split(" show --project quickstart")[0]
+    assert (Path.cwd() / command).is_file(), "what is printed can be copied"
     (kept,) = read(tmp_path, "quickstart")
     assert kept["config"]["status"] == "finished"
     assert kept["config"]["model"] == "GridSearchCV"
@@ -44,7 +48,7 @@ def test_the_quickstart_records_what_it_promises(tmp_path: Path) -> None:
 def test_the_quickstarts_code_is_kept(tmp_path: Path) -> None:
     example = ROOT / "examples" / "quickstart.py"
     program = (
-        "autolog.enable()\nimport runpy, sys\n"
+        "autolog.disable()\nimport runpy, sys\n"
         f"sys.argv = [{str(example)!r}]\nrunpy.run_path({str(example)!r}, run_name='__main__')"
     )
     run(tmp_path, program)
@@ -92,3 +96,12 @@ def test_ci_runs_the_readmes_commands() -> None:
     for mark in ("run", "test"):
         assert f"<!-- {mark} -->\n```bash\n" in README
         assert f"readme_command {mark}" in ci
+
+
+def test_the_readmes_query_finds_the_metrics(tmp_path: Path) -> None:
+    run(tmp_path, 'with autolog.run("r", project="quickstart") as r: r.log({"val/roc_auc": 0.5})')
+    (command,) = [line for line in README.splitlines() if line.startswith("trackio query")]
+    program = shlex.split(command)
+    program[0] = str(Path(sys.executable).parent / "trackio")
+    out = subprocess.run(program, env=environment(tmp_path), capture_output=True, text=True, check=True)
+    assert "val/roc_auc" in out.stdout

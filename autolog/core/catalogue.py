@@ -74,7 +74,8 @@ def enable(*frameworks: str, **settings: Any) -> None:
     Args:
         frameworks: names of the table, e.g. ``"sklearn"``. None: all that are installed in a version that
             autolog can record.
-        settings: fields of :class:`autolog.Settings`. They replace those of an earlier ``enable``.
+        settings: fields of :class:`autolog.Settings`. What an earlier ``enable`` has set and this one does
+            not name stays as it is, until ``disable()``.
 
     Raises:
         FrameworkError: a name that is not in the table, or one whose framework is missing or too old.
@@ -86,7 +87,8 @@ def enable(*frameworks: str, **settings: Any) -> None:
     """
     for name in frameworks:
         _check_name(name)
-    wanted = Settings.from_environment(**settings)
+    in_force = settings_module.in_force()
+    wanted = in_force.updated(**settings) if in_force else Settings.from_environment(**settings)
     if disabled_by_environment():
         return
     for name in frameworks:

@@ -155,7 +155,8 @@ def _sink_for(settings: Settings) -> Sink | None:
 def _tell(run: Run) -> None:
     """The one line per run. To stderr: the user's own output stays as it was."""
     if not run.settings.quiet and run.url is not None:
-        print(f"autolog: {run.name} in project {run.project} -> {run.url}", file=sys.stderr)
+        where = " (while `trackio show` runs)" if run.is_local else ""
+        print(f"autolog: {run.name} in project {run.project} -> {run.url}{where}", file=sys.stderr)
 
 
 class Opening:
@@ -177,6 +178,13 @@ class Opening:
         traceback: TracebackType | None,
     ) -> None:
         self._runs.pop().__exit__(kind, error, traceback)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise RunError(
+            f"{name}: this run is not open yet. Write `with autolog.run() as run:` and use `run` inside."
+        )
 
     def __call__(self, function: F) -> F:
         def opening() -> Opening:

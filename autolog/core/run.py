@@ -162,7 +162,7 @@ class Run:
 
         self._check_open("figure")
         caption = None if caption is None else label(caption)
-        record: Record = {"step": self._step(step), "key": _metric_key(key), "caption": caption}
+        record: Record = {"step": self._step_now(step), "key": _metric_key(key), "caption": caption}
         if isinstance(figure, Chart):
             chart = {"kind": figure.kind, "title": figure.title, "data": figure.data}
             self._write("chart", chart=chart, **record)
@@ -193,7 +193,7 @@ class Run:
             {label(name): _cell(name, value) for name, value in row.items()}
             for row in _table_rows(key, rows, columns)
         ]
-        self._write("row", step=self._step(step), values={_metric_key(key): clean})
+        self._write("row", step=self._step_now(step), values={_metric_key(key): clean})
 
     @measured
     def artifact(
@@ -267,7 +267,7 @@ class Run:
             title=label(title),
             text=None if text is None else label(text, 20_000),
             level=level,
-            step=max(self._next_step - 1, 0) if step is None else _whole_step(step),
+            step=self._step_now(step),
         )
 
     @measured
@@ -328,6 +328,11 @@ class Run:
         return self._sink.url(self.project, self.name, self.id) if self._sink is not None else None
 
     @property
+    def is_local(self) -> bool:
+        """Whether it stays on this machine."""
+        return self._destination[0] == "local"
+
+    @property
     def records(self) -> bool:
         """Whether it records anything: not when autolog is switched off by the environment."""
         return self._sink is not None
@@ -372,7 +377,7 @@ class Run:
 
     # What only autolog's own rooms call -----------------------------------------------------------
 
-    def config(self, values: Mapping[str, Any]) -> None:
+    def describe(self, values: Mapping[str, Any]) -> None:
         """Add keys to the top level of the config."""
         guard.charge(self)
         self._config(capture_params.sanitize(dict(values)))  # whole: a key may tell a secret
@@ -383,7 +388,7 @@ class Run:
         On this machine it may; to a server or Space it goes only if ``Settings.share`` names it.
         """
         assert kind in SHAREABLE
-        return self._destination[0] == "local" or kind in self.settings.share
+        return self.is_local or kind in self.settings.share
 
     def claim(self) -> bool:
         """Whether a training may write in place: the first one in a run that somebody else opened."""
@@ -526,6 +531,10 @@ class Run:
             self._next_step = max(self._next_step, step + 1)
         return step
 
+    def _step_now(self, step: int | None) -> int:
+        """Pictures, tables and alerts are of the last step that was logged; only metrics make a new one."""
+        return max(self._next_step - 1, 0) if step is None else self._step(step)
+
     def _kept(self, files: dict[str, Path]) -> dict[str, Path]:
         """The files under names of our own (a second link, no copy): the user may delete his right away."""
         if self._sink is None or not all(file.is_file() for file in files.values()):
@@ -607,7 +616,7 @@ class Run:
         if isinstance(error, Exception):
             text = _account_of(error)
             self.alert(f"{self.name} failed: {type(error).__name__}", text, level="error")
-            self.config({"error": f"{type(error).__name__}: {error}"[:500]})
+            self.describe({"error": f"{type(error).__name__}: {error}"[:500]})
 
 
 # Small things ---------------------------------------------------------------------------------------

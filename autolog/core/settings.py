@@ -98,7 +98,7 @@ class Settings:
     """Whether metrics on the training data are computed after a fit, within the budget."""
 
     budget: float = 0.05
-    """Optional captures may take this share of the training's own time, or 10 ms if that is more."""
+    """Optional captures may take this share of the training's own time, or 50 ms if that is more."""
 
     system_interval: float = 10.0
     """Seconds between two samples of the machine's CPU, memory and GPU; 0 turns them off."""

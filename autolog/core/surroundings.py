@@ -33,7 +33,7 @@ def record(run: Run) -> None:
 
 def _record(run: Run, here: Path) -> None:
     found = _surroundings(here)
-    run.config(found.config)
+    run.describe(found.config)
     for what in found.notes:
         run.note("provenance", what)
     if run.parent is not None:

@@ -36,6 +36,7 @@ HOOKS = [
         )
         for name in _OUTPUTS
     ),
+    Hook("sklearn.base", "BaseEstimator.score", "autolog.sklearn.evaluation:observe_score", tree=True),
     # Every metric function asks this one, by its global name, with the user's own arrays: so metrics are
     # seen however and whenever they were imported, and no function that users pickle is replaced.
     Hook(

@@ -7,15 +7,18 @@ evaluation of that run; one sighting is enough, the rest is computed here.
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from autolog.capture import evaluation
 from autolog.core.guard import watching
+from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import find_run
 from autolog.core.run import Run
 from autolog.sklearn.fit import affordable_rows, mark_of, task_of, training_data
@@ -26,8 +29,10 @@ __all__ = [
     "observe_predict",
     "observe_predict_log_proba",
     "observe_predict_proba",
+    "observe_score",
 ]
 
+HELD_VALUES = 8_000_000  # numbers, 64 MB
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
 # fmt: off
@@ -54,14 +59,21 @@ class _Output(weakref.ref[Any]):
     Made at every ``predict``, so it is one small object: no closure, no dict of its own.
     """
 
-    __slots__ = ("X", "estimator", "key", "method", "run", "value")
+    __slots__ = ("X", "estimator", "is_owner", "key", "method", "run", "transposed")
 
     key: int
-    value: weakref.ref[Any] | None  # of what was returned, if this one refers to the owner of its memory
+    is_owner: bool  # it refers to the array that owns the memory of what was returned
+    transposed: bool  # ... which is the owner's transpose
     run: Run
     estimator: weakref.ref[Any]
     method: str
-    X: weakref.ref[Any] | None
+    X: Callable[[], Any]
+
+    @property
+    def whole(self) -> Any:
+        """All that was returned."""
+        array = self()
+        return array.T if array is not None and self.transposed else array
 
 
 _outputs: dict[int, _Output] = {}
@@ -82,15 +94,38 @@ def _observe_output(method: str) -> Observer:
         if run is None or watching.active("sklearn"):
             return
         X = args[0] if args else kwargs.get("X")
-        _remember(result, result, run, estimator, method, X)
+        scored = _scored.get()
+        if scored is not None and scored[0] is run:
+            _, estimator, X = scored
+        _remember(result, run, estimator, method, X)
         if getattr(result, "ndim", 1) == 2:
             # A column of it is a view of the array that owns the memory, which may be another one: NumPy
             # keeps no chain of views. Unless that is the user's own data.
             owner = getattr(result, "base", None)
             if owner is not None and owner is not X and owner is not getattr(X, "base", None):
-                _remember(owner, result, run, estimator, method, X)
+                transposed = owner.T.shape == result.shape and owner.T.strides == result.strides
+                if transposed or (owner.shape == result.shape and owner.strides == result.strides):
+                    _remember(owner, run, estimator, method, X, is_owner=True, transposed=transposed)
 
     return observe
+
+
+# Inside a call of `score`: the run, the estimator that was asked, and the data that it was asked about. A
+# pipeline asks its last step, and that with data of its own making.
+_scored: ContextVar[tuple[Run, Any, Any] | None] = ContextVar("autolog_sklearn_scored", default=None)
+
+
+def observe_score(call: Call) -> Generator[None, Outcome, None]:
+    """The outermost ``score`` says which data an evaluation inside of it is of."""
+    run = find_run(call.subject)
+    if run is None or _scored.get() is not None or watching.active("sklearn"):
+        yield
+        return
+    token = _scored.set((run, call.subject, call.get("X")))
+    try:
+        yield
+    finally:
+        _scored.reset(token)
 
 
 observe_predict = _observe_output("predict")
@@ -99,21 +134,44 @@ observe_predict_log_proba = _observe_output("predict_log_proba")
 observe_decision_function = _observe_output("decision_function")
 
 
-def _remember(known: Any, result: Any, run: Run, estimator: Any, method: str, X: Any) -> None:
+def _remember(
+    array: Any,
+    run: Run,
+    estimator: Any,
+    method: str,
+    X: Any,
+    *,
+    is_owner: bool = False,
+    transposed: bool = False,
+) -> None:
     try:
-        output = _Output(known, _forget)
-        output.value = weakref.ref(result) if known is not result else None
+        output = _Output(array, _forget)
     except TypeError:  # a list, say: nothing to know it again by
         return
-    output.key = id(known)
+    output.key = id(array)
+    output.is_owner = is_owner
+    output.transposed = transposed
     output.run = run
     output.estimator = weakref.ref(estimator)
     output.method = method
-    try:
-        output.X = weakref.ref(X)
-    except TypeError:
-        output.X = None
+    output.X = _held(X)
     _outputs[output.key] = output
+
+
+def _held(X: Any) -> Callable[[], Any]:
+    """The data of a prediction, for as long as the prediction lives: to tell which set it is.
+
+    Small data is kept, since ``predict(X[rows])`` would be gone by the time of the metric. Large data is
+    not ours to keep in memory.
+    """
+    shape = getattr(X, "shape", None)
+    size = math.prod(shape) if isinstance(shape, tuple) else len(X) if hasattr(X, "__len__") else 0
+    if size <= HELD_VALUES:
+        return lambda: X
+    try:
+        return weakref.ref(X)
+    except TypeError:
+        return lambda: None
 
 
 def _output_of(value: Any) -> _Output | None:
@@ -158,20 +216,20 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     Args:
         value: the user's own argument: the output, or a view of it.
     """
-    run, estimator, whole = output.run, output.estimator(), (output.value or output)()
+    run, estimator, whole = output.run, output.estimator(), output.whole
     if estimator is None or whole is None:
         return
     task = task_of(estimator)
     labels = output.method == "predict"
     if task is None or (task == "regression" and not labels):
         return
-    X = output.X() if output.X is not None else None
+    X = output.X()
     scores = None if labels else _whole_scores(value, whole, truth, estimator)
     if scores is not None and output.method == "predict_log_proba":
         scores = np.exp(scores)
     if not labels and scores is None:
         return  # a part of the scores against a truth of the user's making: not what the model is trained for
-    is_whole = value is whole or not labels
+    is_whole = not labels or (value is whole and not output.is_owner)
     which = _set_of(run, truth, X if is_whole else value)
     kind = "labels" if labels else "scores"
     if which is None or kind in which.done:
@@ -181,19 +239,43 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         if task == "regression":
             result = evaluation.regression(truth, value, sample_weight=weight)
         else:
+            predicted = value if labels else _predicted(run, estimator, X)
             if labels and is_whole and "scores" not in which.done:
                 scores = _scores(run, estimator, X, truth, which)
+            if predicted is not None:
+                which.done.add("labels")
             result = evaluation.classification(
                 truth,
-                value if labels else None,
+                predicted,
                 scores=scores,
                 classes=getattr(estimator, "classes_", None) if scores is not None else None,
                 sample_weight=weight,
             )
+            if predicted is None:
+                result = _of_scores_only(result)
     except ValueError as error:  # several outputs, say
         run.note(which.name, f"not evaluated: {error}")
         return
     _record(run, which.name, result)
+
+
+def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:
+    """What rests on the scores alone: the model's labels need not be the ones of the highest score."""
+    metrics = {k: v for k, v in result.metrics.items() if k in _SCORE_METRICS}
+    charts = {k: v for k, v in result.charts.items() if k != "confusion_matrix"}
+    return replace(result, metrics=metrics, charts=charts, tables={})
+
+
+_SCORE_METRICS = {"roc_auc", "average_precision", "log_loss", "brier"}
+
+
+def _predicted(run: Run, estimator: Any, X: Any) -> Any:
+    """The model's own labels of the same rows, when they cost no more than the budget."""
+    known = training_data.get(run)
+    seconds = known.fit_seconds if known is not None else 0.0
+    if X is None or isinstance(affordable_rows(run, estimator, "predict", X, seconds), str):
+        return None
+    return estimator.predict(X)
 
 
 def _whole_scores(value: Any, whole: Any, truth: Any, estimator: Any) -> Any:
@@ -204,13 +286,20 @@ def _whole_scores(value: Any, whole: Any, truth: Any, estimator: Any) -> Any:
     classes = getattr(estimator, "classes_", None)
     if classes is None or not _are_labels(truth, classes):
         return None
-    if value is whole:
+    if _is_same(value, whole):
         return whole
     positive = whole[:, 1] if whole.ndim == 2 and whole.shape[1] == 2 else None
-    if positive is not None and value.shape == positive.shape and value.strides == positive.strides:
-        same_memory = value.__array_interface__["data"] == positive.__array_interface__["data"]
-        return whole if same_memory else None
-    return None
+    return whole if positive is not None and _is_same(value, positive) else None
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two arrays are the same part of the same memory."""
+    if one is other:
+        return True
+    if one.shape != other.shape or one.strides != other.strides:
+        return False
+    start: bool = one.__array_interface__["data"] == other.__array_interface__["data"]
+    return start
 
 
 def _are_labels(truth: Any, classes: Any) -> bool:

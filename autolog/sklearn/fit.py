@@ -21,8 +21,8 @@ from autolog.core.run import Run
 __all__ = ["TrainingData", "affordable_rows", "mark_of", "observe_fit", "task_of", "training_data"]
 
 TRAINING_ROWS = 2_000  # that training metrics rest on at most
-PROBE_ROWS = 100  # predicted first, to know what the rest would cost
-LEAST_BUDGET_SECONDS = 0.010
+PROBE_ROWS = 32  # predicted first, to know what the rest would cost
+LEAST_BUDGET_SECONDS = 0.050
 
 
 def observe_fit(call: Call) -> Generator[None, Outcome, None]:
@@ -127,7 +127,7 @@ def _parts(estimator: Any) -> list[Any]:
 def _record_parameters(run: Run, estimator: Any) -> None:
     import sklearn
 
-    run.config(
+    run.describe(
         {
             "framework": "sklearn",
             "framework/version": sklearn.__version__,
@@ -139,7 +139,7 @@ def _record_parameters(run: Run, estimator: Any) -> None:
     run.params(everything)
     # What a person has set stands at the top level, where one can group and filter by it.
     by_hand = {f"params/{key}": value for key, value in _set_by_hand(estimator, everything).items()}
-    run.config(dict(list(by_hand.items())[:50]))
+    run.describe(dict(list(by_hand.items())[:50]))
 
 
 def _set_by_hand(estimator: Any, everything: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _record_data(run: Run, X: Any, y: Any) -> None:
     if not run.settings.log_data:
         return
     described = datasets.describe(X, y)
-    run.config({"data/train": described.config()})
+    run.describe({"data/train": described.config()})
     if not run.keeps("data"):
         run.note("data/head", "not sent to the server: Settings.share does not name 'data'")
     elif described.head:
@@ -207,7 +207,7 @@ def _record_fitted(run: Run, estimator: Any, seconds: float) -> None:
     if (known := training_data.get(run)) is not None:
         known.fit_seconds = seconds
     run.log({"perf/fit_seconds": seconds}, step=0)
-    run.config({"model/summary": model.summary(estimator)})
+    run.describe({"model/summary": model.summary(estimator)})
 
 
 def _record_search(run: Run, search: Any) -> None:
@@ -219,11 +219,11 @@ def _record_search(run: Run, search: Any) -> None:
     if len(rows) > 1_000:
         run.note("search/cv_results", f"the first 1,000 of {len(rows)} candidates")
     run.table("search/cv_results", rows[:1_000], step=0)
-    run.log({"search/candidates": len(rows)}, step=0)
+    run.describe({"search/candidates": len(rows)})
     if hasattr(search, "best_params_"):
-        run.config({"best/params": search.best_params_})
+        run.describe({"best/params": search.best_params_})
         for key, value in search.best_params_.items():
-            run.config({f"best/{key}": sanitize(value)})
+            run.describe({f"best/{key}": sanitize(value)})
     if hasattr(search, "best_score_"):
         run.log({"cv/best_score": search.best_score_}, step=0)
     if hasattr(search, "refit_time_"):
@@ -287,8 +287,8 @@ def affordable_rows(
 
     Only a model whose prediction is known to change nothing: scikit-learn's own and its boosting kin, with
     no code or random generator of the user's inside. And only inside the budget: ``Settings.budget`` of the
-    fit's own seconds, 10 ms at least, as one row, then a hundred, foretell. With ``at_most`` fewer rows
-    will do; without it, all or none.
+    fit's own seconds, 50 ms at least, as one row and a few foretell. With ``at_most`` fewer rows will do;
+    without it, all or none.
     """
     whole = _length(X)
     if not whole or not hasattr(estimator, method):
@@ -297,21 +297,21 @@ def affordable_rows(
         return f"{method} of a {stranger} may have effects of its own, and is the user's to call"
     wanted = min(whole, at_most or whole)
     budget = max(LEAST_BUDGET_SECONDS, run.settings.budget * seconds)
-    known = _Rows(0, whole)
-    for count in (1, PROBE_ROWS):
-        known = _Rows(min(count, wanted), whole)
-        part = known.of(X)
-        spent = _seconds(getattr(estimator, method), part)
-        if count == 1 and budget < spent < 10 * budget:  # the first call of all may have been cold
-            spent = _seconds(getattr(estimator, method), part)
-        # Half of it is taken as a cost per row: most of a small call is overhead that does not grow.
-        following = PROBE_ROWS if count == 1 else wanted
-        if known.count < wanted and max(spent, spent * following / known.count / 2) > budget:
-            short = f"{method} of {wanted} rows would pass the budget"
-            return known if at_most and known.count >= PROBE_ROWS else short
-        if known.count >= wanted:
-            break
-    return _Rows(wanted, whole)
+    one, few = _Rows(1, whole), _Rows(min(PROBE_ROWS, wanted), whole)
+    call = getattr(estimator, method)
+    fixed = _seconds(call, one.of(X))
+    if budget / 4 < fixed < 4 * budget:  # the first call of all may have been cold
+        fixed = _seconds(call, one.of(X))
+    # One row tells what a call costs at all, a few what a row costs. What may take many times the budget
+    # for those few is not asked for them.
+    short = f"{method} of {wanted} rows would pass the budget"
+    if fixed > budget / 4:
+        return short
+    spent = _seconds(call, few.of(X))
+    per_row = max(0.0, spent - fixed) / max(1, few.count - 1)
+    if spent + per_row * (wanted - few.count) <= budget:
+        return _Rows(wanted, whole)
+    return few if at_most and spent <= budget else short
 
 
 def _seconds(function: Callable[[Any], Any], argument: Any) -> float:

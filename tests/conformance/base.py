@@ -192,7 +192,18 @@ class Conformance:
 
     @pytest.mark.parametrize(
         "method",
-        ["params", "config", "log", "table", "figure", "stage", "staged_artifact", "note", "_end", "_write"],
+        [
+            "params",
+            "describe",
+            "log",
+            "table",
+            "figure",
+            "stage",
+            "staged_artifact",
+            "note",
+            "_end",
+            "_write",
+        ],
     )
     @pytest.mark.parametrize("error", [RuntimeError("ours"), MemoryError(), RecursionError()], ids=repr)
     def test_a_fault_of_ours_costs_a_record_and_nothing_else(

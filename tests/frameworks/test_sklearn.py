@@ -29,12 +29,13 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, roc_auc_score
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, LabelEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.utils import estimator_checks
 
 import autolog
@@ -346,6 +347,84 @@ def test_a_secret_parameter_is_secret_wherever_it_stands(recording: MemorySink) 
     for kept in recording.records:
         assert "plainsecret123" not in str(kept)
         assert "hf_" + "a" * 30 not in str(kept)
+
+
+texts = np.array([f"{'good' if label else 'bad'} word{n % 7}" for n, label in enumerate(y)], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (make_pipeline(StandardScaler(), LogisticRegression()), X),
+        (make_pipeline(StandardScaler(), LogisticRegression()), X.to_numpy()),
+        (make_pipeline(TfidfVectorizer(), LinearSVC()), texts),
+        (make_pipeline(TfidfVectorizer(), LinearSVC()), texts.tolist()),
+        (GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {}, scoring="accuracy"), X),
+        (GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {}, scoring="roc_auc"), X),
+    ],
+    ids=["frame", "array", "texts", "list of texts", "search", "search by scores"],
+)
+def test_a_pipelines_score_is_of_the_data_that_the_user_gave(
+    recording: MemorySink, model: Any, data: Any
+) -> None:
+    def take(rows: Any) -> Any:
+        if isinstance(data, list):
+            return [data[row] for row in rows]
+        return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
+
+    rows = np.arange(100)
+    train, held_out = rows[::2], rows[1::2]
+    labels = y.to_numpy()
+    model.fit(take(train), labels[train])
+    model.score(take(train), labels[train])
+    model.score(take(held_out), labels[held_out])
+    accuracy_score(labels[held_out], model.predict(take(held_out)))
+    run = only(recording)
+    assert "val/accuracy" in run.metrics
+    assert len(run.values("val/accuracy")) == 1
+    assert not [key for key in run.metrics if key.startswith("val/set-2")]
+    assert "train/confusion_matrix" in run.charts
+
+
+@pytest.mark.parametrize("budget", [1e9, 0.0])
+def test_labels_are_the_models_own_or_not_there(
+    sink: MemorySink, budget: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autolog.sklearn import fit
+
+    monkeypatch.setattr(fit, "LEAST_BUDGET_SECONDS", 0.0)
+    with autolog.enabled("sklearn", sink=sink, log_code=False, budget=budget):
+        model = LogisticRegression().fit(two[0], names)
+        model.intercept_ += 3
+        log_loss(names, model.predict_proba(two[0]))
+    run = only(sink)
+    assert run.metrics["train/log_loss"] > 0.1
+    if budget:
+        assert run.metrics["train/accuracy"] == pytest.approx((model.predict(two[0]) == names).mean())
+    else:
+        assert "train/accuracy" not in run.metrics
+        assert "train/confusion_matrix" not in run.charts
+
+
+def test_predictions_of_data_that_is_gone_by_then_are_held_out_all_the_same(recording: MemorySink) -> None:
+    values, labels = X.to_numpy(), y.to_numpy()
+    model = LogisticRegression(max_iter=500).fit(values[::2], labels[::2])
+    predicted = model.predict(values[1::2].copy())
+    gc.collect()
+    assert (labels[1::2] == labels[::2]).all()
+    accuracy_score(labels[1::2], predicted)
+    run = only(recording)
+    assert "val/confusion_matrix" in run.charts
+    assert "train/confusion_matrix" not in run.charts
+
+
+def test_the_positive_column_of_scores_that_are_gone_by_then(recording: MemorySink) -> None:
+    model = LogisticRegression().fit(two[0], names)
+    auc = roc_auc_score(names[::3], model.predict_proba(two[0][::3])[:, 1])
+    positive = model.classes_[1]
+    expected = roc_auc_score(names[::3] == positive, model.predict_proba(two[0][::3])[:, 1])
+    assert auc == expected
+    assert only(recording).metrics["val/roc_auc"] == pytest.approx(auc)
 
 
 def test_somebody_elses_predictions_are_not_ours(recording: MemorySink) -> None:

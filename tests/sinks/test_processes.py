@@ -444,7 +444,7 @@ def test_of_many_runs_the_old_ones_configs_are_read_back_when_they_change(tmp_pa
         assert autolog.finish()
         states = autolog.core.ending._sink._all()[0]._runs.values()
         assert sum(state.config == {} for state in states) == 4
-        runs[0].config({"later": 1})
+        runs[0].describe({"later": 1})
         """,
     )
     kept = {r["name"]: r["config"] for r in read(tmp_path)}
