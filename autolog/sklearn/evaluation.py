@@ -271,9 +271,7 @@ _SCORE_METRICS = {"roc_auc", "average_precision", "log_loss", "brier"}
 
 def _predicted(run: Run, estimator: Any, X: Any) -> Any:
     """The model's own labels of the same rows, when they cost no more than the budget."""
-    known = training_data.get(run)
-    seconds = known.fit_seconds if known is not None else 0.0
-    if X is None or isinstance(affordable_rows(run, estimator, "predict", X, seconds), str):
+    if X is None or isinstance(affordable_rows(run, estimator, "predict", X), str):
         return None
     return estimator.predict(X)
 
@@ -334,11 +332,9 @@ def _scores(run: Run, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
     classes = getattr(estimator, "classes_", None)
     if X is None or classes is None or not _are_labels(truth, classes):
         return None
-    known = training_data.get(run)
-    seconds = known.fit_seconds if known is not None else 0.0
     for method in ("predict_proba", "decision_function"):
         if hasattr(estimator, method):
-            rows = affordable_rows(run, estimator, method, X, seconds)
+            rows = affordable_rows(run, estimator, method, X)
             if isinstance(rows, str):
                 run.note(f"{which.name}/roc", f"left out: {rows}")
                 return None

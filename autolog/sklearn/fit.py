@@ -71,7 +71,7 @@ def _record_result(run: Run, estimator: Any, X: Any, y: Any, seconds: float) -> 
     with shield("scikit-learn: search results"):
         _record_search(run, estimator)
     with shield("scikit-learn: metrics on the training data"):
-        _record_training_metrics(run, estimator, X, y, seconds)
+        _record_training_metrics(run, estimator, X, y)
     with shield("scikit-learn: model artifact"):
         _record_model(run, estimator)
 
@@ -236,11 +236,11 @@ def _column_order(name: str) -> int:
     return next((n for n, start in enumerate(beginnings) if name.startswith(start)), len(beginnings))
 
 
-def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any, seconds: float) -> None:
+def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any) -> None:
     task = task_of(estimator)
     if not run.settings.evaluate_training_data or task is None or y is None or X is None:
         return
-    rows = affordable_rows(run, estimator, "predict", X, seconds, at_most=TRAINING_ROWS)
+    rows = affordable_rows(run, estimator, "predict", X, at_most=TRAINING_ROWS)
     if isinstance(rows, str):
         run.note("train/metrics", f"left out: {rows}")
         return
@@ -281,7 +281,7 @@ class _Rows:
 
 
 def affordable_rows(
-    run: Run, estimator: Any, method: str, X: Any, seconds: float, *, at_most: int | None = None
+    run: Run, estimator: Any, method: str, X: Any, *, at_most: int | None = None
 ) -> _Rows | str:
     """How many rows we may call this method with, of our own accord; a text: none, and why.
 
@@ -296,7 +296,8 @@ def affordable_rows(
     if (stranger := _stranger_in(estimator)) is not None:
         return f"{method} of a {stranger} may have effects of its own, and is the user's to call"
     wanted = min(whole, at_most or whole)
-    budget = max(LEAST_BUDGET_SECONDS, run.settings.budget * seconds)
+    known = training_data.get(run)
+    budget = max(LEAST_BUDGET_SECONDS, run.settings.budget * (known.fit_seconds if known else 0.0))
     one, few = _Rows(1, whole), _Rows(min(PROBE_ROWS, wanted), whole)
     call = getattr(estimator, method)
     fixed = _seconds(call, one.of(X))
