@@ -83,8 +83,7 @@ class Channel:
         self.destination = destination
         self.directory = directory
         self._make_place = place
-        self.journal = Journal(self.directory, write_through=write_through)
-        self.journal.append({"kind": "journal", "run": "", "to": list(destination)})
+        self.journal = Journal(self.directory, self._head(), write_through=write_through)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._runs: dict[str, RunState] = {}
         self._delivered = Tail(self.journal.path)
@@ -96,6 +95,9 @@ class Channel:
         if not write_through:
             self._thread = threading.Thread(target=self._loop, name="autolog-deliver", daemon=True)
             self._thread.start()
+
+    def _head(self) -> Record:
+        return {"kind": "journal", "run": "", "to": list(self.destination)}
 
     @functools.cached_property
     def _place(self) -> Place:
@@ -164,7 +166,7 @@ class Channel:
     def _cut(self) -> None:
         """Begin the journal anew when all of it has arrived: with who is open, for whoever may find it."""
         running = [run for run in self._runs.values() if run.running and run.journal == self.journal.path]
-        head: list[Record] = [{"kind": "journal", "run": "", "to": list(self.destination)}]
+        head = [self._head()]
         for run in running:
             head += [run.record, {"kind": "config", "run": run.id, "values": run.config}]
         _cursor(self.journal.path).write_text("0")  # first: of a crash in between nothing may be passed over

@@ -42,6 +42,7 @@ class Journal:
 
     Args:
         directory: made if it is not there.
+        head: the first record; it is in the file before anybody can find the file.
         write_through: write in the caller's thread, at once. For forked children and pool workers, which
             may be ended without a chance to run another thread.
 
@@ -53,14 +54,19 @@ class Journal:
         OSError: the directory or file cannot be made (at the opening only).
     """
 
-    def __init__(self, directory: Path, *, write_through: bool = False):
+    def __init__(self, directory: Path, head: Record | None = None, *, write_through: bool = False):
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{hostname()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
         self.write_through = write_through
         self.lost = 0
         self.last_error: OSError | None = None
-        self._file: IO[bytes] = self.path.open("ab", buffering=0)
+        # Locked under another name first: under its own it could be taken for one that is left.
+        new = self.path.with_suffix(".new")
+        self._file: IO[bytes] = new.open("ab", buffering=0)
         try_lock(self._file)
+        if head is not None:
+            self._file.write(_encode(head))
+        new.rename(self.path)
         self._queue: deque[Record | threading.Event] = deque()
         self._drain_lock = threading.RLock()  # a signal handler may come back to it
         self._wake = threading.Event()

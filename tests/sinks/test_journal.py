@@ -165,6 +165,13 @@ def test_write_through_writes_at_once(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_a_journal_has_its_head_before_it_can_be_found(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, record("head"))
+    assert [r["n"] for r in Tail(journal.path).read()] == ["head"]
+    assert list(left_journals(tmp_path)) == []
+    journal.close()
+
+
 def test_journals_of_other_hosts_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "elsewhere-1-abc.jsonl").write_bytes(b"")
     assert list(left_journals(tmp_path)) == []
