@@ -74,7 +74,7 @@ class _Thread(threading.local):
     account: Account | None = None
 
 
-_here = _Thread()
+here = _Thread()
 
 
 class _Clock:
@@ -83,16 +83,16 @@ class _Clock:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        if _here.depth == 0:
-            _here.started = perf_counter()
-            _here.account = None
-        _here.depth += 1
+        if here.depth == 0:
+            here.started = perf_counter()
+            here.account = None
+        here.depth += 1
 
     def __exit__(self, *exc: object) -> None:
-        _here.depth -= 1
-        if _here.depth == 0 and _here.account is not None:
-            _here.account.overhead_seconds += perf_counter() - _here.started
-            _here.account = None
+        here.depth -= 1
+        if here.depth == 0 and here.account is not None:
+            here.account.overhead_seconds += perf_counter() - here.started
+            here.account = None
 
 
 _clock = _Clock()
@@ -115,7 +115,7 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
 
     def __enter__(self) -> shield:
         _clock.__enter__()
-        _here.shields += 1
+        here.shields += 1
         return self
 
     def __exit__(
@@ -132,7 +132,7 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
         except Exception:  # no room left on the stack, say: silence is better than a second fault
             return True
         finally:
-            _here.shields -= 1
+            here.shields -= 1
             _clock.__exit__()
 
 
@@ -153,9 +153,9 @@ def _came_by_signal(traceback: TracebackType | None) -> bool:
 def _report(where: str, error: Exception) -> None:
     faults.append(Fault(where, error))
     message = f"{where} failed: {type(error).__name__}: {error}"
-    if _here.account is not None:
+    if here.account is not None:
         try:
-            _here.account.note_fault(message)
+            here.account.note_fault(message)
         except Exception:
             logger.debug("a fault could not be noted in its run", exc_info=True)
     _told[where] += 1
@@ -169,18 +169,18 @@ def inside_observer() -> bool:
 
     Hooks are silent then: what an observer calls of a framework is not the user's doing.
     """
-    return _here.shields > 0
+    return here.shields > 0
 
 
 def charge(account: Account) -> None:
     """The time of the entry that is going on belongs to this run."""
-    if _here.depth > 0:
-        _here.account = account
+    if here.depth > 0:
+        here.account = account
 
 
 def spent_here() -> float:
     """Seconds of the entry that is going on in this thread, not charged yet."""
-    return perf_counter() - _here.started if _here.depth > 0 else 0.0
+    return perf_counter() - here.started if here.depth > 0 else 0.0
 
 
 def measured(function: F) -> F:
@@ -282,8 +282,8 @@ class carried:  # noqa: N801 - reads as an adjective of the function
 
 def _forget_in_child() -> None:
     """A forked child is nobody's entry in progress."""
-    _here.depth = _here.shields = 0
-    _here.account = None
+    here.depth = here.shields = 0
+    here.account = None
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,7 +7,6 @@ evaluation of that run; one sighting is enough, the rest is computed here.
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import evaluation
-from autolog.core.guard import watching
+from autolog.core.guard import shield, watching
 from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import find_run
 from autolog.core.run import Run
@@ -67,7 +66,12 @@ class _Output(weakref.ref[Any]):
     run: Run
     estimator: weakref.ref[Any]
     method: str
-    X: Callable[[], Any]
+    X: Any  # or a weak reference to it, see _held
+
+    @property
+    def data(self) -> Any:
+        """What was predicted, if it is still there."""
+        return self.X() if isinstance(self.X, weakref.ref) else self.X
 
     @property
     def whole(self) -> Any:
@@ -158,20 +162,21 @@ def _remember(
     _outputs[output.key] = output
 
 
-def _held(X: Any) -> Callable[[], Any]:
+def _held(X: Any) -> Any:
     """The data of a prediction, for as long as the prediction lives: to tell which set it is.
 
     Small data is kept, since ``predict(X[rows])`` would be gone by the time of the metric. Large data is
     not ours to keep in memory.
     """
-    shape = getattr(X, "shape", None)
-    size = math.prod(shape) if isinstance(shape, tuple) else len(X) if hasattr(X, "__len__") else 0
+    size = getattr(X, "size", None)
+    if not isinstance(size, int):
+        size = len(X) if hasattr(X, "__len__") else 0
     if size <= HELD_VALUES:
-        return lambda: X
+        return X
     try:
         return weakref.ref(X)
     except TypeError:
-        return lambda: None
+        return None
 
 
 def _output_of(value: Any) -> _Output | None:
@@ -192,7 +197,8 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     for argument in _PREDICTIONS:
         output = _output_of(given.get(argument))
         if output is not None:
-            _evaluate(output, given[argument], given["y_true"], given.get("sample_weight"))
+            with shield("scikit-learn: evaluation"):
+                _evaluate(output, given[argument], given["y_true"], given.get("sample_weight"))
             return
 
 
@@ -223,7 +229,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     labels = output.method == "predict"
     if task is None or (task == "regression" and not labels):
         return
-    X = output.X()
+    X = output.data
     scores = None if labels else _whole_scores(value, whole, truth, estimator)
     if scores is not None and output.method == "predict_log_proba":
         scores = np.exp(scores)

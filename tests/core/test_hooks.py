@@ -240,6 +240,18 @@ def test_after_sees_self_arguments_and_result(framework: Any, put: Any) -> None:
     assert watch.calls[0]["result"] is result
 
 
+def test_a_faulty_after_observer_changes_nothing(
+    framework: Any, put: Any, expected_faults: list[guard.Fault]
+) -> None:
+    def observe(*args: Any) -> None:
+        raise RuntimeError("ours")
+
+    put("Mixin.predict", observe, kind="after")
+    assert framework.Mixed().predict(1) == [1]
+    assert expected_faults[0].what == "RuntimeError: ours"
+    assert not guard.inside_observer()
+
+
 def test_an_inherited_method_is_patched_where_it_is_defined(framework: Any, put: Any) -> None:
     before = dict(vars(framework.Inheriting))
     hook = put("Inheriting.fit", Watch().around)
