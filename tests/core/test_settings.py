@@ -80,6 +80,15 @@ def test_bad_variables_say_so(monkeypatch: pytest.MonkeyPatch, variable: str, te
         autolog.enable()
 
 
+def test_trackios_run_name_is_the_runs_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_RUN", "theirs")
+    assert Settings.from_environment().run_name == "theirs"
+    sink = autolog.MemorySink()
+    with autolog.enabled(sink=sink, log_code=False), autolog.run() as run, run.child():
+        pass
+    assert [kept.name.split("-")[0] for kept in sink.runs] == ["theirs", "run"]
+
+
 def test_a_write_token_is_taken_out_of_the_url_and_never_shown() -> None:
     settings = Settings.from_environment(server_url="http://host:1/?write_token=s3cret&x=1")
     assert settings.server_url == "http://host:1/?x=1"

@@ -198,7 +198,7 @@ def test_sigkill_loses_at_most_half_a_second_and_the_next_start_marks_the_run(tm
     killed = time.time()
     out, _ = process.communicate()
     told = [(int(n), float(t)) for n, t in (line.split() for line in out.split("\n") if line)]
-    safe = max(n for n, t in told if t < killed - 0.5)
+    safe = max((n for n, t in told if t < killed - 0.5), default=-1)
     assert len(journals(tmp_path)) == 1
 
     run(tmp_path, 'with autolog.run("next"): pass')
@@ -418,7 +418,7 @@ def test_two_processes_share_a_project(tmp_path: Path) -> None:
 
 
 def test_the_machines_load_is_sampled(tmp_path: Path) -> None:
-    run(tmp_path, 'with autolog.run("r") as r: time.sleep(1.5)', AUTOLOG_SYSTEM_INTERVAL="0.2")
+    run(tmp_path, 'with autolog.run("r") as r: time.sleep(4)', AUTOLOG_SYSTEM_INTERVAL="0.2")
     (kept,) = read(tmp_path)
     assert len(kept["system"]) >= 2
     assert kept["system"][0]["cpu/utilization"] >= 0
