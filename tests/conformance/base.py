@@ -7,6 +7,7 @@ answered with `pass`: a description says how to train, never what to expect.
 from __future__ import annotations
 
 import copy
+import importlib
 import logging
 import pickle
 import random
@@ -234,6 +235,62 @@ class Conformance:
         assert sink.runs[-1].status == "finished"
         autolog.finish()  # whose end was lost is left open, until here
         assert all(run.status == "finished" for run in sink.runs)
+
+    @pytest.mark.parametrize("how", ["raises", "returns a wrong type"])
+    @pytest.mark.parametrize(
+        "where",
+        [
+            "autolog.capture.params:sanitize",
+            "autolog.capture.params:metric",
+            "autolog.core.run:label",
+            "autolog.capture.datasets:describe",
+            "autolog.capture.datasets:fingerprint",
+            "autolog.capture.evaluation:classification",
+            "autolog.capture.model:dump",
+            "autolog.capture.model:summary",
+            "autolog.sinks.memory:MemorySink.write",
+            "autolog.sinks.memory:MemorySink.stage",
+            "autolog.sinks.memory:MemorySink.writer_seconds",
+            "autolog.sinks.memory:MemorySink.url",
+        ],
+    )
+    def test_a_broken_capture_or_sink_changes_nothing(
+        self,
+        sink: MemorySink,
+        monkeypatch: pytest.MonkeyPatch,
+        expected_faults: list[guard.Fault],
+        where: str,
+        how: str,
+    ) -> None:
+        bare = self.subject.train()
+        expected = self.subject.result(bare), self.subject.evaluate(bare)
+        hit: list[str] = []
+
+        def broken(*args: Any, **kwargs: Any) -> Any:
+            hit.append(where)
+            if how == "raises":
+                raise RuntimeError("ours")
+            return object()
+
+        module, _, path = where.partition(":")
+        owner: Any = importlib.import_module(module)
+        *classes, name = path.split(".")
+        for part in classes:
+            owner = getattr(owner, part)
+        with autolog.enabled(self.subject.name, sink=sink, log_code=False, budget=1e9):
+            self.subject.train()  # what is imported at the first call is imported before it is broken
+            monkeypatch.setattr(owner, name, broken)
+            trained = self.subject.train()
+            assert (self.subject.result(trained), self.subject.evaluate(trained)) == expected
+            monkeypatch.undo()
+            assert not guard.inside_observer()
+            sink.clear()
+            self.subject.train(2.0)
+        assert hit or where.endswith((":metric", ".url")), "nothing was broken"
+        (after,) = sink.runs
+        assert self.subject.strength_of(after) == 2.0
+        assert after.status == "finished"
+        autolog.finish()
 
     def assert_whole(self, runs: list[MemoryRun]) -> None:
         assert all(run.status == "finished" for run in runs)
