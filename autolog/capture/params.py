@@ -124,6 +124,10 @@ _HEADER = re.compile(
         |\bbearer\s{1,8}(?=[^\s"']{16}))[^\s"'<>]+""",
     re.VERBOSE | re.IGNORECASE,
 )
+# A Dockerfile's `ENV NAME value` has neither a sign between the two nor quotes.
+_DOCKERFILE = re.compile(
+    r"^([ \t]{0,20}(?:ENV|ARG)[ \t]{1,8}([A-Za-z_]\w{0,100})[ \t]{1,8})(?!=)\S[^\n]*", re.MULTILINE
+)
 _NAMED = re.compile(
     r"""(?:token|passw(?:or)?d|passwort|passphrase|secret|pwd|credential|cookie|auth(?!orization)
         |(?:api|access|account|license|master|private|session|signing|ssh|storage|anthropic|aws|azure
@@ -170,6 +174,7 @@ def mask(text: str) -> str:
         return text
     text = _SHAPES.sub(REDACTED, text)
     text = _HEADER.sub(rf"\g<1>{REDACTED}", text)
+    text = _DOCKERFILE.sub(lambda m: f"{m[1]}{REDACTED}" if is_secret(m[2]) else m[0], text)
     return _mask_named(text)
 
 

@@ -87,6 +87,7 @@ def test_a_token_is_known_by_its_shape(token, around):
         ("PASSWORD=hunter2", "PASSWORD=***"),
         ("password: hunter2", "password: ***"),
         ("train.py --openai-key abc --pass x1 --pw x2", "train.py --openai-key *** --pass *** --pw ***"),
+        ("FROM x\nENV DB_PASSWORD abc def\nENV LR 1", "FROM x\nENV DB_PASSWORD ***\nENV LR 1"),
         ('OPENAI_KEY="abc def"', 'OPENAI_KEY="***"'),
         ("https://a.blob.core/x?sv=1&sig=abc%3D&y=1", "https://a.blob.core/x?sv=1&sig=***&y=1"),
         ("https://hooks.slack.com/services/T0/B0/xyz", "https://hooks.slack.com/services/***"),
