@@ -87,6 +87,9 @@ class Channel:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._runs: dict[str, RunState] = {}
         self._delivered = Tail(self.journal.path)
+        # Of each journal the part that is being delivered: from where, to where, and what is left of it. On a
+        # line that breaks all the time a part that began from its start each time would never end.
+        self._begun: dict[Path, tuple[int, int, dict[str, _Batch]]] = {}
         self._asked: list[threading.Event] = []
         self._wake = threading.Event()
         self._closed = False
@@ -151,15 +154,19 @@ class Channel:
 
     def _deliver(self, delivered: Tail) -> None:
         """Deliver what stands behind ``delivered``, and move it on: only over what has arrived."""
-        place = self._place
+        place, path = self._place, delivered.path
         while True:
-            ahead = Tail(delivered.path, delivered.offset)
-            records = ahead.read()
-            if ahead.offset == delivered.offset:
-                return
-            self._deliver_batch(records, delivered.path, place)
-            delivered.offset = ahead.offset
-            _cursor(delivered.path).write_text(str(delivered.offset))
+            begun = self._begun.get(path)
+            if begun is None or begun[0] != delivered.offset:
+                ahead = Tail(path, delivered.offset)
+                records = ahead.read()
+                if ahead.offset == delivered.offset:
+                    return
+                begun = self._begun[path] = (delivered.offset, ahead.offset, self._batches(records, path))
+            self._deliver_batches(begun[2], place)
+            delivered.offset = begun[1]
+            del self._begun[path]
+            _cursor(path).write_text(str(delivered.offset))
             if delivered is self._delivered and delivered.offset > JOURNAL_BYTES:
                 self._cut()
 
@@ -175,15 +182,18 @@ class Channel:
             self._delivered.offset = size
         _cursor(self.journal.path).write_text(str(self._delivered.offset))
 
-    def _deliver_batch(self, records: list[Record], journal: Path, place: Place) -> None:
-        # After a failure the same batch comes again: taking a record twice must change nothing.
-        before = time.thread_time()
+    def _batches(self, records: list[Record], journal: Path) -> dict[str, _Batch]:
         batches: dict[str, _Batch] = {}
         for record in records:
             run = self._state(record, journal)
             if run is not None:
                 run.take(record)
                 batches.setdefault(run.id, _Batch(run)).take(record)
+        return batches
+
+    def _deliver_batches(self, batches: dict[str, _Batch], place: Place) -> None:
+        """After a failure the same batches come again, less what has arrived of them."""
+        before = time.thread_time()
         for batch in batches.values():
             batch.deliver(place)
         self._let_go()
@@ -253,7 +263,7 @@ class Channel:
             "level": "error",
         }
         assert run.journal is not None
-        self._deliver_batch([alert, finish], run.journal, self._place)
+        self._deliver_batches(self._batches([alert, finish], run.journal), self._place)
 
 
 # What is put together for delivery ------------------------------------------------------------------
@@ -327,27 +337,24 @@ class _Batch:
             }[kind].append(record)
 
     def deliver(self, place: Place) -> None:
-        run = self.run
-        rows = [
-            {
-                **row,
-                "values": {k: _table(v) if isinstance(v, list) else v for k, v in row["values"].items()},
-            }
-            for row in self.rows
-        ]
-        for picture in self.pictures:
-            row = self._attempt(_picture, place, run, picture)
-            if row is not None:
-                rows.append(row)
-        if self.config_changed and not rows:
-            rows.append(self._birth())
-        if rows:
-            self._put_rows(place, rows, run.ordered_config() if self.config_changed else None)
-        for several, one in ((place.system, self.system), (place.alerts, self.alerts)):
-            if one:
-                self._put(several, one)
-        for artifact in self.artifacts:
-            self._attempt(_artifact, place, run, artifact)
+        """Deliver, and forget what has arrived: after an error the next call goes on from there."""
+        while self.pictures:
+            row = self._attempt(_picture, place, self.run, self.pictures[0])
+            self.rows += [row] if row is not None else []
+            del self.pictures[0]
+        if self.rows or self.config_changed:
+            config = self.run.ordered_config() if self.config_changed else None
+            self._put_rows(place, [_row_of(row) for row in self.rows] or [self._birth()], config)
+            self.rows, self.config_changed = [], False
+        if self.system:
+            self._put(place.system, self.system)
+            self.system = []
+        if self.alerts:
+            self._put(place.alerts, self.alerts)
+            self.alerts = []
+        while self.artifacts:
+            self._attempt(_artifact, place, self.run, self.artifacts[0])
+            del self.artifacts[0]
 
     def _put_rows(self, place: Place, rows: list[Record], config: dict[str, Any] | None) -> None:
         """Rows and config. What nobody takes is found by halving: it must not keep the rest from arriving."""
@@ -419,8 +426,13 @@ def _row(log_id: str, at: float, step: int, values: dict[str, Any]) -> Record:
     return {"id": log_id, "time": at or time.time(), "step": step, "values": values}
 
 
-def _table(rows: list[Any]) -> dict[str, Any]:
-    return {"_type": "trackio.table", "_value": rows}
+def _row_of(row: Record) -> Record:
+    """A row as Trackio stores it: a list of rows is a table."""
+    values = {
+        key: {"_type": "trackio.table", "_value": value} if isinstance(value, list) else value
+        for key, value in row["values"].items()
+    }
+    return {**row, "values": values}
 
 
 _PAGE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -149,3 +150,87 @@ def test_a_silent_server_delays_neither_a_step_nor_the_exit(tmp_path: Path) -> N
     # The server never answers, so whatever waits for it would wait until this test is ended.
     assert "arrived: False" in out
     assert len(journals(tmp_path)) == 1
+
+
+class Dropping:
+    """A wire to a server that breaks: connections are cut before, in the middle of, or after the answer."""
+
+    def __init__(self, url: str, cuts: list[str]):
+        host, _, port = url.removeprefix("http://").partition(":")
+        self.server = (host, int(port))
+        self.cuts = cuts
+        self.count = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            cut = self.cuts[self.count] if self.count < len(self.cuts) else "never"
+            self.count += 1
+            threading.Thread(target=self._wire, args=(client, cut), daemon=True).start()
+
+    def _wire(self, client: socket.socket, cut: str) -> None:
+        try:
+            self._pass(client, cut)
+        finally:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            client.close()
+
+    def _pass(self, client: socket.socket, cut: str) -> None:
+        if cut != "at once":
+            request = client.recv(1 << 20)
+            with socket.create_connection(self.server) as server:
+                if cut == "in the request":
+                    server.sendall(request[: len(request) // 2])
+                    return
+                server.sendall(request)
+                forth = threading.Thread(target=self._copy, args=(client, server), daemon=True)
+                forth.start()
+                if cut == "in the answer":  # it has been done, and nobody is told
+                    server.recv(1)
+                    return
+                self._copy(server, client)
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("cut", ["at once", "in the request", "in the answer"])
+def test_a_wire_that_breaks_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with trackio_server(tmp_path / "server", "s3cret") as url:
+        # Every second connection is cut, so that every kind of request meets one.
+        wire = Dropping(url, [cut if n % 2 else "never" for n in range(40)])
+        program = (
+            EVERYTHING
+            + """
+end = time.monotonic() + 90
+while not autolog.finish() and time.monotonic() < end: time.sleep(0.05)
+print("arrived:", autolog.finish())
+"""
+        )
+        out = run(
+            tmp_path / "here",
+            "from autolog.sinks import delivery; delivery.LONGEST_PAUSE = 0.2\n" + program,
+            TRACKIO_SERVER_URL=f"{wire.url}?write_token=s3cret",
+        )
+        wire.listener.close()
+    assert "arrived: True" in out
+    assert wire.count > 8
+    (kept,) = read(tmp_path / "server")
+    assert_everything_once(kept, tmp_path / "server")
+    assert journals(tmp_path / "here") == []
