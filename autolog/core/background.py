@@ -1,4 +1,4 @@
-"""One thread of a process for what needs no caller: provenance, figures' data, the system monitor."""
+"""One thread of a process for what needs no caller: provenance, the machine's load."""
 
 from __future__ import annotations
 
