@@ -63,9 +63,8 @@ def remember(run: Run) -> None:
     with _lock:
         _timeout = run.settings.finish_timeout
         _live[run.id] = run
-        if len(_live) == 1:
-            with shield("watching for SIGTERM"):
-                signals.catch(functools.partial(_end_all, "killed"))
+        with shield("watching for SIGTERM"):  # each time: only the main thread can
+            signals.catch(functools.partial(_end_all, "killed"))
         if run.settings.system_interval:
             _watch_system(run.settings.system_interval)
 

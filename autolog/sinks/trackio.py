@@ -75,6 +75,7 @@ class TrackioSink:
         self._of_run: dict[str, Channel] = {}
         self._lock = threading.Lock()
         self._tokens = tokens or (lambda destination: None)
+        self._closed = False
         self.write_through = False
 
     def write(self, record: Record) -> None:
@@ -83,6 +84,8 @@ class TrackioSink:
         Raises:
             OSError: at a run's opening, when the journal cannot be made.
         """
+        if self._closed:  # the process is ending: a thread of the user's that still logs is not told off
+            return
         channel = self._channel_of(record["run"])
         if record["kind"] == "open":
             to: Destination = tuple(record["to"])
@@ -114,6 +117,7 @@ class TrackioSink:
     def close(self, timeout: float) -> bool:
         """Deliver and remove what is delivered; what is not stays in the journal for the next process."""
         done = self.deliver(timeout)
+        self._closed = True
         for channel in self._all():
             channel.close()
         self._channels.clear()

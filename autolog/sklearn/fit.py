@@ -60,7 +60,8 @@ def _observe(training: Training, call: Call, estimator: Any) -> Generator[None, 
         error = interrupt
         raise
     finally:
-        conclude(training, error)
+        with shield("scikit-learn: the run's end"):  # a fault here must not take the interrupt's place
+            conclude(training, error)
 
 
 def _record_result(run: Run, estimator: Any, X: Any, y: Any, seconds: float) -> None:

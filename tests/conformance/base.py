@@ -11,7 +11,6 @@ import importlib
 import logging
 import pickle
 import random
-import threading
 import warnings
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
@@ -227,7 +226,6 @@ class Conformance:
             assert (self.subject.result(trained), self.subject.evaluate(trained)) == expected
             monkeypatch.undo()
             assert not guard.inside_observer()
-            assert threading.current_thread() is threading.main_thread()
             self.subject.train(2.0)
         assert expected_faults or method in ("staged_artifact", "note")
         assert len(sink.runs) <= 2, "what an outer training contains is never a run of its own"

@@ -281,6 +281,27 @@ def test_ctrl_c_while_we_record_is_the_users_and_ends_the_run(
     assert not watching.active("sklearn")
 
 
+def test_ctrl_c_reaches_the_user_even_if_ending_the_run_fails(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch, expected_faults: list[guard.Fault]
+) -> None:
+    from autolog.core.run import Run
+    from autolog.sklearn import fit
+
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    def broken(*args: Any) -> None:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(fit, "_record_fitted", interrupted)
+    monkeypatch.setattr(Run, "_end", broken)
+    with pytest.raises(KeyboardInterrupt):
+        LogisticRegression(max_iter=300).fit(X_train, y_train)
+    monkeypatch.undo()
+    assert expected_faults[0].what == "RuntimeError: ours"
+    assert not watching.active("sklearn")
+
+
 def test_a_timeout_of_the_users_reaches_him_out_of_our_code(
     recording: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -451,3 +451,46 @@ def test_of_many_runs_the_old_ones_configs_are_read_back_when_they_change(tmp_pa
     assert len(kept) == 6
     assert (kept["r0"]["n"], kept["r0"]["later"], kept["r0"]["status"]) == (0, 1, "finished")
     assert kept["r5"]["n"] == 5
+
+
+def test_what_is_logged_after_the_end_of_the_process_raises_nothing(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+        from autolog.core import ending
+        run = autolog.run("r").__enter__()
+        run.log({"m": 1})
+        ending._end_all("finished")  # as at exit, or in the thread that watches for SIGTERM
+        run.log({"m": 2})
+        print("still here")
+        """,
+    )
+    assert "still here" in out
+    (kept,) = read(tmp_path)
+    assert values(kept, "m") == [1]
+
+
+def test_sigterm_is_watched_whoever_opened_a_run_first(tmp_path: Path) -> None:
+    process = start(
+        tmp_path,
+        """
+        ready, done = threading.Event(), threading.Event()
+        def work():
+            with autolog.run("theirs"):
+                ready.set(); done.wait(60)
+        threading.Thread(target=work, daemon=True).start()
+        ready.wait()
+        with autolog.run("main") as r:
+            r.log({"m": 1})
+            print("ready", flush=True)
+            time.sleep(60)
+        """,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert {r["name"]: r["config"]["status"] for r in read(tmp_path)} == {
+        "theirs": "killed",
+        "main": "killed",
+    }
