@@ -374,8 +374,10 @@ class _Batch:
             elif len(rows) > 1:
                 self._put_rows(place, rows[: len(rows) // 2], None)
                 self._put_rows(place, rows[len(rows) // 2 :], None)
-            else:
+            elif rows[0]["values"]:
                 self._lost(place, ", ".join(rows[0]["values"]), error)
+            else:  # not even the row that makes it a run: there is no place to say so
+                _say_lost(self.run, "anything", error)
 
     def _put(self, several: Callable[[RunState, list[Record]], None], records: list[Record]) -> None:
         try:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from autolog.sinks import Record
+from autolog.sinks.delivery import RunState, _Batch
 from tests.programs import journals, read, run, values
 
 POISONS = {
@@ -153,3 +155,28 @@ def test_a_project_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> No
     (kept,) = read(tmp_path)
     assert values(kept, "m") == [2]
     assert kept["config"]["x"] == 1
+
+
+def test_a_place_that_refuses_everything_is_asked_a_bounded_number_of_times(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Refusing:
+        """A place of our own kind, that takes nothing."""
+
+        recalls = False
+        asked = 0
+
+        def rows(self, run: RunState, rows: list[Record], config: object) -> None:
+            self.asked += 1
+            raise ValueError("no")
+
+    record = {"kind": "open", "run": "id", "project": "p", "name": "r", "group": None, "time": 0.0}
+    state = RunState({**record, "joined": False, "adopted": False})
+    batch = _Batch(state)
+    batch.take(record)
+    for n in range(4):
+        batch.take({"kind": "row", "run": "id", "id": f"{n}", "time": 0.0, "step": n, "values": {f"m{n}": n}})
+    place = Refusing()
+    batch.deliver(place)  # type: ignore[arg-type]
+    assert place.asked < 50
+    assert "m3 of run r cannot be recorded: ValueError: no" in caplog.text
