@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
+from autolog.capture import omegaconf
+
 REDACTED = "***"
 
 _NODES = 10_000  # values visited in one call, whatever its nesting
@@ -219,10 +221,11 @@ def sanitize(
     """Turn any value into a bounded JSON value without secrets; never raises.
 
     Numbers, strings, `None` and containers of them stay what they are. Enums, dates, paths,
-    dataclasses, named tuples, pydantic models, small NumPy arrays and zero-dimensional tensors
-    become what they hold; functions and classes their qualified name; estimators the call that
-    makes them; large arrays and data frames a description such as `ndarray(2000, 20) float64`;
-    anything else its `repr` without memory addresses, so that equal configurations compare equal.
+    dataclasses, named tuples, pydantic models, OmegaConf's containers, small NumPy arrays and
+    zero-dimensional tensors become what they hold; functions and classes their qualified name;
+    estimators the call that makes them; large arrays and data frames a description such as
+    `ndarray(2000, 20) float64`; anything else its `repr` without memory addresses, so that equal
+    configurations compare equal.
     NaN and infinity stay floats. Under a key that names a secret only `None` and booleans remain.
 
     Args:
@@ -303,6 +306,8 @@ class _Sanitizer:
             return self.text(value.__name__, path)
         if isinstance(value, type) or inspect.isroutine(value):
             return self.text(_qualified(value), path)
+        if omegaconf.is_config(value):
+            return self.visit(omegaconf.plain(value), depth, path)
         shape = _shape(value)
         if shape is not None:
             return self.array(value, shape, depth, path)
@@ -537,19 +542,23 @@ def metric(value: Any) -> float | int:
     """A metric's value as a Python number.
 
     Takes Python and NumPy numbers and booleans, `Decimal`, `Fraction`, and arrays or tensors of
-    any library that hold exactly one element. NaN and infinity pass.
+    any library that hold exactly one element. NaN and infinity pass. An integer beyond 64 bits becomes
+    the nearest float, which is infinity where there is none: so JSON's readers take it, or fail.
 
     Raises:
         TypeError: For anything else, strings and complex numbers included.
     """
     kind = type(value)
-    if kind is float or kind is int:
+    if kind is float:
         return value  # type: ignore[no-any-return]
-    number = _single(value)
-    if isinstance(number, int):
+    number = value if kind is int else _single(value)
+    if isinstance(number, int) and -(2**63) <= number < 2**63:
         return int(number)
-    if isinstance(number, (float, decimal.Decimal, fractions.Fraction)):
-        return float(number)
+    if isinstance(number, (int, float, decimal.Decimal, fractions.Fraction)):
+        try:
+            return float(number)
+        except OverflowError:
+            return math.inf if number > 0 else -math.inf
     given = sanitize(value, limit=80, items=5, depth=2)
     raise TypeError(
         f"a metric must be one number (int, float, or an array or tensor with one element), "

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autolog.core import settings as settings_module
+from autolog.core import surroundings
 from autolog.core.hooks import Hook, install, uninstall
 from autolog.core.imports import when_imported
 from autolog.core.settings import Settings, disabled_by_environment
@@ -97,6 +98,8 @@ def enable(*frameworks: str, **settings: Any) -> None:
             raise FrameworkError(f"{name} cannot be recorded: {why_not}")
     with _lock:
         settings_module.use(wanted)
+        if not _on:
+            install(surroundings.HOOKS)
         for name in frameworks or TABLE:
             if name not in _on:
                 _on[name] = []
@@ -151,6 +154,8 @@ def _turn_off(name: str) -> None:
     hooks = _on.pop(name, [])
     shared = {hook for others in _on.values() for hook in others}
     uninstall(hook for hook in hooks if hook not in shared)
+    if not _on:
+        uninstall(surroundings.HOOKS)
 
 
 def _check_name(name: Any) -> None:

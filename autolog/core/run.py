@@ -497,6 +497,7 @@ class Run:
         """What another process needs to write to this run: plain values, which any pickler takes."""
         return {
             "id": self.id,
+            "pid": os.getpid(),
             "name": self.name,
             "project": self.project,
             "group": self.group,
@@ -514,6 +515,8 @@ class Run:
             # All of it as it stands now: the last config that is written replaces his own.
             self._ambient.add_config(values)
             values = capture_params.sanitize(dict(self._ambient.config))
+        if not isinstance(values, dict):  # what could not be read at all is a text that says why
+            raise TypeError(f"a config of names and values was expected, not {values!r:.300}")
         if values:
             self._write("config", values=values)
 
@@ -561,7 +564,7 @@ class Run:
             )
         for name, value in metrics.items():
             key = f"{prefix}{name}"
-            if type(value) is float or type(value) is int:
+            if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
                 values[_metric_key(key)] = value
             elif isinstance(value, Mapping):
                 self._flatten(value, f"{key}/", values, depth + 1)
@@ -639,8 +642,11 @@ def _account_of(error: Exception) -> str:
 
 
 def plain_run_name(name: str) -> str:
-    """A run's name as a folder of Trackio's media can bear it: no separators, no dots in front."""
-    plain = re.sub(r"[\x00-\x1f\x7f/\\]+", "-", label(name).strip()).lstrip(".")
+    """A run's name as a folder of Trackio's media can bear it: no separators, no dots in front.
+
+    Trackio decodes the path of a file once more than a browser encodes it, so ``%2e`` would be a dot.
+    """
+    plain = re.sub(r"[\x00-\x1f\x7f/\\]+|%(?=[0-9A-Fa-f]{2})", "-", label(name).strip()).lstrip(".")
     return plain.encode()[:200].decode(errors="ignore").strip() or "run"
 
 
@@ -677,6 +683,7 @@ def _metric_key(key: Any) -> str:
 
 
 def _clean_key(key: str) -> str:
+    key = key if key.strip() else "unnamed"
     return f"__{key}" if key in _RESERVED_METRICS or key.startswith("__") else key
 
 

@@ -1,40 +1,108 @@
-"""The code, machine and environment of a run, recorded off the caller's thread."""
+"""The program, code, machine and environment of a run, recorded off the caller's thread."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
+import weakref
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from autolog.capture import provenance
-from autolog.capture.provenance import Provenance
 from autolog.core import background
+from autolog.core.guard import charge, shield
+from autolog.core.hooks import Hook
 
 if TYPE_CHECKING:
+    from autolog.capture.program import Program
+    from autolog.capture.provenance import Provenance
     from autolog.core.run import Run
 
-__all__ = ["record"]
+__all__ = ["HOOKS", "record"]
 
 # Many short trainings in a row have the same surroundings; git need not be asked for each.
 FRESH_SECONDS = 30.0
 
 _lock = threading.Lock()
-_known: dict[Path, tuple[float, Provenance]] = {}
+_known: tuple[float, Program, Provenance] | None = None
+
+
+def _working_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it was deleted
+        return None
+
+
+_began_in = _working_directory()  # a program that moves later may name its script relative to here
+
+
+# The program's arguments ------------------------------------------------------------------------
+
+# The last namespaces that argparse has filled: weakly, since what the program puts into one is its own.
+# Beside each what was in it then, as plain values: of `vars(parser.parse_args())` nothing else is left.
+_parsed: deque[tuple[weakref.ref[Any] | None, dict[str, Any]]] = deque(maxlen=8)
+
+
+def observe_parsing(parser: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Remember what was parsed. A subcommand's own parser comes before the one that it belongs to."""
+    from autolog.capture.params import sanitize
+    from autolog.capture.program import values_of
+
+    with shield("remembering the program's arguments"):
+        namespace, _ = result
+        try:
+            reference = weakref.ref(namespace)
+        except TypeError:  # a class of the user's that takes none
+            reference = None
+        _parsed.append((reference, sanitize(values_of(namespace))))
+
+
+HOOKS = [Hook("argparse", "ArgumentParser.parse_known_args", observe_parsing, kind="after")]
+
+
+def _arguments() -> dict[str, Any]:
+    """The command line's values as they are now: of the last namespace that the program still has.
+
+    A shallow copy, since the run is described on another thread, when the program may have gone on. (To
+    sanitize them here would cost the caller a hundred times as much.)
+    """
+    from autolog.capture.program import namespace_of_main, values_of
+
+    for reference, _ in reversed(_parsed):
+        if reference is not None and (namespace := reference()) is not None:
+            return values_of(namespace)
+    return namespace_of_main() or (_parsed[-1][1] if _parsed else {})
+
+
+# Recording -----------------------------------------------------------------------------------------
 
 
 def record(run: Run) -> None:
     """Record where this run comes from, soon."""
     if run.records and run.settings.log_code:
-        here = Path.cwd()  # now: the program may move on
-        background.later("recording code and environment", lambda: _record(run, here))
+        with shield("recording code and environment"):
+            from autolog.capture import program
+
+            now = program.now(began_in=_began_in, arguments=_arguments())  # the program may move on
+            background.later("recording code and environment", lambda: _record(run, now))
 
 
-def _record(run: Run, here: Path) -> None:
-    found = _surroundings(here)
-    run.describe(found.config)
-    for what in found.notes:
+def _record(run: Run, now: Program) -> None:
+    from autolog.capture.provenance import Provenance
+
+    charge(run)  # if something goes wrong, this run says so
+    common, asked = _in_common(now), Provenance()
+    config = dict(common.config)
+    if run.parent is None:
+        now.describe_arguments(asked)
+        config |= asked.config
+    if run.parent is not None or not run.keeps("code"):
+        config.pop("git/untracked", None)  # many lines; and names that nobody meant to publish
+    run.describe(config)
+    for what in (*common.notes, *asked.notes):
         run.note("provenance", what)
     if run.parent is not None:
         return  # the files are with the outermost run
@@ -42,24 +110,27 @@ def _record(run: Run, here: Path) -> None:
         run.note("code", "not sent to the server: Settings.share does not name 'code'")
         return
     for kind in ("code", "environment"):
-        files = {}
-        for name, text in found.files.items():
+        kept = {}
+        for number, (name, text) in enumerate(common.files.items()):
             if name.startswith(f"{kind}/"):
-                path = run.stage(name.replace("/", "-"))
+                path = run.stage(f"{kind}-{number}")
                 path.write_text(text, encoding="utf-8", errors="replace")
-                files[name.removeprefix(f"{kind}/")] = path
-        if files:
+                kept[name.removeprefix(f"{kind}/")] = path
+        if kept:
             # One name per project: what has not changed is the same version for every run.
-            run.staged_artifact(kind, kind, files)
+            run.staged_artifact(kind, kind, kept)
 
 
-def _surroundings(here: Path) -> Provenance:
+def _in_common(now: Program) -> Provenance:
+    """All but the arguments: the last answer, if it is fresh and the program does what it did then."""
+    global _known
+    from autolog.capture import provenance
+
+    same = dataclasses.replace(now, arguments={}, hydra=None)
     with _lock:
-        at, found = _known.get(here, (0.0, None))
-        if found is None or time.monotonic() - at > FRESH_SECONDS:
-            found = provenance.collect(here)
-            _known[here] = (time.monotonic(), found)
-        return found
+        if _known is None or _known[1] != same or time.monotonic() - _known[0] > FRESH_SECONDS:
+            _known = (time.monotonic(), same, provenance.in_common(same))
+        return _known[2]
 
 
 def _new_lock_in_child() -> None:

@@ -359,6 +359,11 @@ def test_no_neighbourhood_hides_a_token(parts):
         (decimal.Decimal("0.5"), 0.5),
         (fractions.Fraction(1, 2), 0.5),
         (float("inf"), float("inf")),
+        (2**63 - 1, 2**63 - 1),
+        (2**70, float(2**70)),
+        (10**400, float("inf")),
+        (-(10**400), float("-inf")),
+        (decimal.Decimal("1e999"), float("inf")),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from autolog.capture import git as git_module
 from autolog.capture import provenance
 from autolog.capture.provenance import collect, project_name, repository
 
@@ -75,6 +76,106 @@ def test_a_huge_diff_is_truncated_at_a_line_and_noted(repo):
     assert noted(found, "truncated")
 
 
+def test_untracked_files_are_named(repo):
+    git(repo, "config", "core.quotePath", "true")  # git's own default, said aloud
+    (repo / "sub" / "old.py").write_text("")
+    git(repo, "add", ".")
+    (repo / ".gitignore").write_text("ignored/\n")
+    for name in ("data/a/b.txt", "data/c.txt", "ignored/x.py", "sub/new.py", "sub/wörter und mehr.txt"):
+        (repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / name).write_text("")
+    (repo / "empty").mkdir()
+    (repo / f"{TOKEN}.txt").write_text("")
+    names = ["sub/new.py", ".gitignore", "data/", "***.txt", "sub/wörter und mehr.txt"]
+    if os.name != "nt":
+        (repo / "two\nlines").write_text("")
+        names.append("two\nlines")
+    found = collect(repo / "sub")
+    git(repo, "add", "sub/new.py")
+    assert found.config["git/untracked"][0] == "sub/new.py", "what may have been imported comes first"
+    assert sorted(found.config["git/untracked"]) == sorted(names)
+    assert "sub/new.py" not in collect(repo).config["git/untracked"]
+    assert not noted(found, "untracked")
+
+
+def test_many_untracked_files_are_counted_and_fifty_named(repo):
+    for number in range(60):
+        (repo / f"result-{number:02}.txt").write_text("")
+    (repo / "zz.py").write_text("")
+    found = collect(repo)
+    assert found.config["git/untracked"] == ["zz.py", *(f"result-{n:02}.txt" for n in range(49))]
+    assert noted(found, "git: 61 untracked files, the first 50 are named")
+
+
+def test_an_answer_on_untracked_files_that_is_cut_is_noted(repo, monkeypatch):
+    for number in range(60):
+        (repo / f"result-{number:02}.txt").write_text("")
+    monkeypatch.setattr(git_module, "_BYTES", 330)
+    found = collect(repo)
+    assert noted(found, "git: untracked files: truncated after 330 bytes")
+    assert found.config["git/untracked"] == [f"result-{n:02}.txt" for n in range(23)], "no name is cut in two"
+
+
+def test_the_content_of_binary_files_is_noted_to_be_missing(repo):
+    for name in ("a and b.bin", "wörter.bin", "gone.bin"):
+        (repo / name).write_bytes(b"\0\1")
+    git(repo, "config", "diff.noprefix", "true")  # what a user prefers to see changes nothing
+    git(repo, "add", ".")
+    git(repo, "commit", "-m", "second")
+    (repo / "a and b.bin").write_bytes(b"\0\2")
+    (repo / "wörter.bin").write_bytes(b"\0\2")
+    (repo / "gone.bin").unlink()
+    (repo / "train.py").write_text("Binary files a/x and b/x differ\n")
+    found = collect(repo)
+    assert "\nBinary files a/a and b.bin and b/a and b.bin differ\n" in found.files["code/git.diff"]
+    names = "a and b.bin, gone.bin, wörter.bin"
+    assert f"git diff: the content of binary files is not kept: {names}" in found.notes
+
+
+def test_of_many_binary_files_ten_are_named(repo):
+    for number in range(12):
+        (repo / f"{number:02}.bin").write_bytes(b"\0\1")
+    git(repo, "add", ".")
+    assert noted(collect(repo), "08.bin, 09.bin and 2 more")
+
+
+@pytest.fixture
+def with_submodule(repo, tmp_path):
+    library = tmp_path / "library"
+    library.mkdir()
+    git(library, "init", "-b", "main")
+    (library / "model.py").write_text("depth = 1\n")
+    git(library, "add", ".")
+    git(library, "commit", "-m", "first")
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "add", str(library), "lib dir")
+    git(repo, "commit", "-m", "with a submodule")
+    return repo
+
+
+def test_a_changed_submodule_is_in_the_diff_by_its_commit(with_submodule):
+    inside = with_submodule / "lib dir"
+    assert collect(with_submodule).config["git/dirty"] is False
+    git(with_submodule, "config", "diff.submodule", "log")
+    (inside / "model.py").write_text("depth = 2\n")
+    found = collect(with_submodule)
+    assert found.config["git/dirty"] is True
+    assert noted(found, "git diff: changes inside submodules are not kept: lib dir")
+    git(inside, "commit", "-am", "second")
+    found = collect(with_submodule)
+    head = subprocess.check_output(["git", "-C", str(inside), "rev-parse", "HEAD"], text=True)
+    assert f"+Subproject commit {head}" in found.files["code/git.diff"]
+    assert not noted(found, "submodule")
+
+
+def test_inside_a_submodule_the_submodule_is_the_repository(with_submodule):
+    inside = with_submodule / "lib dir"
+    (inside / "new.py").write_text("")
+    head = subprocess.check_output(["git", "-C", str(inside), "rev-parse", "HEAD"], text=True)
+    config = collect(inside).config
+    assert config["git/commit"] == head.strip()
+    assert config["git/untracked"] == ["new.py"]
+
+
 def test_a_detached_head_has_no_branch(repo):
     git(repo, "checkout", "--detach")
     found = collect(repo)
@@ -117,8 +218,22 @@ def test_a_git_that_hangs_is_stopped(repo, monkeypatch, tmp_path):
     slow.write_text(f"#!/bin/sh\nexec {shutil.which('sleep')} 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(slow.parent))
-    monkeypatch.setattr(provenance, "_GIT_SECONDS", 0.05)
+    monkeypatch.setattr(git_module, "_SECONDS", 0.05)
     assert noted(collect(repo), "no answer within 0.05 s")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script stands in for git")
+def test_untracked_files_that_take_too_long_are_a_note(repo, monkeypatch, tmp_path):
+    slow = tmp_path / "bin" / "git"
+    slow.parent.mkdir()
+    real, sleep = shutil.which("git"), shutil.which("sleep")
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *ls-files*) exec {sleep} 60;; esac\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(slow.parent))
+    monkeypatch.setattr(git_module, "_SECONDS", 0.5)
+    found = collect(repo)
+    assert noted(found, "git: untracked files: no answer within 0.5 s")
+    assert found.config["git/branch"] == "main"
 
 
 def test_git_is_asked_about_this_repository_only(repo, tmp_path, monkeypatch):
@@ -145,70 +260,55 @@ def test_files_that_describe_the_environment_come_along(repo):
     (repo / "requirements-dev.txt").write_text(f"--index-url https://me:{TOKEN}@host/\nnumpy\n")
     (repo / "sub" / "pyproject.toml").write_text("[project]\n")
     (repo / "uv.lock").write_text("x" * 300_000)
+    (repo / "requirements").mkdir()
+    texts = (
+        "requirements/gpu.txt",
+        "setup.cfg",
+        ".python-version",
+        "pixi.lock",
+        "Dockerfile.gpu",
+        "a.dockerfile",
+    )
+    for name in texts:
+        (repo / name).write_text(name)
+    (repo / "requirements" / "model.bin").write_text("")
+    (repo / "Pipfile.lock").mkdir()
     found = collect(repo / "sub")
+    assert {f"environment/{name}": name for name in texts}.items() <= found.files.items()
+    assert not any("bin" in name or "Pipfile" in name for name in found.files)
     assert found.files["environment/requirements-dev.txt"].endswith("***@host/\nnumpy\n")
     assert found.files["environment/sub/pyproject.toml"] == "[project]\n"
     assert "environment/uv.lock" not in found.files
     assert noted(found, "uv.lock: left out, larger than 262,144 bytes")
 
 
-@pytest.mark.parametrize(
-    ("command", "entry", "file"),
-    [
-        (["sub/train.py", "--token", "abc"], "sub/train.py", "code/train.py"),
-        (["-m", "sub.train"], "python -m sub.train", "code/train.py"),
-        (["-m", "sub"], "python -m sub", "code/__main__.py"),
-        (["-c", "exec(open('sub/train.py').read())"], "interactive", None),
-    ],
-)
-def test_the_entry(repo, command, entry, file):
-    code = f"""
-from autolog.capture.provenance import collect
-found = collect()
-key = "{TOKEN}"
-print(found.config["run/entry"])
-print(found.config["run/argv"][1:])
-print(*[name for name in found.files if name.startswith("code/") and name != "code/git.diff"])
-assert not any(key in text for text in found.files.values())
-"""
-    for name in ("train.py", "__main__.py", "__init__.py"):
-        (repo / "sub" / name).write_text("" if name == "__init__.py" else code)
-    package = os.path.dirname(os.path.dirname(os.path.dirname(provenance.__file__)))
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=repo,
-        env={**os.environ, "PYTHONPATH": package},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    said = done.stdout.splitlines()
-    assert said[0] == entry
-    assert said[1] == ("['--token', '***']" if "--token" in command else "[]")
-    assert said[2] == (file or "")
-
-
-def test_a_notebook(tmp_path, monkeypatch):
-    notebook = tmp_path / "a.ipynb"
-    notebook.write_text("{}")
-    shell = SimpleNamespace(kernel=object(), user_ns={"__vsc_ipynb_file__": str(notebook)})
-    ipython = SimpleNamespace(get_ipython=lambda: shell)
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    found = collect(tmp_path)
-    assert found.config["run/entry"] == "notebook"
-    assert found.files["code/a.ipynb"] == "{}"
-    shell.user_ns.clear()
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    assert noted(collect(tmp_path), "no script file")
-
-
 def test_a_scheduler_leaves_its_ids(tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("POD_NAME", "worker-0")
+    for name, value in {
+        "SLURM_CLUSTER_NAME": "big",
+        "SLURM_JOB_PARTITION": "gpu",
+        "SLURM_JOB_ID": "17",
+        "SLURM_PROCID": "0",
+        "SLURM_SUBMIT_DIR": "/home/me",
+        "POD_NAME": "worker-0",
+        "NODE_NAME": "jenkins",  # also what others call theirs
+    }.items():
+        monkeypatch.setenv(name, value)
     config = collect(tmp_path).config
-    assert config["slurm/job_id"] == "17"
+    assert {key: value for key, value in config.items() if key.startswith(("slurm/", "kubernetes/"))} == {
+        "slurm/cluster": "big",
+        "slurm/partition": "gpu",
+        "slurm/job_id": "17",
+        "slurm/task": "0",
+        "slurm/submit_dir": "/home/me",
+    }
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("MY_POD_NAMESPACE", "team")
+    config = collect(tmp_path).config
     assert config["kubernetes/pod"] == "worker-0"
+    assert config["kubernetes/namespace"] == "team"
+    assert config["kubernetes/node"] == "jenkins"
+    monkeypatch.delenv("POD_NAME")
+    assert collect(tmp_path).config["kubernetes/pod"] == platform.node()
 
 
 def fake_torch(initialized, cuda="12.8"):
@@ -242,6 +342,31 @@ def test_the_accelerator_is_named_without_waking_it(monkeypatch, torch, driver, 
     assert collect().config["device"].startswith(device)
 
 
+def test_of_very_many_files_that_describe_the_environment_fifty_are_kept(repo):
+    for number in range(60):
+        (repo / f"requirements-{number}.txt").write_text("")
+    found = collect(repo)
+    assert len([name for name in found.files if name.startswith("environment/requirements")]) == 50
+    assert noted(found, "environment files: the first 50 are kept")
+
+
+def test_a_folder_of_very_many_files_is_looked_at_in_part(repo, monkeypatch):
+    monkeypatch.setattr(provenance, "_NAMES", 2)
+    assert noted(collect(repo), "environment files: looked for among 2 names of")
+
+
+def test_the_environment_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
+    assert collect(tmp_path).config["environment"] == "venv:env"
+    (tmp_path / "env" / "conda-meta").mkdir(parents=True)
+    assert collect(tmp_path).config["environment"] == "conda:env"
+    monkeypatch.setenv("CONDA_PREFIX", sys.prefix)
+    monkeypatch.setenv("CONDA_DEFAULT_ENV", "base")
+    assert collect(tmp_path).config["environment"] == "conda:base"
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert "environment" not in collect(tmp_path).config
+
+
 def test_a_step_that_fails_is_a_note(monkeypatch, tmp_path):
     monkeypatch.setattr(platform, "platform", lambda: 1 / 0)
     found = collect(tmp_path)
@@ -250,7 +375,10 @@ def test_a_step_that_fails_is_a_note(monkeypatch, tmp_path):
 
 
 def test_a_folder_that_is_gone_is_a_note(tmp_path):
-    assert noted(collect(tmp_path / "gone"), "working directory: FileNotFoundError")
+    found = collect(tmp_path / "gone")
+    assert noted(found, "working directory: there is none")
+    assert "run/cwd" not in found.config
+    assert "python" in found.config
 
 
 def test_the_project_is_named_after_the_repository(repo, tmp_path):
