@@ -26,7 +26,9 @@ s.use(autolog.Settings.from_environment(log_code=False))
 def environment(directory: Path, **variables: str) -> dict[str, str]:
     """An environment whose Trackio directory is ``directory``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOLOG_", "TRACKIO_"))}
-    return {**clean, "TRACKIO_DIR": str(directory), "AUTOLOG_PROJECT": "p", "AUTOLOG_QUIET": "1", **variables}
+    ours = {"TRACKIO_DIR": str(directory), "AUTOLOG_PROJECT": "p", "AUTOLOG_QUIET": "1"}
+    # On a busy machine two seconds may be short; a test that is about the time says so itself.
+    return {**clean, **ours, "AUTOLOG_FINISH_TIMEOUT": "30", **variables}
 
 
 def start(directory: Path, program: str, **variables: str) -> subprocess.Popen[str]:

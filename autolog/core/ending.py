@@ -128,16 +128,24 @@ def _left(end: float) -> float:
 
 @atexit.register
 def _at_exit() -> None:
+    global _sink
+    # What has ended the main thread, if it was neither its end nor sys.exit(); Ctrl-C is no failure.
+    status = "failed" if isinstance(getattr(sys, "last_value", None), Exception) else "killed"
     with shield("finishing at exit"):
-        _end_all("failed" if getattr(sys, "last_value", None) is not None else "killed")
+        sink = _sink
+        try:
+            _end_all(status)
+        except KeyboardInterrupt:  # Ctrl-C once more: nobody wants to wait
+            _sink = sink
+            _end_all(status, 0.0)
 
 
-def _end_all(status: str) -> None:
+def _end_all(status: str, timeout: float | None = None) -> None:
     """End every run with this status, and deliver as much as the time allows."""
     global _sink
     with _lock:
         runs = list(_live.values())
-    end = time.monotonic() + _timeout
+    end = time.monotonic() + (_timeout if timeout is None else timeout)
     background.drain(_left(end))
     for run in runs:
         run._end("finished" if run.is_left_open else status)

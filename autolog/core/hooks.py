@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Literal, TypeVar
 
+from autolog.core import guard
 from autolog.core.guard import here, shield
 from autolog.core.imports import when_imported
 
@@ -269,6 +270,8 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
         patch.observer(args[0] if args else None, args[1:], kwargs, result)
     except Exception as error:
         with shield(patch.label):
+            if args and (account := guard.account_of(args[0])) is not None:
+                guard.charge(account)
             raise error
 
 

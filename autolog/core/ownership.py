@@ -348,6 +348,9 @@ def find_run(subject: Any) -> Run | None:
     return _subjects.find(subject)
 
 
+guard.account_of = find_run
+
+
 def bind_run(subject: Any, run: Run) -> None:
     """From now on this object's records belong to this run."""
     _subjects.bind(subject, run)
@@ -367,6 +370,7 @@ class Training:
         try:
             yield self.run
         finally:
+            guard.charge(self.run)  # from here on, what goes wrong is said in this run
             leave()
 
 
@@ -451,6 +455,8 @@ def run_of_ticket(ticket: dict[str, Any]) -> Run:
     """The run of another process, to write to from this one."""
     if not ticket["recorded"]:  # it is kept in the memory of the process that opened it
         return _silent_run
+    if ticket["pid"] != os.getpid():  # a worker may be ended without another moment: see _forget_in_child
+        ending.write_through()
     return _make(
         Settings(**ticket["settings"]),
         name=ticket["name"],

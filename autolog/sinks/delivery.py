@@ -12,6 +12,7 @@ import errno
 import functools
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -23,7 +24,7 @@ from typing import Any, Protocol
 
 from autolog.capture.figures import Chart, render
 from autolog.sinks import Record
-from autolog.sinks.journal import Journal, Tail, left_journals
+from autolog.sinks.journal import Journal, Tail
 
 __all__ = ["Channel", "Destination", "Place", "RunState", "discard_staged", "iso"]
 
@@ -32,7 +33,9 @@ logger = logging.getLogger("autolog")
 DELIVER_SECONDS = 0.5
 LONGEST_PAUSE = 30.0
 SWEEP_SECONDS = 5.0
+HALF_MADE_SECONDS = 3_600.0
 CONFIGS_KEPT = 500
+MOST_REFUSALS = 10  # two minutes and a half, with the pauses in between
 JOURNAL_BYTES = 16_000_000  # delivered; then the journal begins anew
 
 Destination = tuple[str, str]
@@ -83,9 +86,9 @@ class Channel:
         self.destination = destination
         self.directory = directory
         self._make_place = place
-        self.journal = Journal(self.directory, self._head(), write_through=write_through)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._runs: dict[str, RunState] = {}
+        self.journal = Journal(self.directory, self._head, write_through=write_through)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._delivered = Tail(self.journal.path)
         # Of each journal the part that is being delivered: from where, to where, and what is left of it. On a
         # line that breaks all the time a part that began from its start each time would never end.
@@ -94,13 +97,19 @@ class Channel:
         self._wake = threading.Event()
         self._closed = False
         self._failures = 0
+        self._is_tidy = False
         self._thread: threading.Thread | None = None
         if not write_through:
             self._thread = threading.Thread(target=self._loop, name="autolog-deliver", daemon=True)
             self._thread.start()
 
-    def _head(self) -> Record:
-        return {"kind": "journal", "run": "", "to": list(self.destination)}
+    def _head(self) -> list[Record]:
+        """What a journal begins with, for whoever may find it: where to, and who is open."""
+        head: list[Record] = [{"kind": "journal", "run": "", "to": list(self.destination)}]
+        for run in list(self._runs.values()):
+            if run.running and run.journal == self._delivered.path:
+                head += [run.record, {"kind": "config", "run": run.id, "values": run.config}]
+        return head
 
     @functools.cached_property
     def _place(self) -> Place:
@@ -138,7 +147,10 @@ class Channel:
         while not self._closed:
             asked, self._asked = self._asked, []
             try:
+                if self._delivered.path != self.journal.path:  # it was taken away; whoever has it delivers it
+                    self._delivered = Tail(self.journal.path)
                 self._deliver(self._delivered)
+                self._say_what_the_disk_lost()
                 if asked or time.monotonic() - last_sweep > SWEEP_SECONDS:
                     self._sweep()
                     last_sweep = time.monotonic()
@@ -170,14 +182,17 @@ class Channel:
             if delivered is self._delivered and delivered.offset > JOURNAL_BYTES:
                 self._cut()
 
+    def _say_what_the_disk_lost(self) -> None:
+        for run_id, count in list(self.journal.lost.items()):
+            del self.journal.lost[run_id]
+            known = self._runs[run_id].config.get("autolog/lost", {}) if run_id in self._runs else {}
+            lost = {**known, "journal": f"{count} records: {self.journal.last_error}"}
+            self.journal.append({"kind": "config", "run": run_id, "values": {"autolog/lost": lost}})
+
     def _cut(self) -> None:
-        """Begin the journal anew when all of it has arrived: with who is open, for whoever may find it."""
-        running = [run for run in self._runs.values() if run.running and run.journal == self.journal.path]
-        head = [self._head()]
-        for run in running:
-            head += [run.record, {"kind": "config", "run": run.id, "values": run.config}]
+        """Begin the journal anew when all of it has arrived."""
         _cursor(self.journal.path).write_text("0")  # first: of a crash in between nothing may be passed over
-        size = self.journal.restart(head, expected=self._delivered.offset)
+        size = self.journal.restart(self._head(), expected=self._delivered.offset)
         if size is not None:
             self._delivered.offset = size
         _cursor(self.journal.path).write_text(str(self._delivered.offset))
@@ -194,8 +209,15 @@ class Channel:
     def _deliver_batches(self, batches: dict[str, _Batch], place: Place) -> None:
         """After a failure the same batches come again, less what has arrived of them."""
         before = time.thread_time()
-        for batch in batches.values():
-            batch.deliver(place)
+        refused = [batch for batch in batches.values() if not batch.deliver(place)]
+        for batch in refused:
+            batch.refusals += 1
+            # A run that is refused alone must not keep the others waiting for ever.
+            batch.is_alone = batch.is_alone or len(refused) < len(batches)
+            if batch.is_alone and batch.refusals >= MOST_REFUSALS:
+                batch.give_up()
+        if any(batch.refusal for batch in refused):
+            raise ConnectionError(f"it refuses what it is given: {refused[0].refusal}")
         self._let_go()
         spent = time.thread_time() - before
         total = sum(batch.size for batch in batches.values()) or 1
@@ -224,15 +246,36 @@ class Channel:
 
     def _sweep(self) -> None:
         """Deliver what processes that are gone have left for this destination."""
-        left = list(left_journals(self.directory))
+        left = list(self.journal.left())
+        if not left:
+            self._tidy()
+        failure: Exception | None = None
         try:
             for path, _ in left:
                 if _destination_of(path) == self.destination:
-                    self._deliver_left(path)
-                    _remove(path)
+                    try:
+                        self._deliver_left(path)
+                        _remove(path)
+                    except Exception as error:
+                        failure = error
         finally:
             for _, file in left:
                 file.close()
+        if failure is not None:
+            raise failure
+
+    def _tidy(self) -> None:
+        """Once: remove files that a killed process had not finished, if there is nobody whose they may be."""
+        if self._is_tidy:
+            return
+        self._is_tidy = True
+        ours = self.journal.path.stem.rpartition("-")[0]
+        if all(path.stem.rpartition("-")[0] == ours for path in self.directory.glob("*.jsonl")):
+            half_made = [*self.directory.glob("*.new"), *(self.directory.parent / "files").glob("*")]
+            for path in half_made:
+                with contextlib.suppress(OSError):
+                    if path.stat().st_mtime < time.time() - HALF_MADE_SECONDS:
+                        path.unlink() if path.is_file() else shutil.rmtree(path)
 
     def _deliver_left(self, path: Path) -> None:
         tail = Tail(path)
@@ -314,6 +357,9 @@ class _Batch:
     def __init__(self, run: RunState):
         self.run = run
         self.size = 0
+        self.refusals = 0
+        self.refusal: Exception | None = None
+        self.is_alone = False  # others were taken while this one was refused
         self.config_changed = False
         self.rows: list[Record] = []
         self.pictures: list[Record] = []
@@ -336,10 +382,29 @@ class _Batch:
                 "artifact": self.artifacts,
             }[kind].append(record)
 
-    def deliver(self, place: Place) -> None:
-        """Deliver, and forget what has arrived: after an error the next call goes on from there."""
+    def deliver(self, place: Place) -> bool:
+        """Deliver, and forget what has arrived: after an error the next call goes on from there.
+
+        Returns:
+            False: the place takes nothing at all of this run, see ``refusal``.
+        """
+        try:
+            self._deliver(place)
+        except _Refused as refused:
+            self.refusal = refused.error
+            return False
+        self.refusal = None
+        return True
+
+    def give_up(self) -> None:
+        """Nobody takes this run."""
+        assert self.refusal is not None
+        _say_lost(self.run, "anything", self.refusal)
+        self.__init__(self.run)  # type: ignore[misc]
+
+    def _deliver(self, place: Place) -> None:
         while self.pictures:
-            row = self._attempt(_picture, place, self.run, self.pictures[0])
+            row = self._attempt(_picture, place, self.pictures[0])
             self.rows += [row] if row is not None else []
             del self.pictures[0]
         if self.rows or self.config_changed:
@@ -347,13 +412,13 @@ class _Batch:
             self._put_rows(place, [_row_of(row) for row in self.rows] or [self._birth()], config)
             self.rows, self.config_changed = [], False
         if self.system:
-            self._put(place.system, self.system)
+            self._put(place.system, place, self.system)
             self.system = []
         if self.alerts:
-            self._put(place.alerts, self.alerts)
+            self._put(place.alerts, place, self.alerts)
             self.alerts = []
         while self.artifacts:
-            self._attempt(_artifact, place, self.run, self.artifacts[0])
+            self._attempt(_artifact, place, self.artifacts[0])
             del self.artifacts[0]
 
     def _put_rows(self, place: Place, rows: list[Record], config: dict[str, Any] | None) -> None:
@@ -365,57 +430,76 @@ class _Batch:
                 raise
             if config is not None:
                 self._put_rows(place, rows, None)
-                try:
-                    place.rows(self.run, [self._birth()], config)
-                except Exception as again:
-                    if _is_transient(again):
-                        raise
-                    _say_lost(self.run, "config", again)
+                self._put_config(place, config)
             elif len(rows) > 1:
                 self._put_rows(place, rows[: len(rows) // 2], None)
                 self._put_rows(place, rows[len(rows) // 2 :], None)
-            elif rows[0]["values"]:
+            else:
                 self._lost(place, ", ".join(rows[0]["values"]), error)
-            else:  # not even the row that makes it a run: there is no place to say so
-                _say_lost(self.run, "anything", error)
 
-    def _put(self, several: Callable[[RunState, list[Record]], None], records: list[Record]) -> None:
+    def _put_config(self, place: Place, config: dict[str, Any]) -> None:
+        try:
+            place.rows(self.run, [self._birth()], config)
+        except Exception as error:
+            if _is_transient(error):
+                raise
+            _say_lost(self.run, "config", error)
+
+    def _put(
+        self, several: Callable[[RunState, list[Record]], None], place: Place, records: list[Record]
+    ) -> None:
         try:
             several(self.run, records)
         except Exception as error:
             if _is_transient(error):
                 raise
             if len(records) > 1:
-                for record in records:
-                    self._put(several, [record])
+                self._put(several, place, records[: len(records) // 2])
+                self._put(several, place, records[len(records) // 2 :])
             else:
-                _say_lost(self.run, records[0]["kind"], error)
+                self._lost(place, _name_of(records[0]), error)
+
+    def _attempt(self, do: Callable[[Place, RunState, Record], Any], place: Place, record: Record) -> Any:
+        """One picture or artifact that cannot be made must not keep the rest from arriving."""
+        try:
+            return do(place, self.run, record)
+        except Exception as error:
+            if _is_transient(error):
+                raise
+            self._lost(place, _name_of(record), error)
+            return None
 
     def _birth(self) -> Record:
         """A run is what has a row: its first is empty, and always the same one."""
         return _row(f"{self.run.id}-0", 0.0, 0, {})
 
-    def _attempt(
-        self, do: Callable[[Place, RunState, Record], Any], place: Place, run: RunState, record: Record
-    ) -> Any:
-        """One picture or artifact that cannot be made must not keep the rest from arriving."""
-        try:
-            return do(place, run, record)
-        except Exception as error:
-            if _is_transient(error):
-                raise
-            self._lost(place, f"{record['kind']} {record.get('key') or record.get('name')}", error)
-            return None
-
     def _lost(self, place: Place, what: str, error: Exception) -> None:
-        """Say in the run what has been lost, and why."""
+        """Say in the run what has been lost, and why: if the place takes anything of this run at all."""
+        try:
+            place.rows(self.run, [self._birth()], None)
+        except Exception as again:
+            if _is_transient(again):
+                raise
+            raise _Refused(error) from again
         _say_lost(self.run, what, error)
         lost = {
             **self.run.config.get("autolog/lost", {}),
             what[:200]: f"{type(error).__name__}: {error}"[:500],
         }
         self.run.config["autolog/lost"] = dict(list(lost.items())[:50])
-        self._put_rows(place, [self._birth()], self.run.ordered_config())
+        self._put_config(place, self.run.ordered_config())
+
+
+class _Refused(Exception):  # noqa: N818 - it never leaves this file
+    """A place takes nothing of a run, not even its first, empty row: so it is not for one record's sake."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+
+def _name_of(record: Record) -> str:
+    name = record.get("key") or record.get("name") or record.get("title") or ""
+    return f"{record['kind']} {name}".strip()
 
 
 def _say_lost(run: RunState, what: str, error: Exception) -> None:

@@ -5,18 +5,24 @@ A caller appends to a queue (a microsecond, no lock, no disk); one thread writes
 ``FLUSH_SECONDS``. The process holds a lock on its file for as long as it lives, so a file that can be
 locked belongs to nobody any more: whatever is left in it is delivered by the next process, and a run in
 it that never finished has crashed.
+
+Locks mean nothing across hosts, and on some network file systems nothing at all. There a file belongs to
+nobody when it has not been touched for ``STALE_SECONDS``: a living process touches its own. A process that
+was suspended for longer than that finds its file gone, and begins another one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
 import os
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,12 +32,16 @@ from autolog.sinks import Record
 
 try:
     import fcntl
-except ImportError:  # Windows: no lock, so a left journal is delivered by its age
+except ImportError:  # Windows: no such lock, so a left journal is known by its age
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FLUSH_SECONDS", "Journal", "Tail", "left_journals", "try_lock"]
+__all__ = ["FLUSH_SECONDS", "Journal", "Tail"]
+
+logger = logging.getLogger("autolog")
 
 FLUSH_SECONDS = 0.2  # SIGKILL loses at most half a second: this, and the time of one write
+TOUCH_SECONDS = 30.0
+STALE_SECONDS = 600.0
 
 # While a disk takes nothing, this many records wait in memory; then the oldest are given up, and counted.
 MAX_WAITING = 500_000
@@ -42,40 +52,47 @@ class Journal:
 
     Args:
         directory: made if it is not there.
-        head: the first record; it is in the file before anybody can find the file.
+        head: the first records; they are in the file before anybody can find the file.
         write_through: write in the caller's thread, at once. For forked children and pool workers, which
             may be ended without a chance to run another thread.
 
     Attributes:
-        path: the file.
-        lost: records given up because the disk took nothing for too long.
+        path: the file. Another one if this one was taken away.
+        lost: records given up because the disk took nothing for too long, by run.
 
     Raises:
         OSError: the directory or file cannot be made (at the opening only).
     """
 
-    def __init__(self, directory: Path, head: Record | None = None, *, write_through: bool = False):
-        directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / f"{hostname()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
+    def __init__(
+        self, directory: Path, head: Callable[[], list[Record]] = list, *, write_through: bool = False
+    ):
         self.write_through = write_through
-        self.lost = 0
+        self.lost: Counter[str] = Counter()
         self.last_error: OSError | None = None
-        # Locked under another name first: under its own it could be taken for one that is left.
-        new = self.path.with_suffix(".new")
-        self._file: IO[bytes] = new.open("ab", buffering=0)
-        try_lock(self._file)
-        if head is not None:
-            self._file.write(_encode(head))
-        new.rename(self.path)
+        self._directory = directory
+        self._head = head
+        self._open()
         self._queue: deque[Record | threading.Event] = deque()
         self._drain_lock = threading.RLock()  # a signal handler may come back to it
         self._wake = threading.Event()
         self._closed = False
-        self._torn = False  # the last write was cut: the next one begins on a new line
         self._thread: threading.Thread | None = None
         if not write_through:
             self._thread = threading.Thread(target=self._loop, name="autolog-journal", daemon=True)
             self._thread.start()
+
+    def _open(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self.path = self._directory / f"{hostname()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
+        # Locked under another name first: under its own it could be taken for one that is left.
+        new = self.path.with_suffix(".new")
+        self._file: IO[bytes] = new.open("ab", buffering=0)
+        self._torn = False  # the last write was cut: the next one begins on a new line
+        self._touched = time.monotonic()
+        self._locks_work = try_lock(self._file) and not _can_be_locked(new)
+        self._write(b"".join(_encode(record) for record in self._head()))
+        new.rename(self.path)
 
     def append(self, record: Record) -> None:
         """Take a record. Never blocks (unless ``write_through``), never raises for the disk's sake."""
@@ -105,19 +122,62 @@ class Journal:
             self._write(b"".join(_encode(record) for record in records))
             return os.fstat(self._file.fileno()).st_size
 
+    def left(self) -> Iterator[tuple[Path, IO[bytes]]]:
+        """Journals whose process is gone, each with its file, which the caller closes."""
+        for path in sorted(self._directory.glob("*.jsonl")):
+            try:
+                file = path.open("ab", buffering=0)
+                ours_to_lock = self._locks_work and path.stem.rsplit("-", 2)[0] == hostname()
+                if try_lock(file) if ours_to_lock else self._is_stale(path):
+                    yield path if ours_to_lock else self._claim(path), file
+                else:
+                    file.close()
+            except OSError:  # another process was faster
+                continue
+
     def close(self) -> None:
         """Write what is left and give up the lock."""
         self._closed = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=1.0)
+            if self._thread.is_alive():  # a disk that answers nothing: what it has not taken is lost
+                return
         self._drain()
         self._file.close()
+        with contextlib.suppress(OSError):
+            os.utime(self.path, (0, 0))  # untouched since ever: where locks do not work, this tells
 
     def abandon(self) -> None:
         """Leave the file to the process that owns it (in a forked child): close our copy, write nothing."""
         self._queue.clear()
         self._file.close()
+
+    def _is_stale(self, path: Path) -> bool:
+        """By the clock of the disk that both files are on."""
+        self._touch()
+        return os.stat(path).st_mtime < os.stat(self.path).st_mtime - STALE_SECONDS
+
+    def _claim(self, path: Path) -> Path:
+        """Take a journal that cannot be locked: under a new name, which one process alone succeeds in."""
+        ours = self._directory / f"{hostname()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
+        with contextlib.suppress(OSError):
+            path.with_suffix(".delivered").rename(ours.with_suffix(".delivered"))
+        path.rename(ours)
+        os.utime(ours)
+        return ours
+
+    def _touch(self) -> None:
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+        self._touched = time.monotonic()
+
+    def _is_taken(self) -> bool:
+        """Whether the file is gone: taken by another host while we were suspended, or deleted."""
+        try:
+            return os.stat(self.path).st_ino != os.fstat(self._file.fileno()).st_ino
+        except FileNotFoundError:
+            return True
 
     def _loop(self) -> None:
         while not self._closed:
@@ -125,6 +185,8 @@ class Journal:
             self._wake.clear()
             if not self._drain():
                 time.sleep(FLUSH_SECONDS)  # a full disk: do not spin on it
+            elif time.monotonic() - self._touched > TOUCH_SECONDS:
+                self._touch()
 
     def _drain(self) -> bool:
         """Write the queue out. False: the disk refused; everything is still in the queue."""
@@ -135,18 +197,32 @@ class Journal:
                     batch.append(self._queue.popleft())
                 lines = [_encode(item) for item in batch if isinstance(item, dict)]
                 try:
+                    if self._is_taken():
+                        self._file.close()
+                        self._open()
                     self._write(b"".join(lines))
                 except (OSError, ValueError) as error:
-                    self.last_error = error if isinstance(error, OSError) else OSError(str(error))
-                    self._queue.extendleft(reversed(batch))
-                    while len(self._queue) > MAX_WAITING:
-                        self._queue.popleft()
-                        self.lost += 1
+                    self._keep_waiting(batch, error)
                     return False
                 for item in batch:
                     if isinstance(item, threading.Event):
                         item.set()
             return True
+
+    def _keep_waiting(self, batch: list[Record | threading.Event], error: Exception) -> None:
+        """The disk takes nothing: the newest records wait in memory, until it does again."""
+        if self.last_error is None:
+            logger.warning(
+                "autolog: %s takes nothing (%s). Records wait in memory; the training goes on.",
+                self._directory,
+                error,
+            )
+        self.last_error = error if isinstance(error, OSError) else OSError(str(error))
+        self._queue.extendleft(reversed(batch))
+        while len(self._queue) > MAX_WAITING:
+            given_up = self._queue.popleft()
+            if isinstance(given_up, dict):
+                self.lost[given_up["run"]] += 1
 
     def _write(self, data: bytes) -> None:
         if not data:
@@ -186,23 +262,10 @@ class Tail:
         return [record for line in data[:end].split(b"\n") if (record := _decode(line)) is not None]
 
 
-def left_journals(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Journals of this host whose process is gone, each with its file, locked. The caller closes it."""
-    for path in sorted(directory.glob(f"{hostname()}-*.jsonl")):
-        try:
-            file = path.open("ab", buffering=0)
-        except OSError:
-            continue
-        if try_lock(file):
-            yield path, file
-        else:
-            file.close()
-
-
 def try_lock(file: IO[bytes]) -> bool:
-    """Take the lock of a journal without waiting. False: its process lives."""
+    """Take the lock of a journal without waiting. False: its process lives, or there are no locks."""
     if fcntl is None:
-        return True
+        return False
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -210,8 +273,14 @@ def try_lock(file: IO[bytes]) -> bool:
     return True
 
 
+def _can_be_locked(path: Path) -> bool:
+    """Whether a file that is locked can be locked once more: then locks mean nothing on this disk."""
+    with path.open("ab") as file:
+        return try_lock(file)
+
+
 def hostname() -> str:
-    """This host, as it stands in a journal's name: locks mean nothing across hosts."""
+    """This host, as it stands in a journal's name."""
     return "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40] or "host"
 
 

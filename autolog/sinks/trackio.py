@@ -339,11 +339,48 @@ class _Remote(_Local):
         self._client_made: Any = None
 
     def _call(self, api_name: str, /, **arguments: Any) -> Any:
+        """Ask the server.
+
+        Raises:
+            OSError: it is away, or does not let us in: all is kept, and tried again.
+            Exception: it has read this, and does not take it.
+        """
+        client = self._client()
         try:
-            return self._client().predict(api_name=api_name, hf_token=self._hf_token(), **arguments)
-        except Exception:
+            return client.predict(api_name=api_name, hf_token=self._hf_token(), **arguments)
+        except Exception as error:
             self._client_made = None  # the next try begins with a new connection
-            raise
+            raise self._understood(api_name, error) from error
+
+    def _understood(self, api_name: str, error: Exception) -> Exception:
+        """What an answer means. A proxy before a server that is away gives 404, 502 or a page of its own."""
+        answer = getattr(error, "response", None)
+        if answer is None:
+            if isinstance(error, RuntimeError) and "does not support" in str(error):  # a 404
+                if self._is_trackio():
+                    return NotImplementedError(f"the server's Trackio knows no {api_name}: it is too old")
+                return ConnectionError(f"{self._where} knows no {api_name}: is this a Trackio server?")
+            return ConnectionError(str(error)) if isinstance(error, json.JSONDecodeError) else error
+        try:
+            said = str(answer.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            said = ""
+        if answer.status_code == 413:  # too large for a proxy: in parts it may pass
+            return ValueError(f"{self._where} takes no request of this size")
+        # Trackio answers 400 to what it checks, a write token among it, and 500 to any other fault.
+        if said and answer.status_code in (400, 422, 500) and "write_token" not in said:
+            return ValueError(said)
+        return ConnectionError(said or str(error))
+
+    def _is_trackio(self) -> bool:
+        import httpx
+
+        try:
+            base = self._where if self._kind == "server" else _space_url(self._where)
+            answer = httpx.get(f"{base}/version", timeout=REQUEST_SECONDS)
+            return bool(answer.json().get("api_version"))
+        except Exception:
+            return False
 
     def _client(self) -> Any:
         if self._client_made is None:

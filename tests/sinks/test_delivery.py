@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from autolog.sinks import Record
-from autolog.sinks.delivery import RunState, _Batch
+from autolog.sinks.delivery import MOST_REFUSALS, Channel, RunState, _Batch
 from tests.programs import journals, read, run, values
 
 POISONS = {
@@ -157,26 +158,77 @@ def test_a_project_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> No
     assert kept["config"]["x"] == 1
 
 
-def test_a_place_that_refuses_everything_is_asked_a_bounded_number_of_times(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Refusing:
-        """A place of our own kind, that takes nothing."""
+def test_files_that_a_killed_process_had_not_finished_are_removed(tmp_path: Path) -> None:
+    files, journal = tmp_path / "autolog" / "files", tmp_path / "autolog" / "journal"
+    for folder in (files / "old", files / "young", journal):
+        folder.mkdir(parents=True)
+    (files / "old" / "model.joblib").write_text("half")
+    (journal / "x-1-a.new").write_text("")
+    for path in (files / "old", journal / "x-1-a.new"):
+        os.utime(path, (1, 1))
+    elsewhere = journal / "elsewhere-1-a.jsonl"
+    elsewhere.write_text("")
+    program = "with autolog.run('r'): pass\nassert autolog.finish()"
+    run(tmp_path, program)
+    assert (files / "old").exists(), "somebody else is here, whose it may be"
+    elsewhere.unlink()
+    run(tmp_path, program)
+    assert sorted(path.name for path in files.iterdir()) == ["young"]
+    assert list(journal.iterdir()) == []
 
-        recalls = False
-        asked = 0
 
-        def rows(self, run: RunState, rows: list[Record], config: object) -> None:
-            self.asked += 1
+class Refusing:
+    """A place of our own kind: some runs it does not take at all, some values of others neither."""
+
+    recalls = False
+
+    def __init__(self, *runs: str) -> None:
+        self.runs = runs
+        self.asked = 0
+        self.taken: dict[str, list[str]] = {}
+
+    def rows(self, run: RunState, rows: list[Record], config: dict[str, object] | None) -> None:
+        self.asked += 1
+        if run.id in self.runs or any("bad" in row["values"] for row in rows):
             raise ValueError("no")
+        self.taken.setdefault(run.id, []).extend(key for row in rows for key in row["values"])
 
-    record = {"kind": "open", "run": "id", "project": "p", "name": "r", "group": None, "time": 0.0}
-    state = RunState({**record, "joined": False, "adopted": False})
-    batch = _Batch(state)
+
+def batch_of(run: str, *metrics: str) -> _Batch:
+    record = {"kind": "open", "run": run, "project": "p", "name": run, "group": None, "time": 0.0}
+    batch = _Batch(RunState({**record, "joined": False, "adopted": False}))
     batch.take(record)
-    for n in range(4):
-        batch.take({"kind": "row", "run": "id", "id": f"{n}", "time": 0.0, "step": n, "values": {f"m{n}": n}})
-    place = Refusing()
-    batch.deliver(place)  # type: ignore[arg-type]
-    assert place.asked < 50
-    assert "m3 of run r cannot be recorded: ValueError: no" in caplog.text
+    for n, key in enumerate(metrics):
+        batch.take({"kind": "row", "run": run, "id": f"{n}", "time": 0.0, "step": n, "values": {key: n}})
+    return batch
+
+
+def test_a_place_that_takes_nothing_is_soon_left_in_peace_and_nothing_is_given_up() -> None:
+    place, batch = Refusing("r"), batch_of("r", *(f"m{n}" for n in range(4)))
+    assert not batch.deliver(place)  # type: ignore[arg-type]
+    assert place.asked < 10
+    place.runs = ()
+    assert batch.deliver(place)  # type: ignore[arg-type]
+    assert place.taken["r"] == ["m0", "m1", "m2", "m3"]
+
+
+def test_a_value_that_nobody_takes_is_said_in_the_run() -> None:
+    place, batch = Refusing(), batch_of("r", "m0", "bad", "m2")
+    assert batch.deliver(place)  # type: ignore[arg-type]
+    assert place.taken["r"] == ["m0", "m2"]
+    assert batch.run.config["autolog/lost"] == {"bad": "ValueError: no"}
+
+
+def test_a_run_that_is_refused_alone_does_not_keep_the_others_waiting_for_ever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Refusing("refused")
+    channel = Channel(("local", ""), tmp_path, lambda: place, write_through=True)  # type: ignore[arg-type,return-value]
+    batches = {run: batch_of(run, "m") for run in ("refused", "taken")}
+    for _ in range(MOST_REFUSALS - 1):
+        with pytest.raises(ConnectionError, match="refuses"):
+            channel._deliver_batches(batches, place)  # type: ignore[arg-type]
+    assert place.taken == {"taken": ["m"]}
+    channel._deliver_batches(batches, place)  # type: ignore[arg-type]
+    assert "anything of run refused cannot be recorded" in caplog.text
+    channel.close()
