@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autolog.capture.params import sanitize
+from autolog.capture.params import mask, sanitize
 
 Array = npt.NDArray[Any]
 
@@ -57,6 +57,8 @@ class Dataset:
     """Whether the fingerprint or the balance rests on a part of the rows."""
     head: list[dict[str, Any]]
     """The first rows, with the target, at most 50 columns of them."""
+    notes: tuple[str, ...] = ()
+    """What could not be found out, and why."""
 
     def config(self) -> dict[str, Any]:
         """Return the facts that belong in a run's config: small, JSON, and without rows."""
@@ -105,27 +107,32 @@ def describe(X: Any, y: Any = None, *, head: int = 5) -> Dataset:
     """
     hasher = _Hasher()
     parts = (X,) if y is None else (X, y)
-    shape = _or(_shape, X, ())
-    target, target_sampled = _or(_target, y, (None, False)) if y is not None else (None, False)
+    notes: list[str] = []
+
+    def attempt(what: str, step: Callable[[], Any], default: Any) -> Any:
+        try:
+            return step()
+        except Exception as error:
+            notes.append(f"{what}: {type(error).__name__}: {mask(str(error))[:200]}")
+            return default
+
+    shape = attempt("shape", lambda: _shape(X), ())
+    target, target_sampled = (
+        (None, False) if y is None else attempt("target", lambda: _target(y), (None, False))
+    )
     return Dataset(
         rows=shape[0] if shape else None,
-        columns=_or(_columns, X, None),
+        columns=attempt("columns", lambda: _columns(X), None),
         shape=shape,
         kind=type(X).__name__,
-        dtypes=_or(_dtypes, X, {}),
+        dtypes=attempt("dtypes", lambda: _dtypes(X), {}),
         target=target,
-        missing=_or(_missing, X, None),
+        missing=attempt("missing", lambda: _missing(X), None),
         fingerprint=hasher.digest(parts),
         sampled=hasher.sampled or target_sampled,
-        head=_or(lambda value: _head(value, y, head), X, []),
+        head=attempt("head", lambda: _head(X, y, head), []),
+        notes=(*notes, *hasher.notes),
     )
-
-
-def _or(step: Callable[[Any], Any], value: Any, default: Any) -> Any:
-    try:
-        return step(value)
-    except Exception:
-        return default
 
 
 # --------------------------------------------------------------------------- fingerprint
@@ -138,13 +145,18 @@ class _Hasher:
         self.hash = hashlib.blake2b(digest_size=8)
         self.sampled = False
         self.cells = _CELLS
+        self.notes: list[str] = []
 
     def digest(self, values: tuple[Any, ...]) -> str:
         for value in values:
             try:
                 self.feed(value)
-            except Exception:
-                self.text(f"{type(value).__module__}.{type(value).__qualname__}")
+            except Exception as error:
+                name = f"{type(value).__module__}.{type(value).__qualname__}"
+                self.notes.append(
+                    f"fingerprint: of {name} by its type: {type(error).__name__}: {error}"[:300]
+                )
+                self.text(name)
         return self.hash.hexdigest()
 
     def text(self, text: str) -> None:
@@ -284,7 +296,8 @@ class _Hasher:
             pickler.dump(value)
         except _FullError:
             self.sampled = True
-        except Exception:
+        except Exception as error:
+            self.notes.append(f"fingerprint: of {kind.__name__} by its type: {error}"[:300])
             return
         self.hash.update(buffer.getbuffer())
 

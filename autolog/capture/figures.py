@@ -7,8 +7,10 @@ rendering happens beside the user's thread.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +56,7 @@ def render(chart: Chart) -> str:
     draw = _DRAW.get(chart.kind)
     if draw is None:
         raise ValueError(f"unknown kind of chart {chart.kind!r}; known are {', '.join(_DRAW)}")
-    return _svg(draw(chart))
+    return _drawn_once(draw(chart))
 
 
 def to_html(figure: object) -> str:
@@ -90,6 +92,62 @@ def _svg(figure: Figure) -> str:
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def _drawn_once(figure: Figure) -> str:
+    """A figure of ours as SVG, whole. `savefig(bbox_inches="tight")` would draw it twice."""
+    figure.dpi = 72
+    width, height = (72 * inches for inches in figure.get_size_inches())
+    buffer = io.StringIO()
+    renderer = _text_renderer()(width, height, buffer, image_dpi=144, metadata={"Date": None})
+    figure.draw(renderer)
+    renderer.finalize()
+    text = buffer.getvalue()
+    # The page as wide and high as what stands on it; SVG counts from above.
+    box = figure.get_tightbbox(renderer).padded(0.1)
+    left, top = 72 * box.x0, height - 72 * box.y1
+    page = f"{left:.1f} {top:.1f} {72 * box.width:.1f} {72 * box.height:.1f}"
+    size = f'width="{72 * box.width:.1f}pt" height="{72 * box.height:.1f}pt"'
+    return re.sub(
+        'width=".*?" height=".*?" viewBox=".*?"',
+        f'{size} viewBox="{page}"',
+        text[text.index("<svg") :],
+        count=1,
+    )
+
+
+@functools.cache
+def _text_renderer() -> Any:
+    """A renderer that leaves letters to the browser, which has fonts for signs that matplotlib's has not.
+
+    matplotlib's own switch for this is an rcParam, and so everybody's.
+    """
+    from matplotlib import font_manager
+    from matplotlib.backends.backend_svg import RendererSVG
+
+    base: Any = RendererSVG
+
+    class TextRenderer(base):  # type: ignore[misc]
+        def draw_text(
+            self,
+            gc: Any,
+            x: float,
+            y: float,
+            s: str,
+            prop: Any,
+            angle: float,
+            ismath: Any = False,
+            mtext: Any = None,
+        ) -> None:
+            self._draw_text_as_text(gc, x, y, s, prop, angle, ismath, mtext)
+
+        def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> Any:
+            # A sign that the font has not is about as wide as a W. (To measure it would print a warning.)
+            font = font_manager.get_font(font_manager.findfont(prop))
+            known = "".join(c if font.get_char_index(ord(c)) else "W" for c in s)
+            return super().get_text_width_height_descent(known, prop, ismath)
+
+    return TextRenderer
 
 
 def _new(title: str, width: float, height: float) -> tuple[Figure, Axes]:

@@ -62,7 +62,7 @@ def test_a_confusion_matrix_has_a_sensible_size(k):
 
 
 def texts(svg):
-    return re.findall(r"<!-- (.*?) -->", svg)
+    return [element.text for element in parsed(svg).iter(f"{SVG}text")]
 
 
 def test_a_confusion_matrix_says_what_it_shows():
@@ -82,16 +82,30 @@ def test_a_name_is_not_a_formula():
 def test_text_in_a_cell_contrasts_with_the_cell():
     chart = Chart("confusion_matrix", "", {"labels": ["a", "b"], "counts": [[77, 1], [0, 0]]})
     svg = render(chart)
-    style = {said: re.search(rf"<!-- {said} -->\s*<g style=\"(.*?)\"", svg)[1] for said in ("77", "1")}
+    style = {text.text: text.get("style") for text in parsed(svg).iter(f"{SVG}text")}
     assert "fill: #ffffff" in style["77"]
     assert "fill: #1f2933" in style["1"]
 
 
 @settings(max_examples=30, deadline=None)
-@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.filterwarnings("error")
 @given(st.lists(st.text(max_size=40), min_size=2, max_size=3))
 def test_any_class_name_renders(names):
     parsed(render(confusion(names)))
+
+
+def test_signs_that_the_drawing_font_has_not_are_left_to_the_browser():
+    said = texts(render(confusion(["犬", "🎉 party"])))
+    assert {"犬", "🎉 party"} <= {*said}
+
+
+def test_nothing_stands_outside_of_the_page():
+    root = parsed(render(confusion([f"quite a long name of class {n}" for n in range(4)])))
+    left, top, width, height = map(float, root.get("viewBox").split())
+    for text in root.iter(f"{SVG}text"):
+        assert left <= float(text.get("x", left)) <= left + width
+        assert top <= float(text.get("y", top)) <= top + height
+    assert left < 0, "this one has names that reach beyond its canvas"
 
 
 def test_an_unknown_kind_is_refused():
