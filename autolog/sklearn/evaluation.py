@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import evaluation
-from autolog.core.guard import shield, watching
+from autolog.core.guard import charge, shield, watching
 from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import find_run
 from autolog.core.run import Run
@@ -198,6 +198,7 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
         output = _output_of(given.get(argument))
         if output is not None:
             with shield("scikit-learn: evaluation"):
+                charge(output.run)
                 _evaluate(output, given[argument], given["y_true"], given.get("sample_weight"))
             return
 

@@ -188,6 +188,8 @@ def _record_data(run: Run, X: Any, y: Any) -> None:
         return
     described = datasets.describe(X, y)
     run.describe({"data/train": described.config()})
+    for what in described.notes:
+        run.note("data/train", what)
     if not run.keeps("data"):
         run.note("data/head", "not sent to the server: Settings.share does not name 'data'")
     elif described.head:

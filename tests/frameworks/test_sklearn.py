@@ -4,7 +4,6 @@ import copy
 import gc
 import io
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -36,7 +35,6 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, train_test
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, LabelEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
-from sklearn.utils import estimator_checks
 
 import autolog
 from autolog import MemorySink
@@ -652,33 +650,6 @@ def test_pickle_clone_and_copy_work_while_enabled_and_after(recording: MemorySin
     assert out.stdout.strip() == "1.0"
     autolog.disable()
     assert (pickle.loads(data).predict(X_test) == expected).all()
-
-
-def verdicts(model: Any) -> list[tuple[str, str]]:
-    """What each of scikit-learn's checks says of an estimator."""
-    found = []
-    if hasattr(estimator_checks, "estimator_checks_generator"):
-        checks = estimator_checks.estimator_checks_generator(model)
-    else:  # scikit-learn before 1.6
-        checks = estimator_checks.check_estimator(model, generate_only=True)
-    for estimator, check in checks:
-        name = re.sub("0x[0-9a-f]+", "", str(check))
-        try:
-            check(estimator)
-            found.append((name, "passed"))
-        except Exception as error:
-            found.append((name, type(error).__name__))
-    return found
-
-
-@pytest.mark.parametrize("model", [LogisticRegression(), LinearRegression(), KMeans()], ids=str)
-@pytest.mark.filterwarnings("ignore")
-def test_check_estimator_gives_the_same_verdicts_and_opens_no_run(model: Any, sink: MemorySink) -> None:
-    bare = verdicts(model)
-    with autolog.enabled("sklearn", sink=sink, log_code=False):
-        assert verdicts(model) == bare
-    assert len(bare) > 20
-    assert sink.runs == []
 
 
 def test_the_first_fit_in_a_users_run_writes_in_place(recording: MemorySink) -> None:
