@@ -27,9 +27,11 @@ __all__ = [
     "Framework",
     "FrameworkError",
     "Status",
+    "arm",
     "disable",
     "enable",
     "enabled",
+    "is_on",
     "status",
 ]
 
@@ -65,6 +67,7 @@ TABLE: dict[str, Framework] = {
 }
 
 _on: dict[str, list[Hook]] = {}
+_armed: dict[str, list[Hook]] = {}  # for the calls that carry a callback of ours, turned on or not
 _lock = threading.RLock()
 _warned: set[str] = set()
 
@@ -115,7 +118,8 @@ def disable(*frameworks: str) -> None:
     for name in frameworks:
         _check_name(name)
     with _lock:
-        for name in frameworks or list(_on):
+        for name in frameworks or {*_on, *_armed}:
+            _on[name] = _armed.pop(name, []) or _on.get(name, [])  # what was put in, for whichever reason
             _turn_off(name)
         if not _on:
             settings_module.use(None)
@@ -150,9 +154,28 @@ def _turn_on(name: str) -> None:
             install(_on[name])
 
 
+def arm(name: str) -> None:
+    """Put in a framework's hooks for the calls that carry a native callback of ours.
+
+    A callback is told little of how a call ends, and nothing of what is done with its result; the hooks are.
+    They record such a call as if the framework were turned on, and no other one. Until ``disable()``.
+    """
+    if disabled_by_environment():
+        return
+    with _lock:
+        if name not in _armed:
+            _armed[name] = list(importlib.import_module(TABLE[name].module).HOOKS)
+            install(_armed[name])
+
+
+def is_on(name: str) -> bool:
+    """Whether every call of this framework is recorded, and not only those that carry a callback."""
+    return name in _on
+
+
 def _turn_off(name: str) -> None:
     hooks = _on.pop(name, [])
-    shared = {hook for others in _on.values() for hook in others}
+    shared = {hook for others in (*_on.values(), *_armed.values()) for hook in others}
     uninstall(hook for hook in hooks if hook not in shared)
     if not _on:
         uninstall(surroundings.HOOKS)

@@ -94,6 +94,7 @@ class Run:
         self._notes: dict[str, str] = {}
         self._faults: list[str] = []
         self._exits: list[Callable[[], None]] = []
+        self._last_words: list[Callable[[], None]] = []
         self._announced = False
         if not joined:  # one that is joined says so with its first record, if it ever has one
             self._announce()
@@ -347,6 +348,11 @@ class Run:
         """The run at the top of those that enclose this one."""
         return self if self.parent is None else self.parent.outermost
 
+    @property
+    def last_step(self) -> int:
+        """The last step that was logged; 0 if there was none."""
+        return max(self._next_step - 1, 0)
+
     def __enter__(self) -> Run:
         from autolog.core.ownership import enter
 
@@ -389,6 +395,10 @@ class Run:
         """
         assert kind in SHAREABLE
         return self.is_local or kind in self.settings.share
+
+    def at_end(self, last_words: Callable[[], None]) -> None:
+        """Call this when the run ends, before its end is recorded."""
+        self._last_words.append(last_words)
 
     def claim(self) -> bool:
         """Whether a training may write in place: the first one in a run that somebody else opened."""
@@ -536,7 +546,7 @@ class Run:
 
     def _step_now(self, step: int | None) -> int:
         """Pictures, tables and alerts are of the last step that was logged; only metrics make a new one."""
-        return max(self._next_step - 1, 0) if step is None else self._step(step)
+        return self.last_step if step is None else self._step(step)
 
     def _kept(self, files: dict[str, Path]) -> dict[str, Path]:
         """The files under names of our own (a second link, no copy): the user may delete his right away."""
@@ -594,6 +604,10 @@ class Run:
             )
 
     def _end(self, status: str) -> None:
+        while self._last_words:
+            with shield("what a run records at its end"):
+                guard.charge(self)
+                self._last_words.pop(0)()
         self._status = status
         self._ended = time.time()
         self._report_overhead()

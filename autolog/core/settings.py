@@ -94,6 +94,9 @@ class Settings:
     log_code: bool = True
     """Whether entry script, git diff, packages and environment files are recorded."""
 
+    search_runs: int = 0
+    """How many of a search's best candidates become runs of their own, below the search's."""
+
     evaluate_training_data: bool = True
     """Whether metrics on the training data are computed after a fit, within the budget."""
 
@@ -225,6 +228,8 @@ def _check(name: str, value: Any) -> None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not 0 <= value < float("inf"):
             raise SettingError(f"{name}={value!r}: expected a finite number that is not negative.")
+        if isinstance(_DEFAULTS[name], int) and value != int(value):
+            raise SettingError(f"{name}={value!r}: expected a whole number.")
     elif value is not None and (not isinstance(value, str) or not value.strip()):
         raise SettingError(f"{name}={value!r}: expected a text that is not empty, or None.")
     elif name == "server_url" and value and not value.startswith(("http://", "https://")):

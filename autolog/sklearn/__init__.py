@@ -12,20 +12,48 @@ user makes with scikit-learn's own functions finds its run, in ``evaluation.py``
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from autolog.core.hooks import Hook
 
-__all__ = ["HOOKS"]
+if TYPE_CHECKING:
+    from autolog.sklearn.callback import TrackioCallback
+
+__all__ = ["HOOKS", "TrackioCallback"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TrackioCallback":  # with NumPy; who only enables has no need of it
+        from autolog.sklearn.callback import TrackioCallback
+
+        return TrackioCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # `fit` stands on every class of its own, so the hook goes on the tree; 23 classes also have a
 # `fit_transform` or `fit_predict` that does not pass through `fit` (Pipeline is one of them).
 _FITS = ("fit", "fit_transform", "fit_predict")
 _OUTPUTS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
+# scikit-learn's own figures. Each class has a method `plot`, through which its `from_...` methods go.
+_DISPLAYS = {
+    "sklearn.metrics._plot.confusion_matrix": ["ConfusionMatrixDisplay"],
+    "sklearn.metrics._plot.roc_curve": ["RocCurveDisplay"],
+    "sklearn.metrics._plot.precision_recall_curve": ["PrecisionRecallDisplay"],
+    "sklearn.metrics._plot.det_curve": ["DetCurveDisplay"],
+    "sklearn.metrics._plot.regression": ["PredictionErrorDisplay"],
+    "sklearn.calibration": ["CalibrationDisplay"],
+    "sklearn.inspection._plot.partial_dependence": ["PartialDependenceDisplay"],
+    "sklearn.inspection._plot.decision_boundary": ["DecisionBoundaryDisplay"],
+    "sklearn.model_selection._plot": ["LearningCurveDisplay", "ValidationCurveDisplay"],
+}
+
 HOOKS = [
     *(
         Hook("sklearn.base", f"BaseEstimator.{name}", "autolog.sklearn.fit:observe_fit", tree=True)
         for name in _FITS
     ),
+    Hook("sklearn.base", "BaseEstimator.partial_fit", "autolog.sklearn.fit:observe_partial_fit", tree=True),
     *(
         Hook(
             "sklearn.base",
@@ -46,4 +74,14 @@ HOOKS = [
         kind="after",
     ),
     Hook("joblib.parallel", "Parallel.__call__", "autolog.sklearn.workers:observe_parallel"),
+    Hook(
+        "sklearn.utils.parallel",
+        "Parallel.__call__",
+        "autolog.sklearn.crossvalidation:observe_parallel",
+    ),
+    *(
+        Hook(module, f"{display}.plot", "autolog.sklearn.displays:observe_plot", kind="after")
+        for module, displays in _DISPLAYS.items()
+        for display in displays
+    ),
 ]

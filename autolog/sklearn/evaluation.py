@@ -7,6 +7,8 @@ evaluation of that run; one sighting is enough, the rest is computed here.
 
 from __future__ import annotations
 
+import functools
+import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
@@ -20,15 +22,21 @@ from autolog.core.guard import charge, shield, watching
 from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import find_run
 from autolog.core.run import Run
-from autolog.sklearn.fit import affordable_rows, mark_of, task_of, training_data
+from autolog.sklearn.budget import affordable_rows
+from autolog.sklearn.described import mark_of, task_of, training_data
 
 __all__ = [
+    "latest_run",
+    "name_set",
     "observe_decision_function",
     "observe_metric",
     "observe_predict",
     "observe_predict_log_proba",
     "observe_predict_proba",
     "observe_score",
+    "record_evaluation",
+    "remember_clusters",
+    "set_latest",
 ]
 
 HELD_VALUES = 8_000_000  # numbers, 64 MB
@@ -38,13 +46,20 @@ MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not reco
 _METRICS = frozenset(
     {
         "accuracy_score", "average_precision_score", "balanced_accuracy_score", "brier_score_loss",
-        "classification_report", "confusion_matrix", "d2_absolute_error_score", "det_curve",
+        "calibration_curve", "classification_report", "confusion_matrix", "d2_absolute_error_score", "det_curve",
         "explained_variance_score", "f1_score", "fbeta_score", "hamming_loss", "jaccard_score",
         "log_loss", "matthews_corrcoef", "max_error", "mean_absolute_error",
         "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_log_error",
         "median_absolute_error", "precision_recall_curve", "precision_recall_fscore_support",
         "precision_score", "r2_score", "recall_score", "roc_auc_score", "roc_curve",
         "root_mean_squared_error", "top_k_accuracy_score", "zero_one_loss",
+    }
+)
+_CLUSTER_METRICS = frozenset(
+    {
+        "adjusted_mutual_info_score", "adjusted_rand_score", "completeness_score", "fowlkes_mallows_score",
+        "homogeneity_completeness_v_measure", "homogeneity_score", "mutual_info_score",
+        "normalized_mutual_info_score", "rand_score", "v_measure_score",
     }
 )
 # fmt: on
@@ -83,6 +98,23 @@ class _Output(weakref.ref[Any]):
 _outputs: dict[int, _Output] = {}
 
 
+class _Thread(threading.local):
+    run: Run | None = None
+
+
+_thread = _Thread()
+
+
+def latest_run() -> Run | None:
+    """The run whose model was asked last in this thread."""
+    return _thread.run
+
+
+def set_latest(run: Run) -> None:
+    """This run's models were asked, out of our sight."""
+    _thread.run = run
+
+
 def _forget(output: _Output) -> None:
     _outputs.pop(output.key, None)
 
@@ -97,6 +129,7 @@ def _observe_output(method: str) -> Observer:
         run = find_run(estimator)
         if run is None or watching.active("sklearn"):
             return
+        _thread.run = run
         X = args[0] if args else kwargs.get("X")
         scored = _scored.get()
         if scored is not None and scored[0] is run:
@@ -191,7 +224,12 @@ def _output_of(value: Any) -> _Output | None:
 def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """A metric is about to be computed, its arguments are checked: is it of something we recorded?"""
     name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
-    if name not in _METRICS or watching.active("sklearn"):
+    if name not in _METRICS:
+        if name in _CLUSTER_METRICS and not watching.active("sklearn"):
+            given = args[0] if args else kwargs.get("params", {})
+            _evaluate_clusters(given.get("labels_true"), given.get("labels_pred"))
+        return
+    if watching.active("sklearn"):
         return
     given = args[0] if args else kwargs.get("params", {})
     for argument in _PREDICTIONS:
@@ -203,6 +241,37 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
             return
 
 
+def remember_clusters(run: Run, estimator: Any, result: Any, X: Any) -> None:
+    """What a clustering says of the data that it was fitted on: to know it again beside a truth."""
+    for labels in (getattr(estimator, "labels_", None), result):
+        if labels is not None and labels is not estimator:
+            _remember(labels, run, estimator, "fit_predict", X)
+
+
+def _evaluate_clusters(truth: Any, labels: Any) -> None:
+    """A clustering of ours is compared with a truth that the user has."""
+    for one, other in ((truth, labels), (labels, truth)):  # most of these scores do not mind the order
+        output = _output_of(other)
+        if output is None or output.method not in ("predict", "fit_predict"):
+            continue
+        with shield("scikit-learn: evaluation of clusters"):
+            charge(output.run)
+            from sklearn import metrics
+
+            name = "train" if output.method == "fit_predict" else "val"
+            homogeneity, completeness, v_measure = metrics.homogeneity_completeness_v_measure(one, other)
+            found = {
+                "adjusted_rand": metrics.adjusted_rand_score(one, other),
+                "normalized_mutual_info": metrics.normalized_mutual_info_score(one, other),
+                "homogeneity": homogeneity,
+                "completeness": completeness,
+                "v_measure": v_measure,
+            }
+            run = output.run
+            run.log({f"{name}/{key}": float(value) for key, value in found.items()}, step=run.last_step)
+        return
+
+
 # One evaluation -----------------------------------------------------------------------------------
 
 
@@ -212,6 +281,8 @@ class _Set:
 
     name: str
     done: set[str] = field(default_factory=set)  # "labels", "scores"
+    given: bool = False  # to the fit, by the user
+    trainings: int = 0  # of the model, by then: once it has learned more, the same data says something new
 
 
 _sets: weakref.WeakKeyDictionary[Run, dict[Any, _Set]] = weakref.WeakKeyDictionary()
@@ -228,7 +299,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         return
     task = task_of(estimator)
     labels = output.method == "predict"
-    if task is None or (task == "regression" and not labels):
+    if task in (None, "clustering") or (task == "regression" and not labels):
         return
     X = output.data
     scores = None if labels else _whole_scores(value, whole, truth, estimator)
@@ -239,7 +310,12 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     is_whole = not labels or (value is whole and not output.is_owner)
     which = _set_of(run, truth, X if is_whole else value)
     kind = "labels" if labels else "scores"
-    if which is None or kind in which.done:
+    if which is None:
+        return
+    trainings = known.fits if (known := training_data.get(run)) is not None else 0
+    if which.trainings != trainings:
+        which.trainings, which.done = trainings, set()
+    if kind in which.done:
         return
     which.done.add(kind)
     try:
@@ -263,7 +339,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     except ValueError as error:  # several outputs, say
         run.note(which.name, f"not evaluated: {error}")
         return
-    _record(run, which.name, result)
+    record_evaluation(run, which.name, result)
 
 
 def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:
@@ -326,12 +402,19 @@ def _set_of(run: Run, truth: Any, X: Any) -> _Set | None:
         if known is not None and mark[1] == known.y and mark[0] in (known.X, None):
             sets[mark] = _Set("train")
         else:
-            held_out = 1 + sum(s.name != "train" for s in sets.values())
+            # Where the fit had an evaluation set of its own, what comes later is another one.
+            first = "test" if any(s.given for s in sets.values()) else "val"
+            held_out = 1 + sum(s.name != "train" and not s.given for s in sets.values())
             if held_out > MOST_SETS:
                 run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
                 return None
-            sets[mark] = _Set("val" if held_out == 1 else f"val/set-{held_out}")
+            sets[mark] = _Set(first if held_out == 1 else f"{first}/set-{held_out}")
     return sets[mark]
+
+
+def name_set(run: Run, X: Any, y: Any, name: str) -> None:
+    """An evaluation set that was given to the fit."""
+    _sets.setdefault(run, {})[mark_of(X), mark_of(y)] = _Set(name, given=True)
 
 
 def _scores(run: Run, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
@@ -350,12 +433,36 @@ def _scores(run: Run, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
     return None
 
 
-def _record(run: Run, name: str, result: evaluation.Evaluation) -> None:
-    run.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=0)
-    for key, rows in result.tables.items():
-        # Two things under one key would hide each other in the dashboard.
-        run.table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows, step=0)
-    for key, chart in result.charts.items():
-        run.figure(f"{name}/{key}", chart, step=0)
+# Recording it -------------------------------------------------------------------------------------
+
+
+def record_evaluation(run: Run, name: str, result: evaluation.Evaluation) -> None:
+    """An evaluation under the name of its set. In a loop of trainings the pictures wait for the last one."""
+    run.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=run.last_step)
     for note in result.notes:
         run.note(name, note)
+    known = training_data.get(run)
+    if known is None or not known.is_loop or run.status != "running":
+        _record_pictures(run, name, result)
+        return
+    waiting = _waiting.setdefault(run, {})
+    if not waiting:
+        run.at_end(functools.partial(_record_waiting, waiting, run))
+    waiting[name] = result
+
+
+# What is drawn when a loop of trainings has ended: its last evaluation, by set.
+_waiting: weakref.WeakKeyDictionary[Run, dict[str, evaluation.Evaluation]] = weakref.WeakKeyDictionary()
+
+
+def _record_waiting(waiting: dict[str, evaluation.Evaluation], run: Run) -> None:
+    for name, result in waiting.items():
+        _record_pictures(run, name, result)
+
+
+def _record_pictures(run: Run, name: str, result: evaluation.Evaluation) -> None:
+    for key, rows in result.tables.items():
+        # Two things under one key would hide each other in the dashboard.
+        run.table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows)
+    for key, chart in result.charts.items():
+        run.figure(f"{name}/{key}", chart)

@@ -409,9 +409,9 @@ def test_a_pipelines_score_is_of_the_data_that_the_user_gave(
 def test_labels_are_the_models_own_or_not_there(
     sink: MemorySink, budget: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autolog.sklearn import fit
+    from autolog.sklearn import budget as budget_module
 
-    monkeypatch.setattr(fit, "LEAST_BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(budget_module, "LEAST_BUDGET_SECONDS", 0.0)
     with autolog.enabled("sklearn", sink=sink, log_code=False, budget=budget):
         model = LogisticRegression().fit(two[0], names)
         model.intercept_ += 3
@@ -492,10 +492,11 @@ def test_a_search_is_one_run_with_every_candidate(recording: MemorySink, n_jobs:
     assert run.config["best/params"] == search.best_params_
     assert run.metrics["cv/best_score"] == search.best_score_
     table = run.tables["search/cv_results"]
-    assert [row["mean_test_score"] for row in table] == pytest.approx(
-        list(search.cv_results_["mean_test_score"])
-    )
-    assert [row["param_logisticregression__C"] for row in table] == [0.1, 1, 10]
+    assert [row["rank_test_score"] for row in table] == sorted(search.cv_results_["rank_test_score"])
+    for row in table:
+        n = row["candidate"]
+        assert row["mean_test_score"] == pytest.approx(search.cv_results_["mean_test_score"][n])
+        assert row["param_logisticregression__C"] == [0.1, 1, 10][n]
     assert run.metrics["val/accuracy"] == pytest.approx((search.predict(X_test) == y_test).mean())
     assert run.status == "finished"
 
@@ -680,7 +681,7 @@ def test_what_is_switched_off_is_not_there(sink: MemorySink) -> None:
         LogisticRegression(max_iter=300).fit(X_train, y_train)
     run = only(sink)
     assert run.artifacts == []
-    assert run.tables == {}
+    assert list(run.tables) == ["model/coefficients_by_class"]
     assert not [key for key in run.metrics if key.startswith("train/")]
     assert "data/train" not in run.config
 

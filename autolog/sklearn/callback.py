@@ -1,0 +1,197 @@
+"""scikit-learn's own callbacks (1.9 and later): a fit that carries ours is recorded, and its iterations."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from autolog.core import catalogue
+from autolog.core.guard import charge, shield
+from autolog.core.ownership import innermost
+from autolog.core.run import Run, RunError
+from autolog.sklearn.budget import LEAST_BUDGET_SECONDS, Rows, length
+
+__all__ = ["TrackioCallback", "callback_of"]
+
+LOSS_ROWS = 500  # of the training data, that the loss of one iteration rests on
+
+
+class TrackioCallback:
+    """Records the fits of one estimator: what ``autolog.enable("sklearn")`` records, and its iterations.
+
+    Where the estimator tells of its iterations (logistic regression does), ``train/loss`` is recorded for as
+    many of them as the budget allows: the log loss or squared error on up to 500 training rows. A search
+    records the last loss and the number of iterations of each fit, from its worker processes too.
+
+    Args:
+        run: the run to write to. None: the one that is open, else a new one per fit.
+        max_propagation_depth: how many levels of inner estimators tell of their iterations; None: all.
+
+    Raises:
+        TypeError: ``run`` is none of autolog's runs.
+        RunError: ``run`` is finished.
+        FrameworkError: this scikit-learn has no callbacks.
+
+    Example:
+        >>> model = LogisticRegression().set_callbacks(TrackioCallback())
+        >>> model.fit(X, y)
+
+    ``autolog.disable()`` turns it off, too.
+    """
+
+    def __init__(self, run: Run | None = None, *, max_propagation_depth: int | None = 1):
+        if run is not None and not isinstance(run, Run):
+            raise TypeError(
+                f"TrackioCallback: run={run!r}; expected a run as `with autolog.run() as run` gives it."
+            )
+        if run is not None and run._closed:
+            raise RunError(
+                f"TrackioCallback: run {run.name!r} is already finished. Leave run= out, or open another."
+            )
+        depth = max_propagation_depth
+        if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
+            raise TypeError(
+                f"TrackioCallback: max_propagation_depth={depth!r}; expected a whole number or None."
+            )
+        try:
+            import sklearn.callback
+        except ImportError:
+            import sklearn
+
+            raise catalogue.FrameworkError(
+                f"scikit-learn {sklearn.__version__} has no callbacks. Run: pip install 'scikit-learn>=1.9', "
+                'or call autolog.enable("sklearn"), which needs none.'
+            ) from None
+        self.run = run
+        self.max_propagation_depth = max_propagation_depth
+        self._fits: WeakKeyDictionary[Any, _Fit] = WeakKeyDictionary()
+        catalogue.arm("sklearn")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"run": self.run, "max_propagation_depth": self.max_propagation_depth}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._fits = WeakKeyDictionary()
+
+    # What scikit-learn calls. An exception here would abort the fit.
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """The fit begins. It is recorded by the hook around it, which knows this callback."""
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """The fit has ended, or failed."""
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """A part of the fit begins."""
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, X: Any = None, y: Any = None, fitted_estimator: Any = None
+    ) -> None:
+        """A part of the fit has ended: an iteration, or one fit of a search."""
+        with shield("scikit-learn: TrackioCallback"):
+            run = innermost()
+            if run is not None:
+                charge(run)
+                self._record(run, context, X, y, fitted_estimator)
+
+    def _record(self, run: Run, context: Any, X: Any, y: Any, fitted: Any) -> None:
+        parent = context.parent
+        is_leaf = parent is not None and context.max_subtasks == 0
+        if is_leaf and parent.estimator_name == context.estimator_name:
+            if fitted is None:  # the task that finds out that there is no further iteration
+                return
+            fit = self._fits.setdefault(parent, _Fit())
+            fit.iterations = context.task_id + 1
+            loss = fit.loss_of(run, fitted, X, y)
+            if loss is not None and not _is_searched(context):
+                run.log({"train/loss": loss}, step=context.task_id)
+        elif context in self._fits:
+            self._fits.pop(context).record(run, context)
+
+
+def callback_of(estimator: Any) -> TrackioCallback | None:
+    """The callback of ours that an estimator carries."""
+    carried = getattr(estimator, "_skl_callbacks", None) or ()
+    return next((callback for callback in carried if isinstance(callback, TrackioCallback)), None)
+
+
+class _Fit:
+    """The iterations of one fit so far."""
+
+    def __init__(self) -> None:
+        self.iterations = 0
+        self.left_out = 0
+        self.loss: float | None = None
+        self._began = time.perf_counter()
+        self._spent = 0.0
+
+    def loss_of(self, run: Run, fitted: Any, X: Any, y: Any) -> float | None:
+        """The loss after one iteration, if there is time for it."""
+        started = time.perf_counter()
+        allowed = max(LEAST_BUDGET_SECONDS, run.settings.budget * (started - self._began))
+        if self._spent > allowed:
+            self.left_out += 1
+            return None
+        loss = _loss(fitted, X, y)
+        self._spent += time.perf_counter() - started
+        self.loss = self.loss if loss is None else loss
+        return loss
+
+    def record(self, run: Run, context: Any) -> None:
+        """The fit has ended."""
+        if self.left_out:
+            told = self.iterations - self.left_out
+            run.note("train/loss", f"of {told} of {self.iterations} iterations: the budget")
+        if _is_searched(context):
+            row: dict[str, float] = {"search/iterations": self.iterations}
+            if self.loss is not None:
+                row["search/loss"] = self.loss
+            run.log(row, step=_number_of(context))
+
+
+def _loss(fitted: Any, X: Any, y: Any) -> float | None:
+    """Log loss or mean squared error, on evenly spaced rows; None where it cannot be said."""
+    whole = length(X)
+    if fitted is None or not whole or y is None:
+        return None
+    rows = Rows(min(whole, LOSS_ROWS), whole)
+    some, truth = rows.of(X), np.asarray(rows.of(y))
+    classes = getattr(fitted, "classes_", None)
+    if classes is None:
+        if truth.dtype.kind not in "fiu" or not hasattr(fitted, "predict"):
+            return None
+        return float(np.mean((truth - fitted.predict(some)) ** 2))
+    if not hasattr(fitted, "predict_proba") or truth.ndim != 1:
+        return None
+    places = np.searchsorted(classes, truth)
+    if not np.array_equal(np.asarray(classes)[np.minimum(places, len(classes) - 1)], truth):
+        return None  # targets that have been encoded on the way
+    chosen = fitted.predict_proba(some)[np.arange(len(truth)), places]
+    return float(-np.mean(np.log(np.maximum(chosen, sys.float_info.min))))
+
+
+def _path(context: Any) -> Iterator[Any]:
+    while context is not None:
+        yield context
+        context = context.parent
+
+
+def _is_searched(context: Any) -> bool:
+    """Whether this belongs to one of the many fits of a search, not to the last one with the best."""
+    return any(task.task_name == "search" for task in _path(context))
+
+
+def _number_of(context: Any) -> int:
+    """Which of a search's fits this is, from 0 on."""
+    number = 0
+    for task in _path(context):
+        if task.task_name == "search":
+            return number
+        number = task.task_id
+    return number

@@ -1,0 +1,76 @@
+"""What a clustering found: how many clusters of which sizes, and how well they stand apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autolog.capture.figures import Chart
+from autolog.core.run import Run
+from autolog.sklearn.budget import Rows, affordable_rows, length
+
+__all__ = ["record_clusters"]
+
+MOST_CLUSTERS = 1_000
+CHART_CLUSTERS = 30
+DISTANCES = 5e7  # rows x rows x columns: about twenty milliseconds
+
+
+def record_clusters(run: Run, estimator: Any, X: Any) -> None:
+    """Sizes of the clusters, and scores that need no truth, on a sample of the data."""
+    labels = getattr(estimator, "labels_", None)
+    rows: Rows | str = Rows(length(X) or 0, length(X) or 0)
+    if labels is None and X is not None and hasattr(estimator, "predict"):
+        rows = affordable_rows(run, estimator, "predict", X)
+        labels = estimator.predict(X) if not isinstance(rows, str) else None
+    if labels is None or np.ndim(labels) != 1 or len(labels) == 0:
+        return
+    labels = np.asarray(labels)
+    found, sizes = np.unique(labels, return_counts=True)
+    noise = int(sizes[found == -1].sum())
+    clusters = int((found != -1).sum())
+    run.log({"train/clusters": clusters, "train/noise_rows": noise}, step=run.last_step)
+    order = np.argsort(-sizes, kind="stable")[:MOST_CLUSTERS]
+    table = [
+        {
+            "cluster": str(found[n]) if found[n] != -1 else "noise",
+            "rows": int(sizes[n]),
+            "share": float(sizes[n] / len(labels)),
+        }
+        for n in order
+    ]
+    if clusters > MOST_CLUSTERS:
+        run.note("model/clusters", f"the {MOST_CLUSTERS:,} largest of {clusters:,}")
+    run.table("model/clusters_table", table)
+    data = {
+        "names": [row["cluster"] for row in table[:CHART_CLUSTERS]],
+        "values": [row["rows"] for row in table[:CHART_CLUSTERS]],
+        "x_label": "Rows",
+    }
+    run.figure("model/clusters", Chart("bars", "Sizes of the clusters", data))
+    if X is not None and length(X) == len(labels):
+        _record_scores(run, X, labels)
+
+
+def _record_scores(run: Run, X: Any, labels: Any) -> None:
+    from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
+
+    columns = X.shape[1] if getattr(X, "ndim", 0) == 2 else 1
+    rows = Rows(min(len(labels), max(50, int((DISTANCES / columns) ** 0.5))), len(labels))
+    some, of = rows.of(X), rows.of(labels)
+    kept = of != -1  # noise is no cluster
+    if not kept.all():
+        some, of = some[kept], of[kept]
+    if not 2 <= len(np.unique(of)) < len(of):
+        run.note("train/silhouette", "left out: it needs two clusters at least, and fewer than rows")
+        return
+    if hasattr(some, "to_numpy"):
+        some = some.to_numpy()
+    scores = {"train/silhouette": silhouette_score(some, of)}
+    if not hasattr(some, "tocsr"):
+        scores["train/calinski_harabasz"] = calinski_harabasz_score(some, of)
+        scores["train/davies_bouldin"] = davies_bouldin_score(some, of)
+    run.log({key: float(value) for key, value in scores.items()}, step=run.last_step)
+    if rows.sampled:
+        run.note("train/silhouette", f"of {rows.count} evenly spaced rows of {rows.whole}")

@@ -1,0 +1,228 @@
+"""What a fitted estimator knows about itself: learning curves, importances, how its fit ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from autolog.capture.figures import Chart
+from autolog.core.run import Run
+
+__all__ = ["final_estimator", "record_curves", "record_importances", "record_outcome"]
+
+CURVE_POINTS = 10_000
+TABLE_ROWS = 1_000
+CHART_BARS = 20
+TABLE_CLASSES = 20
+
+# What estimators keep of their iterations, under the name of what it is.
+_CURVES = {
+    "loss_curve_": "train/loss",  # MLP
+    "validation_scores_": "val/score",
+    "train_score_": "train/score",  # gradient boosting, histograms or not
+    "validation_score_": "val/score",
+    "oob_scores_": "train/oob_score",
+    "estimator_errors_": "train/error",  # AdaBoost
+    "lower_bounds_": "train/lower_bound",  # mixtures
+}
+_SCALARS = {
+    "oob_score_": "train/oob_score",
+    "inertia_": "train/inertia",
+    "lower_bound_": "train/lower_bound",
+    "reconstruction_err_": "train/reconstruction_error",
+}
+_OUTCOMES = {
+    "n_iter_": "model/iterations",
+    "n_estimators_": "model/estimators",
+    "converged_": "model/converged",
+    "best_loss_": "early_stopping/best_loss",
+    "best_validation_score_": "early_stopping/best_score",
+    "best_iteration": "early_stopping/best_iteration",  # XGBoost
+    "best_score": "early_stopping/best_score",
+    "best_iteration_": "early_stopping/best_iteration",  # LightGBM
+    "best_score_": "early_stopping/best_score",
+}
+
+
+def final_estimator(estimator: Any) -> Any:
+    """What was trained in the end: the last step of a pipeline, the best of a search, and so on down."""
+    for _ in range(10):
+        steps = getattr(estimator, "steps", None)
+        inner = (
+            _attribute(estimator, "best_estimator_")
+            or _attribute(estimator, "regressor_")  # TransformedTargetRegressor
+            or (steps[-1][1] if isinstance(steps, list) and steps else None)
+        )
+        if inner is None or not hasattr(inner, "get_params"):
+            return estimator
+        estimator = inner
+    return estimator
+
+
+def _attribute(thing: Any, name: str) -> Any:
+    """An attribute that a property may refuse, in a way of its own, before or after a fit."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None
+
+
+# Learning curves ----------------------------------------------------------------------------------
+
+
+def record_curves(run: Run, estimator: Any, sets: Mapping[str, str]) -> None:
+    """One row per iteration, of whatever the estimator has kept of them.
+
+    Args:
+        sets: what XGBoost and LightGBM call their evaluation sets, to ``train``, ``val`` and so on.
+    """
+    final = final_estimator(estimator)
+    curves = {**_curves(final), **_boosting_curves(final, sets)}
+    longest = max(map(len, curves.values()), default=0)
+    every = -(-longest // CURVE_POINTS)
+    if every > 1:
+        run.note("curves", f"every {every}th of {longest} iterations")
+    for step, values in enumerate(zip_longest(*curves.values())):
+        if step % every == 0 or step == longest - 1:
+            row = {key: value for key, value in zip(curves, values, strict=True) if value is not None}
+            run.log(row, step=step)
+    scalars = {key: _attribute(final, name) for name, key in _SCALARS.items() if key not in curves}
+    run.log({key: value for key, value in scalars.items() if _is_number(value)}, step=longest)
+
+
+def _curves(final: Any) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for name, key in _CURVES.items():
+        values = _attribute(final, name)
+        if values is not None and np.ndim(values) == 1 and len(values) > 0:
+            found[key] = np.asarray(values, dtype=float).tolist()
+    return found
+
+
+def _boosting_curves(final: Any, sets: Mapping[str, str]) -> dict[str, list[float]]:
+    """XGBoost's and LightGBM's metrics per round: ``{set: {metric: [value per round]}}``."""
+    results = _attribute(final, "evals_result_")
+    if not isinstance(results, Mapping):
+        method = _attribute(final, "get_evals_result") or _attribute(
+            final, "evals_result"
+        )  # CatBoost, XGBoost
+        if not callable(method) or not sets:
+            return {}
+        results = method()
+    found = {}
+    for name, metrics in (results or {}).items():
+        for metric, values in metrics.items():
+            found[f"{sets.get(name, name)}/{metric}"] = [float(value) for value in values]
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def record_outcome(run: Run, estimator: Any) -> None:
+    """How the fit ended: iterations, convergence, what early stopping chose."""
+    final = final_estimator(estimator)
+    found: dict[str, Any] = {}
+    for name, key in _OUTCOMES.items():
+        value = _attribute(final, name)
+        if isinstance(value, (bool, np.bool_)) or _is_number(value):
+            found.setdefault(key, value.item() if isinstance(value, np.generic) else value)
+        elif name == "n_iter_" and np.ndim(value) == 1 and len(value):
+            found[key] = int(np.max(value))
+    run.describe(found)
+
+
+# Importances and coefficients -----------------------------------------------------------------------
+
+
+def record_importances(run: Run, estimator: Any) -> None:
+    """Feature importances, or coefficients, with the names of the features."""
+    final = final_estimator(estimator)
+    importances, coefficients = _attribute(final, "feature_importances_"), _attribute(final, "coef_")
+    if importances is not None and np.ndim(importances) == 1:
+        values = np.asarray(importances, dtype=float)
+        _record_bars(run, "importances", "Feature importances", "Importance", values, estimator, final)
+    elif coefficients is not None:
+        _record_coefficients(run, estimator, final, coefficients)
+
+
+def _record_coefficients(run: Run, estimator: Any, final: Any, coefficients: Any) -> None:
+    values = coefficients.toarray() if hasattr(coefficients, "toarray") else np.asarray(coefficients)
+    if values.dtype.kind not in "fiu" or values.ndim > 2 or values.size == 0:
+        return
+    values = np.atleast_2d(values)
+    if len(values) == 1:
+        _record_bars(run, "coefficients", "Coefficients", "Coefficient", values[0], estimator, final)
+        return
+    classes = _attribute(final, "classes_")
+    columns = [str(c) for c in classes] if classes is not None and len(classes) == len(values) else None
+    columns = columns or [f"output {n}" for n in range(len(values))]
+    # Of many classes and features those that say most, for any class.
+    weight = np.abs(values).max(axis=0)
+    chosen = _largest(run, "coefficients", weight)
+    names = _names(estimator, final, values.shape[1])
+    rows = [
+        {
+            "feature": names(n),
+            **dict(zip(columns[:TABLE_CLASSES], values[:TABLE_CLASSES, n].tolist(), strict=True)),
+        }
+        for n in chosen
+    ]
+    run.table("model/coefficients_by_class", rows)
+    top = chosen[:CHART_BARS]
+    data = {
+        "names": [names(n) for n in top],
+        "values": weight[top].tolist(),
+        "x_label": "Largest coefficient of any class, without its sign",
+    }
+    run.figure("model/coefficients", Chart("bars", "Coefficients", data))
+
+
+def _record_bars(run: Run, key: str, title: str, label: str, values: Any, estimator: Any, final: Any) -> None:
+    chosen = _largest(run, key, np.abs(values))
+    names = _names(estimator, final, len(values))
+    rows = [{"feature": names(n), label.lower(): float(values[n])} for n in chosen]
+    run.table(f"model/{key}_table", rows)
+    top = rows[:CHART_BARS]
+    data = {
+        "names": [row["feature"] for row in top],
+        "values": [row[label.lower()] for row in top],
+        "x_label": label,
+    }
+    run.figure(f"model/{key}", Chart("bars", title, data))
+
+
+def _largest(run: Run, key: str, weight: Any) -> Any:
+    """Which features to show, the weightiest first."""
+    if len(weight) <= TABLE_ROWS:
+        return np.argsort(-weight, kind="stable")
+    run.note(f"model/{key}", f"the {TABLE_ROWS:,} weightiest of {len(weight):,} features")
+    few = np.argpartition(-weight, TABLE_ROWS)[:TABLE_ROWS]
+    return few[np.argsort(-weight[few], kind="stable")]
+
+
+def _names(estimator: Any, final: Any, count: int) -> Callable[[int], str]:
+    """The name of each feature that the final estimator saw."""
+    for names in _known_names(estimator, final):
+        if names is not None and len(names) == count:
+            return lambda n: str(names[n])
+    return lambda n: f"x{n}"
+
+
+def _known_names(estimator: Any, final: Any) -> Iterator[Any]:
+    yield _attribute(final, "feature_names_in_")
+    for _ in range(10):  # down to the pipeline whose last step is the final one
+        steps = getattr(estimator, "steps", None)
+        if isinstance(steps, list) and len(steps) > 1:
+            try:
+                yield estimator[:-1].get_feature_names_out()
+            except Exception:  # a step that names nothing
+                yield None
+        inner = _attribute(estimator, "best_estimator_") or _attribute(estimator, "regressor_")
+        if inner is None:
+            return
+        estimator = inner

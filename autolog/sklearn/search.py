@@ -1,0 +1,68 @@
+"""What a search has tried: every candidate in a table, the best on top."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from typing import Any
+
+from autolog.capture.params import sanitize
+from autolog.core.ownership import Training, conclude, open_run
+from autolog.core.run import Run
+
+__all__ = ["record_search"]
+
+TABLE_ROWS = 1_000
+
+
+def record_search(run: Run, search: Any) -> None:
+    """``cv_results_`` whole, what was best, and the k best as runs below it (``Settings.search_runs``)."""
+    results = getattr(search, "cv_results_", None)
+    if not isinstance(results, Mapping) or "params" not in results:
+        return
+    names = sorted((key for key in results if key != "params"), key=_column_order)
+    rank = next((name for name in names if name.startswith("rank_")), None)
+    order = sorted(range(len(results["params"])), key=lambda n: results[rank][n] if rank else n)
+    columns = {"candidate": order, **{name: [results[name][n] for n in order] for name in names}}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    run.table("search/cv_results", rows[:TABLE_ROWS])
+    if len(rows) > TABLE_ROWS:
+        run.note("search/cv_results", f"the {TABLE_ROWS:,} best of {len(rows):,}; all are in the artifact")
+        _keep_whole(run, rows)
+    run.describe({"search/candidates": len(rows)})
+    if isinstance(iterations := getattr(search, "n_iterations_", None), int):  # halving
+        run.describe({"search/iterations": iterations})
+    if hasattr(search, "best_params_"):
+        run.describe({"best/params": search.best_params_})
+        run.describe({f"best/{key}": sanitize(value) for key, value in search.best_params_.items()})
+    if hasattr(search, "best_score_"):
+        run.log({"cv/best_score": search.best_score_}, step=run.last_step)
+    if hasattr(search, "refit_time_"):
+        run.log({"perf/refit_seconds": search.refit_time_}, step=run.last_step)
+    for place, n in enumerate(order[: int(run.settings.search_runs)]):
+        _open_child(run, place, results["params"][n], rows[place])
+
+
+def _column_order(name: str) -> int:
+    """What a person looks for first: the rank, the parameters, the scores; times and splits after them."""
+    beginnings = ("rank_", "param_", "mean_test_", "std_test_", "mean_train_")
+    return next((n for n, start in enumerate(beginnings) if name.startswith(start)), len(beginnings))
+
+
+def _keep_whole(run: Run, rows: list[dict[str, Any]]) -> None:
+    path = run.stage("cv_results.csv")
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({key: sanitize(value) for key, value in row.items()} for row in rows)
+    run.staged_artifact("cv_results", "table", {"cv_results.csv": path}, {"rows": len(rows)})
+
+
+def _open_child(run: Run, place: int, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """One candidate as a run below the search."""
+    child = open_run(f"{run.name}-candidate-{place + 1}", parent=run, by_user=False)
+    child.params(params)
+    child.describe({f"params/{key}": sanitize(value) for key, value in params.items()})
+    scores = {key: value for key, value in row.items() if key.startswith(("mean_", "std_", "rank_"))}
+    child.log({f"cv/{key}": value for key, value in scores.items()}, step=0)
+    conclude(Training(child, owns=True))
