@@ -205,7 +205,7 @@ def measured(function: F) -> F:
 
 # Never twice ------------------------------------------------------------------------------------
 
-_watched: ContextVar[frozenset[str]] = ContextVar("autolog_watched", default=frozenset())
+watched: ContextVar[frozenset[str]] = ContextVar("autologwatched", default=frozenset())
 
 
 class watching:  # noqa: N801 - reads as a statement: with watching("sklearn"):
@@ -221,20 +221,20 @@ class watching:  # noqa: N801 - reads as a statement: with watching("sklearn"):
     @staticmethod
     def active(name: str) -> bool:
         """Whether an outer call of this framework is being recorded."""
-        return name in _watched.get()
+        return name in watched.get()
 
     def __enter__(self) -> None:
-        self._token = _watched.set(_watched.get() | self.names)
+        self._token = watched.set(watched.get() | self.names)
 
     def __exit__(self, *exc: object) -> None:
-        _watched.reset(self._token)
+        watched.reset(self._token)
 
 
 # Across threads and processes -------------------------------------------------------------------
 
 Context = list[tuple[ContextVar[Any], Any]]
 
-_carried_variables: list[ContextVar[Any]] = [_watched]
+_carried_variables: list[ContextVar[Any]] = [watched]
 
 
 def carry(variable: ContextVar[Any]) -> None:

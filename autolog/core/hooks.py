@@ -28,7 +28,7 @@ from types import CodeType, FunctionType
 from typing import Any, Literal, TypeVar
 
 from autolog.core import guard
-from autolog.core.guard import here, shield
+from autolog.core.guard import here, shield, watched
 from autolog.core.imports import when_imported
 
 __all__ = ["NOWHERE", "Call", "Hook", "Outcome", "install", "installed", "uninstall"]
@@ -50,6 +50,8 @@ class Hook:
             first call, so that turning a framework on costs next to nothing.
         kind: ``"around"`` or ``"after"``.
         tree: the method of every class below ``Class``, today's and tomorrow's, wherever it is defined.
+        outermost_of: a framework whose outermost call alone is watched: inside of one that is recorded (see
+            :class:`autolog.core.guard.watching`) the calls are passed on at once. A search makes hundreds.
     """
 
     module: str
@@ -57,6 +59,7 @@ class Hook:
     observer: Observer | str
     kind: Literal["around", "after"] = "around"
     tree: bool = False
+    outermost_of: str | None = None
 
 
 class Call:
@@ -153,6 +156,7 @@ class _Patch:
         self.place = (id(owner), name, hook)
         self.label = f"watching {getattr(owner, '__name__', owner)}.{name}"
         self.active = True
+        self.outermost_of = hook.outermost_of if hook is not None else None
         self._signature: inspect.Signature | None = None
 
     @functools.cached_property
@@ -173,6 +177,8 @@ class _Patch:
     def watches(self, args: tuple[Any, ...]) -> bool:
         """Whether a call is for the observer: a mixin of the tree may serve classes outside of it."""
         if not self.active or here.shields or self.hook is None:  # silent inside our own code
+            return False
+        if self.outermost_of is not None and self.outermost_of in watched.get():
             return False
         return self.base is None or (len(args) > 0 and isinstance(args[0], self.base))
 

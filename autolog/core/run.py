@@ -190,8 +190,13 @@ class Run:
             RunError: the run is finished.
         """
         self._check_open("table")
+        names: dict[Any, tuple[str, bool]] = {}  # the same ones in every row
         clean = [
-            {label(name): _cell(name, value) for name, value in row.items()}
+            {
+                names[name][0]: _cell(names[name][1], value)
+                for name, value in row.items()
+                if name in names or names.setdefault(name, (label(name), capture_params.is_secret(str(name))))
+            }
             for row in _table_rows(key, rows, columns)
         ]
         self._write("row", step=self._step_now(step), values={_metric_key(key): clean})
@@ -732,8 +737,8 @@ def _table_rows(key: str, rows: Any, columns: Iterable[str] | None) -> list[Mapp
     return result
 
 
-def _cell(name: Any, value: Any) -> Any:
-    if capture_params.is_secret(str(name)):
+def _cell(is_secret: bool, value: Any) -> Any:
+    if is_secret:
         return capture_params.REDACTED
     if type(value) in (float, bool) or (type(value) is int and abs(value) < 2**63):
         return value

@@ -48,23 +48,25 @@ _DISPLAYS = {
     "sklearn.model_selection._plot": ["LearningCurveDisplay", "ValidationCurveDisplay"],
 }
 
+_TREE: dict[str, Any] = {"tree": True, "outermost_of": "sklearn"}
+
 HOOKS = [
     *(
-        Hook("sklearn.base", f"BaseEstimator.{name}", "autolog.sklearn.fit:observe_fit", tree=True)
+        Hook("sklearn.base", f"BaseEstimator.{name}", "autolog.sklearn.fit:observe_fit", **_TREE)
         for name in _FITS
     ),
-    Hook("sklearn.base", "BaseEstimator.partial_fit", "autolog.sklearn.fit:observe_partial_fit", tree=True),
+    Hook("sklearn.base", "BaseEstimator.partial_fit", "autolog.sklearn.fit:observe_partial_fit", **_TREE),
     *(
         Hook(
             "sklearn.base",
             f"BaseEstimator.{name}",
             f"autolog.sklearn.evaluation:observe_{name}",
             kind="after",
-            tree=True,
+            **_TREE,
         )
         for name in _OUTPUTS
     ),
-    Hook("sklearn.base", "BaseEstimator.score", "autolog.sklearn.evaluation:observe_score", tree=True),
+    Hook("sklearn.base", "BaseEstimator.score", "autolog.sklearn.evaluation:observe_score", **_TREE),
     # Every metric function asks this one, by its global name, with the user's own arrays: so metrics are
     # seen however and whenever they were imported, and no function that users pickle is replaced.
     Hook(
@@ -72,12 +74,14 @@ HOOKS = [
         "validate_parameter_constraints",
         "autolog.sklearn.evaluation:observe_metric",
         kind="after",
+        outermost_of="sklearn",
     ),
     Hook("joblib.parallel", "Parallel.__call__", "autolog.sklearn.workers:observe_parallel"),
     Hook(
         "sklearn.utils.parallel",
         "Parallel.__call__",
         "autolog.sklearn.crossvalidation:observe_parallel",
+        outermost_of="sklearn",
     ),
     *(
         Hook(module, f"{display}.plot", "autolog.sklearn.displays:observe_plot", kind="after")

@@ -46,7 +46,8 @@ MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not reco
 _METRICS = frozenset(
     {
         "accuracy_score", "average_precision_score", "balanced_accuracy_score", "brier_score_loss",
-        "calibration_curve", "classification_report", "confusion_matrix", "d2_absolute_error_score", "det_curve",
+        "calibration_curve", "classification_report", "confusion_matrix", "d2_absolute_error_score",
+        "det_curve",
         "explained_variance_score", "f1_score", "fbeta_score", "hamming_loss", "jaccard_score",
         "log_loss", "matthews_corrcoef", "max_error", "mean_absolute_error",
         "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_log_error",
