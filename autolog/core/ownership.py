@@ -96,7 +96,8 @@ def open_run(
     run._config(values)
     ending.remember(run)
     surroundings.record(run)
-    _tell(run)
+    if by_user or parent is None:
+        _tell(run)
     return run
 
 

@@ -83,6 +83,13 @@ HOOKS = [
         "autolog.sklearn.crossvalidation:observe_parallel",
         outermost_of="sklearn",
     ),
+    # permutation_importance itself is a function that users import; this one it asks by its global name.
+    Hook(
+        "sklearn.inspection._permutation_importance",
+        "_create_importances_bunch",
+        "autolog.sklearn.learned:observe_permutation_importances",
+        kind="after",
+    ),
     *(
         Hook(module, f"{display}.plot", "autolog.sklearn.displays:observe_plot", kind="after")
         for module, displays in _DISPLAYS.items()

@@ -31,11 +31,16 @@ _FUNCTIONS = {
     "validation_curve",
     "permutation_test_score",
 }
+_MODULES = {"sklearn.model_selection._validation", "sklearn.inspection._permutation_importance"}
 
 
 def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
     """A run around the folds of a cross-validation; any other ``Parallel`` is left alone."""
     function, given = _asked(call.get("iterable"))
+    if function == "permutation_importance":
+        with watching("sklearn"):  # shuffled features are no data to be evaluated on
+            yield
+        return
     silent = watching.active("sklearn") or not is_on("sklearn") or is_being_checked()
     if function not in _FUNCTIONS or silent:
         yield
@@ -56,7 +61,7 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
             record_data(run, given.get("X"), given.get("y"))
 
         def after(run: Run, results: Any, seconds: float) -> None:
-            set_latest(run)
+            set_latest(run, call.subject)
             run.log({"perf/cv_seconds": seconds}, step=run.last_step)
             run.note("model", "not kept: cross-validation throws its models away")
             if function == "cross_val_predict":
@@ -75,7 +80,7 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
 def _asked(iterable: Any) -> tuple[str | None, Mapping[str, Any]]:
     """Which function of scikit-learn's made this generator of tasks, and what it was given."""
     frame = getattr(iterable, "gi_frame", None)
-    if frame is None or frame.f_globals.get("__name__") != "sklearn.model_selection._validation":
+    if frame is None or frame.f_globals.get("__name__") not in _MODULES:
         return None, {}
     given = frame.f_locals
     if "estimator" not in given:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from autolog.core.guard import charge, shield
-from autolog.sklearn.evaluation import latest_run
+from autolog.sklearn.evaluation import latest
 
 __all__ = ["observe_plot"]
 
 
 def observe_plot(display: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """Keep the figure as it is now, in the run whose model this thread has asked last."""
-    run = latest_run()
+    run, _ = latest()
     figure = getattr(display, "figure_", None)
     if run is not None and figure is not None:
         with shield("scikit-learn: a figure of the user's"):

@@ -26,7 +26,7 @@ from autolog.sklearn.budget import affordable_rows
 from autolog.sklearn.described import mark_of, task_of, training_data
 
 __all__ = [
-    "latest_run",
+    "latest",
     "name_set",
     "observe_decision_function",
     "observe_metric",
@@ -100,20 +100,23 @@ _outputs: dict[int, _Output] = {}
 
 
 class _Thread(threading.local):
-    run: Run | None = None
+    latest: tuple[Run, weakref.ref[Any]] | None = None
 
 
 _thread = _Thread()
 
 
-def latest_run() -> Run | None:
-    """The run whose model was asked last in this thread."""
-    return _thread.run
+def latest() -> tuple[Run | None, Any]:
+    """The run whose model was asked last in this thread, and that model."""
+    if _thread.latest is None:
+        return None, None
+    run, model = _thread.latest
+    return run, model()
 
 
-def set_latest(run: Run) -> None:
+def set_latest(run: Run, subject: Any) -> None:
     """This run's models were asked, out of our sight."""
-    _thread.run = run
+    _thread.latest = (run, weakref.ref(subject))
 
 
 def _forget(output: _Output) -> None:
@@ -130,7 +133,7 @@ def _observe_output(method: str) -> Observer:
         run = find_run(estimator)
         if run is None or watching.active("sklearn"):
             return
-        _thread.run = run
+        _thread.latest = (run, weakref.ref(estimator))
         X = args[0] if args else kwargs.get("X")
         scored = _scored.get()
         if scored is not None and scored[0] is run:

@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 
 from autolog.capture.figures import Chart
+from autolog.core.guard import charge, shield
 from autolog.core.run import Run
+from autolog.sklearn.evaluation import latest
 
-__all__ = ["final_estimator", "record_curves", "record_importances", "record_outcome"]
+__all__ = [
+    "final_estimator",
+    "observe_permutation_importances",
+    "record_curves",
+    "record_importances",
+    "record_outcome",
+]
 
 CURVE_POINTS = 10_000
 TABLE_ROWS = 1_000
@@ -134,6 +142,30 @@ def record_outcome(run: Run, estimator: Any) -> None:
         elif name == "n_iter_" and np.ndim(value) == 1 and len(value):
             found[key] = int(np.max(value))
     run.describe(found)
+
+
+def observe_permutation_importances(
+    owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+) -> None:
+    """What ``permutation_importance`` has found, in the run whose model it has asked."""
+    run, estimator = latest()
+    if run is None or estimator is None:
+        return
+    with shield("scikit-learn: permutation importances"):
+        charge(run)
+        means, spread = np.asarray(result.importances_mean), np.asarray(result.importances_std)
+        chosen = _largest(run, "permutation_importances", np.abs(means))
+        names = _names(estimator, estimator, len(means))
+        rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
+        run.table("model/permutation_importances_table", rows)
+        top = rows[:CHART_BARS]
+        data = {
+            "names": [row["feature"] for row in top],
+            "values": [row["importance"] for row in top],
+            "errors": [row["std"] for row in top],
+            "x_label": "Loss of score when the feature is shuffled",
+        }
+        run.figure("model/permutation_importances", Chart("bars", "Permutation importances", data))
 
 
 # Importances and coefficients -----------------------------------------------------------------------

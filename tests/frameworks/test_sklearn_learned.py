@@ -22,6 +22,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -389,3 +390,16 @@ def test_keywords_that_pass_through_a_fit_are_left_alone(recording: MemorySink) 
     data, target = load_breast_cancer(return_X_y=True)
     Strange().fit(data, y=target, eval_set="odd", params={"eval_set": 3})
     assert "autolog/faults" not in only(recording).config
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_permutation_importances_are_in_the_run_of_their_model(
+    recording: MemorySink, n_jobs: int | None
+) -> None:
+    model = RandomForestClassifier(5, random_state=0).fit(X_train, y_train)
+    found = permutation_importance(model, X_test, y_test, n_repeats=3, random_state=0, n_jobs=n_jobs)
+    run = only(recording)
+    rows = {row["feature"]: row for row in run.tables["model/permutation_importances_table"]}
+    assert [rows[name]["importance"] for name in COLUMNS] == pytest.approx(list(found.importances_mean))
+    assert [rows[name]["std"] for name in COLUMNS] == pytest.approx(list(found.importances_std))
+    assert not [key for key in run.metrics if key.startswith("val")], "shuffled data is no evaluation set"

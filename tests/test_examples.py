@@ -1,0 +1,59 @@
+"""Each example runs offline on real data, and its runs hold what its text says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programs import journals, read, run, values
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+# Project, and of each run its model and what must be in it.
+EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
+    "sklearn_classification": (
+        "digits",
+        [
+            ("RandomForestClassifier", {"val/accuracy", "val/roc", "val/per_class", "model/importances"}),
+            ("RandomForestClassifier", {"cv/folds", "cv/test_score_mean"}),
+        ],
+    ),
+    "sklearn_regression": (
+        "diabetes",
+        [
+            ("Pipeline", {"val/rmse", "val/residuals", "model/coefficients"}),
+            (
+                "HistGradientBoostingRegressor",
+                {"val/rmse", "train/score", "val/score", "model/permutation_importances"},
+            ),
+        ],
+    ),
+    "sklearn_search": (
+        "wine",
+        [("HalvingGridSearchCV", {"search/cv_results", "val/accuracy"}), *[("", {"cv/mean_test_score"})] * 3],
+    ),
+    "sklearn_text": ("docstrings", [("Pipeline", {"val/accuracy", "model/coefficients"})]),
+}
+
+
+def test_every_example_is_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*EXPECTED, "quickstart"}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_records_what_it_says(tmp_path: Path, name: str) -> None:
+    example = EXAMPLES / f"{name}.py"
+    program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
+    out = run(tmp_path, program, AUTOLOG_BUDGET="1000")
+    assert "Traceback" not in out
+    project, expected = EXPECTED[name]
+    assert f"--project {project}" in example.read_text()
+    kept: list[dict[str, Any]] = sorted(read(tmp_path, project), key=lambda r: r["config"]["_Created"])
+    assert [one["config"].get("model", "") for one in kept] == [model for model, _ in expected]
+    for one, (_, keys) in zip(kept, expected, strict=True):
+        assert one["config"]["status"] == "finished"
+        assert not {"autolog/faults", "autolog/lost"} & set(one["config"])
+        assert all(values(one, key) for key in keys), {key for key in keys if not values(one, key)}
+    assert journals(tmp_path) == []
