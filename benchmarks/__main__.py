@@ -1,11 +1,12 @@
-"""What autolog costs: ``python -m benchmarks``.
+"""What autolog costs, beside MLflow's autologging: ``python -m benchmarks``.
 
-Bare and recorded are interleaved in one process on one thread, so that both see the same machine; what is
-printed are medians and their ratio. The peers come with the ``bench`` extra, in a later version.
+Bare, autolog and MLflow are interleaved in one process on one thread, so that all see the same machine; what
+is printed are medians, and ratios to bare. MLflow comes with the ``bench`` extra; without it, that is said.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import statistics
@@ -13,12 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 os.environ.setdefault("TRACKIO_DIR", tempfile.mkdtemp(prefix="autolog-bench-"))
 os.environ["AUTOLOG_QUIET"] = "1"
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[threads] = "1"
+
+MOST_PEER_TURNS = 3  # it takes seconds where the others take milliseconds
+PREDICTIONS = 200
 
 
 def milliseconds(function: Callable[[], object]) -> float:
@@ -38,26 +44,55 @@ def in_a_new_interpreter(before: str, timed: str, repeat: int = 7) -> float:
     return statistics.median(results)
 
 
-def side_by_side(work: Callable[[], object], repeat: int) -> tuple[float, float]:
-    """Median milliseconds of the same work, bare and recorded."""
+class MLflow:
+    """MLflow's autologging at its defaults, into a SQLite file."""
+
+    def __init__(self) -> None:
+        try:
+            import mlflow
+        except ImportError:
+            self.mlflow: Any = None
+            return
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        self.mlflow = mlflow
+        mlflow.set_tracking_uri(f"sqlite:///{tempfile.mkdtemp(prefix='mlflow-bench-')}/mlflow.db")
+        mlflow.set_experiment("bench")
+
+    @contextmanager
+    def enabled(self) -> Iterator[None]:
+        self.mlflow.sklearn.autolog(silent=True)
+        try:
+            yield
+        finally:
+            self.mlflow.sklearn.autolog(disable=True, silent=True)
+
+
+def side_by_side(work: Callable[[], object], repeat: int, peer: MLflow) -> tuple[float, float, float | None]:
+    """Median milliseconds of the same work: bare, recorded by autolog, recorded by MLflow."""
     import autolog
 
-    bare, recorded = [], []
+    bare, recorded, by_peer = [], [], []
     with autolog.enabled("sklearn"):
         work()  # Trackio is imported now, the journal is open
     autolog.finish()
-    for _ in range(repeat):
+    for turn in range(repeat):
         bare.append(milliseconds(work))
         with autolog.enabled("sklearn"):
             recorded.append(milliseconds(work))
         autolog.finish()  # delivery is counted apart: it is not the caller's time
-    return statistics.median(bare), statistics.median(recorded)
+        if peer.mlflow is not None and turn < MOST_PEER_TURNS:
+            with peer.enabled():
+                by_peer.append(milliseconds(work))
+    found = statistics.median(by_peer[1:] or by_peer) if by_peer else None  # its first call imports
+    return statistics.median(bare), statistics.median(recorded), found
 
 
-def row(what: str, bare: float | None, recorded: float) -> None:
+def row(what: str, bare: float | None, recorded: float, by_peer: float | None = None) -> None:
     ratio = f"{recorded / bare:6.2f} x" if bare else ""
     base = f"{bare:9.3f}" if bare is not None else ""
-    print(f"{what:<58} {base:>9} {recorded:10.3f} {ratio:>9}", flush=True)
+    peer = f"{by_peer:10.1f} {by_peer / bare:8.1f} x" if by_peer is not None and bare else ""
+    print(f"{what:<50} {base:>9} {recorded:10.3f} {ratio:>9} {peer:>21}", flush=True)
 
 
 def main() -> None:
@@ -71,7 +106,9 @@ def main() -> None:
     import autolog
 
     print(f"Python {platform.python_version()}, scikit-learn {sklearn.__version__}, {os.cpu_count()} cores")
-    print(f"{'milliseconds, medians':<58} {'bare':>9} {'autolog':>10} {'ratio':>9}")
+    peer = MLflow()
+    name = f"MLflow {peer.mlflow.__version__}" if peer.mlflow is not None else "MLflow: not installed"
+    print(f"{'milliseconds, medians':<50} {'bare':>9} {'autolog':>10} {'ratio':>9} {name:>21}")
 
     row("import autolog", None, in_a_new_interpreter("", "import autolog"))
     row("enable(), nothing imported", None, in_a_new_interpreter("import autolog", "autolog.enable()"))
@@ -81,27 +118,42 @@ def main() -> None:
     X, y = make_classification(2_000, 20, random_state=0)
     row(
         "LogisticRegression fit, 2,000 x 20",
-        *side_by_side(lambda: LogisticRegression().fit(X, y), 40),
+        *side_by_side(lambda: LogisticRegression().fit(X, y), 40, peer),
     )
     row(
         "RandomForest fit, 100 trees, 2,000 x 20",
-        *side_by_side(lambda: RandomForestClassifier(random_state=0).fit(X, y), 5),
+        *side_by_side(lambda: RandomForestClassifier(random_state=0).fit(X, y), 7, peer),
     )
     grid = {"C": list(np.logspace(-3, 3, 40))}
     row(
         "GridSearchCV, 40 candidates x 3 folds",
-        *side_by_side(lambda: GridSearchCV(LogisticRegression(), grid, cv=3).fit(X, y), 5),
+        *side_by_side(lambda: GridSearchCV(LogisticRegression(), grid, cv=3).fit(X, y), 15, peer),
     )
 
     model = LogisticRegression()
     with autolog.enabled("sklearn"):
         model.fit(X, y)
-    one, bare, recorded = X[:1], [], []
-    for _ in range(20):
-        bare.append(milliseconds(lambda: [model.predict(one) for _ in range(200)]) / 200)
+    one = X[:1]
+    predictions = lambda: [model.predict(one) for _ in range(PREDICTIONS)]  # noqa: E731
+    bare, recorded, by_peer = [], [], []
+    for turn in range(20):
+        bare.append(milliseconds(predictions) / PREDICTIONS)
         with autolog.enabled("sklearn"):
-            recorded.append(milliseconds(lambda: [model.predict(one) for _ in range(200)]) / 200)
-    row("predict of one row, recorded model", statistics.median(bare), statistics.median(recorded))
+            recorded.append(milliseconds(predictions) / PREDICTIONS)
+        if peer.mlflow is not None and turn < MOST_PEER_TURNS:
+            with peer.enabled():
+                model.fit(X, y)
+                by_peer.append(milliseconds(predictions) / PREDICTIONS)
+            with autolog.enabled("sklearn"):
+                model.fit(X, y)
+    autolog.finish()
+    median = statistics.median
+    row(
+        "predict of one row, recorded model",
+        median(bare),
+        median(recorded),
+        median(by_peer) if by_peer else None,
+    )
 
     with autolog.run() as run:
         steps = 20_000
