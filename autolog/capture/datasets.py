@@ -484,6 +484,11 @@ def _texts(counts: dict[str, int]) -> dict[str, int]:
     return dict(zip(cleaned, counts.values(), strict=True))
 
 
+def rows(X: Any, count: int) -> list[dict[str, Any]]:
+    """The first rows of features or samples, as values that go into a table: at most 50 columns."""
+    return _head(X, None, count)
+
+
 def _head(X: Any, y: Any, count: int) -> list[dict[str, Any]]:
     rows = _first_rows(X, count)
     if y is not None and rows:

@@ -26,6 +26,7 @@ _COLORS = (
     "#1f6feb", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c",
     "#0b7285", "#a0660a", "#495057", "#5f3dc4", "#66a80f",
 )  # fmt: skip
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Chart:
     - `curve`: `series` (each `name`, `x`, `y`), `x_label`, `y_label`, and optionally `diagonal`,
       `markers`, `x_range`, `y_range`;
     - `scatter`: `x`, `y`, `x_label`, `y_label`, and optionally `diagonal`, `zero_line`;
-    - `bars`: `names`, `values`, `x_label`, and optionally `errors`.
+    - `bars`: `names`, `values`, `x_label`, and optionally `errors`;
+    - `histogram`: `edges` (b + 1 numbers, ascending), `series` (each `name` and b `counts`), `x_label`,
+      `y_label`, and optionally `shares`: each series is drawn as shares of its own total, so that a few
+      rows can be read beside many.
     """
 
     kind: str
@@ -306,6 +310,36 @@ def _bars(chart: Chart) -> Figure:
     return figure
 
 
+def _histogram(chart: Chart) -> Figure:
+    data = chart.data
+    edges: list[float] = data["edges"]
+    figure, axes = _new(chart.title, 5.2, 4.6)
+    from matplotlib.patches import Patch  # `_new` says it if there is none
+
+    legend = []
+    for index, series in enumerate(data["series"]):
+        counts: list[float] = series["counts"]
+        total = (sum(counts) or 1) if data.get("shares") else 1
+        heights = [count / total for count in counts]
+        color = _COLORS[index % len(_COLORS)]
+        # The outline is what tells series apart where they lie over each other.
+        line: dict[str, Any] = {"linewidth": 1.6, "linestyle": _DASHES[index % len(_DASHES)]}
+        axes.stairs(heights, edges, fill=True, facecolor=(color, 0.25), linewidth=0)
+        axes.stairs(heights, edges, edgecolor=color, **line)
+        name = _short(str(series["name"]), 40)
+        legend.append(Patch(facecolor=(color, 0.25), edgecolor=color, label=name, **line))
+    axes.set_xlim(*_padded((edges[0], edges[-1])))
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    if any(series["name"] for series in data["series"]):
+        # Below, since steps may fill any corner.
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
+        axes.legend(handles=legend, frameon=False, fontsize=8.5, labelcolor=_INK, **place)
+    _label(axes, data["x_label"], data["y_label"])
+    return figure
+
+
 def _padded(ends: tuple[float, float]) -> tuple[float, float]:
     pad = 0.02 * (ends[1] - ends[0])
     return ends[0] - pad, ends[1] + pad
@@ -316,4 +350,5 @@ _DRAW: dict[str, Callable[[Chart], Figure]] = {
     "curve": _curve,
     "scatter": _scatter,
     "bars": _bars,
+    "histogram": _histogram,
 }

@@ -156,8 +156,12 @@ def _end_all(status: str, timeout: float | None = None) -> None:
             sink.release()
         elif not sink.close(_left(end)):
             logger.warning(
-                "autolog: not everything was delivered in time; the rest is on disk, "
-                "and goes out with the next run."
+                "autolog: not everything was delivered in time; "
+                + (
+                    f"the disk has not taken the last {sink.unwritten:,} records, which are lost."
+                    if sink.unwritten
+                    else "the rest is on disk, and goes out with the next run."
+                )
             )
 
 

@@ -166,7 +166,8 @@ def _report(where: str, error: Exception) -> None:
             logger.debug("a fault could not be noted in its run", exc_info=True)
     _told[where] += 1
     if _told[where] == 1:
-        logger.warning("autolog: %s. The training goes on; this record is missing from the run.", message)
+        told = message.rstrip(".")
+        logger.warning("autolog: %s. The training goes on; this record is missing from the run.", told)
         logger.debug("%s", faults[-1].traceback)
 
 

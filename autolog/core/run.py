@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import itertools
+import math
 import os
 import re
 import threading
@@ -26,6 +28,7 @@ __all__ = ["Run", "RunError", "status_of"]
 
 STATUSES = ("running", "finished", "failed", "killed", "pruned", "crashed")
 LEVELS = ("info", "warn", "error")
+ROWS_SHOWN = 50  # of a long table: the dashboard shows tables whole, and above all pictures
 
 # Trackio keeps these names for itself and renames such metrics the same way (trackio/run.py, Run.log).
 _RESERVED_METRICS = {"project", "run", "timestamp", "step", "time", "metrics"}
@@ -424,6 +427,21 @@ class Run:
             self.group = values["group"] = self.name
         self._config(values)
 
+    def long_table(self, key: str, rows: list[dict[str, Any]]) -> None:
+        """A table whose first rows are shown, and the whole of which is kept in a file if there are more."""
+        brief = [{name: _brief(value) for name, value in row.items()} for row in rows[:ROWS_SHOWN]]
+        self.table(key, brief)
+        if len(rows) > ROWS_SHOWN:
+            self.note(key, f"the first {ROWS_SHOWN} of {len(rows):,} rows; all are in the artifact")
+            path = self.stage(f"{_artifact_name(key)}.csv")
+            names = list(dict.fromkeys(name for row in rows for name in row))
+            with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+                writer = csv.writer(file)
+                writer.writerow([label(name) for name in names])
+                secret = {name: capture_params.is_secret(str(name)) for name in names}
+                writer.writerows([_cell(secret[name], row.get(name)) for name in names] for row in rows)
+            self.staged_artifact(key, "table", {path.name: path}, {"rows": len(rows)})
+
     def note(self, what: str, why: str) -> None:
         """Say in the run what is missing from it, and why."""
         with self._lock:
@@ -735,6 +753,11 @@ def _table_rows(key: str, rows: Any, columns: Iterable[str] | None) -> list[Mapp
                 f"as long as columns= ({len(names) if names is not None else 'not given'})."
             )
     return result
+
+
+def _brief(value: Any) -> Any:
+    """A number as a person reads it."""
+    return float(f"{value:.7g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
 def _cell(is_secret: bool, value: Any) -> Any:

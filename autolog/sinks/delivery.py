@@ -179,6 +179,9 @@ class Channel:
             delivered.offset = begun[1]
             del self._begun[path]
             _cursor(path).write_text(str(delivered.offset))
+            for batch in begun[2].values():  # not before: who comes after a crash needs them once more
+                for record in batch.arrived:
+                    discard_staged(record)
             if delivered is self._delivered and delivered.offset > JOURNAL_BYTES:
                 self._cut()
 
@@ -366,6 +369,7 @@ class _Batch:
         self.system: list[Record] = []
         self.alerts: list[Record] = []
         self.artifacts: list[Record] = []
+        self.arrived: list[Record] = []  # artifacts whose staged files may go
 
     def take(self, record: Record) -> None:
         self.size += 1
@@ -419,7 +423,7 @@ class _Batch:
             self.alerts = []
         while self.artifacts:
             self._attempt(_artifact, place, self.artifacts[0])
-            del self.artifacts[0]
+            self.arrived.append(self.artifacts.pop(0))
 
     def _put_rows(self, place: Place, rows: list[Record], config: dict[str, Any] | None) -> None:
         """Rows and config. What nobody takes is found by halving: it must not keep the rest from arriving."""
@@ -430,7 +434,7 @@ class _Batch:
                 raise
             if config is not None:
                 self._put_rows(place, rows, None)
-                self._put_config(place, config)
+                self._put_config(place, self.run.ordered_config())  # which says by now what was lost
             elif len(rows) > 1:
                 self._put_rows(place, rows[: len(rows) // 2], None)
                 self._put_rows(place, rows[len(rows) // 2 :], None)

@@ -100,6 +100,11 @@ class Journal:
         if self.write_through or self._closed:
             self._drain()
 
+    @property
+    def waiting(self) -> int:
+        """Records that are not in the file yet."""
+        return sum(isinstance(item, dict) for item in list(self._queue))
+
     def sync(self, timeout: float) -> bool:
         """Wait until everything appended so far is in the file. False: the disk did not take it in time."""
         if self.write_through or self._closed:
@@ -286,7 +291,10 @@ def hostname() -> str:
 
 def _encode(record: Record) -> bytes:
     try:
-        return orjson.dumps(_finite(record), option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        if b"null" in line:  # which is also what orjson makes of NaN and of infinities
+            line = orjson.dumps(_finite(record), option=orjson.OPT_APPEND_NEWLINE)
+        return line
     except (TypeError, ValueError, RecursionError):
         # Integers beyond 64 bits, lone surrogates: the slow encoder knows a way.
         return (json.dumps(_finite(record), default=repr) + "\n").encode("ascii")

@@ -44,7 +44,7 @@ from urllib.parse import urlencode
 import orjson
 
 from autolog.sinks import Record
-from autolog.sinks.delivery import Channel, Destination, Place, RunState, discard_staged, iso
+from autolog.sinks.delivery import Channel, Destination, Place, RunState, iso
 
 __all__ = ["AmbientRun", "TrackioSink", "ambient_run", "data_directory"]
 
@@ -77,6 +77,7 @@ class TrackioSink:
         self._tokens = tokens or (lambda destination: None)
         self._closed = False
         self.write_through = False
+        self.unwritten = 0  # records that no disk has taken by the end
 
     def write(self, record: Record) -> None:
         """See :class:`autolog.sinks.Sink`.
@@ -120,6 +121,7 @@ class TrackioSink:
         self._closed = True
         for channel in self._all():
             channel.close()
+            self.unwritten += channel.journal.waiting
         self._channels.clear()
         self._of_run.clear()
         return done
@@ -281,7 +283,6 @@ class _Local:
             run_name=run.name,
             run_id=run.id,
         )
-        discard_staged(record)
 
     def config(self, run: RunState) -> dict[str, Any] | None:
         """The config that stands there already."""
@@ -337,6 +338,7 @@ class _Remote(_Local):
         self._token = token
         self._private = private
         self._client_made: Any = None
+        self._at_once = 2_000  # rows per request
 
     def _call(self, api_name: str, /, **arguments: Any) -> Any:
         """Ask the server.
@@ -428,13 +430,23 @@ class _Remote(_Local):
         ]
         # A server keeps the first config of a request, so only one is sent: the last.
         entries[0]["config"] = config
-        for part in _parts(entries):
-            self._call("/bulk_log", logs=part)
+        self._in_parts("/bulk_log", entries)
+
+    def _in_parts(self, api_name: str, entries: list[dict[str, Any]]) -> None:
+        """On a thin line a large request never ends in time: after each that did not, they are smaller."""
+        while entries:
+            part = entries[: self._at_once]
+            try:
+                self._call(api_name, logs=part)
+            except Exception as error:
+                if "Timeout" in type(error).__name__:
+                    self._at_once = max(1, len(part) // 2)
+                raise
+            entries = entries[len(part) :]
 
     def system(self, run: RunState, rows: list[Record]) -> None:
         entries = [{**_entry(run, r), "metrics": r["values"], "log_id": r["id"]} for r in rows]
-        for part in _parts(entries):
-            self._call("/bulk_log_system", logs=part)
+        self._in_parts("/bulk_log_system", entries)
 
     def alerts(self, run: RunState, alerts: list[Record]) -> None:
         self._call("/bulk_alert", alerts=[_alert_entry(run, alert) for alert in alerts])
@@ -485,7 +497,6 @@ class _Remote(_Local):
             run_name=run.name,
             run_id=run.id,
         )
-        discard_staged(record)
 
     def config(self, run: RunState) -> dict[str, Any] | None:
         summary = self._client().predict(
@@ -539,11 +550,6 @@ def _json(values: dict[str, Any]) -> bytes:
         return orjson.dumps(values)
     except TypeError:  # an integer beyond 64 bits: the slow encoder knows a way
         return json.dumps(values).encode()
-
-
-def _parts(entries: list[dict[str, Any]], size: int = 2_000) -> Iterable[list[dict[str, Any]]]:
-    for start in range(0, len(entries), size):
-        yield entries[start : start + size]
 
 
 def _space_url(space: str) -> str:

@@ -42,7 +42,7 @@ def record_clusters(run: Run, estimator: Any, X: Any) -> None:
     ]
     if clusters > MOST_CLUSTERS:
         run.note("model/clusters", f"the {MOST_CLUSTERS:,} largest of {clusters:,}")
-    run.table("model/clusters_table", table)
+    run.long_table("model/clusters_table", table)
     data = {
         "names": [row["cluster"] for row in table[:CHART_CLUSTERS]],
         "values": [row["rows"] for row in table[:CHART_CLUSTERS]],

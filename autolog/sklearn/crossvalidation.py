@@ -53,7 +53,9 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
             raise
         tasks: list[_Task] = []
         if function != "permutation_test_score":
-            call.replace("iterable", _noted(call.get("iterable"), tasks))
+            noted = _noted(call.get("iterable"), tasks)
+            if isinstance(noted, Iterator):  # it goes into the user's call in place of his own
+                call.replace("iterable", noted)
 
         def before(run: Run) -> None:
             record_parameters(run, given["estimator"])
@@ -68,7 +70,7 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
                 _record_predictions(run, given, tasks, results)
             elif function == "permutation_test_score":
                 rows = [{"permutation": n, "score": float(score)} for n, score in enumerate(results)]
-                run.table("cv/permutations", rows)
+                run.long_table("cv/permutations", rows)
                 run.log({"cv/permuted_score_mean": float(np.mean(results))}, step=run.last_step)
                 run.note("cv/score", "the score without permutation is computed before this run begins")
             else:
@@ -129,7 +131,7 @@ def _record_folds(run: Run, function: str, tasks: list[_Task], results: Any) -> 
         rows.append({key: value for key, value in row.items() if value is not None})
         if (fitted := result.get("estimator")) is not None:
             bind_run(fitted, run)
-    run.table("cv/folds", rows)
+    run.long_table("cv/folds", rows)
     scores = [key for key in (rows[0] if rows else ()) if key.startswith(("test_", "train_"))]
     scores = [key for key in scores if not key.endswith("_rows")]
     if function == "cross_validate":
@@ -166,18 +168,21 @@ def _record_predictions(run: Run, given: Mapping[str, Any], tasks: list[_Task], 
     """Predictions for rows that their model has not seen: an evaluation of all the folds together."""
     task, method = task_of(given["estimator"]), given.get("method", "predict")
     y = given.get("y")
-    if task is None or y is None or len(tasks) != len(results):
+    if task in (None, "clustering") or y is None or len(tasks) != len(results):
         return
     truth = np.concatenate([np.asarray(y)[fold.test] for fold in tasks])
     predicted = np.concatenate([np.asarray(result) for result in results])
+    scores = None if task == "regression" or method == "predict" else predicted
+    if method == "predict_log_proba":
+        scores = np.exp(predicted)
     try:
-        if task == "regression":
-            found = evaluation.regression(truth, predicted)
-        elif method == "predict":
-            found = evaluation.classification(truth, predicted)
-        else:
-            scores = np.exp(predicted) if method == "predict_log_proba" else predicted
-            found = evaluation.classification(truth, scores=scores, classes=np.unique(np.asarray(y)))
+        found = evaluation.evaluate(
+            truth,
+            predicted if scores is None else None,
+            scores=scores,
+            classes=None if scores is None else np.unique(np.asarray(y)),
+            task=task,
+        )
     except ValueError as error:  # several outputs, say
         run.note("cv", f"not evaluated: {error}")
         return

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from autolog.capture import evaluation
+from autolog.capture import datasets, evaluation
 from autolog.core.guard import charge, shield, watching
 from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import find_run
 from autolog.core.run import Run
-from autolog.sklearn.budget import affordable_rows
+from autolog.sklearn.budget import affordable_rows, length
 from autolog.sklearn.described import mark_of, task_of, training_data
 
 __all__ = [
@@ -323,27 +323,49 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         return
     which.done.add(kind)
     try:
-        if task == "regression":
-            result = evaluation.regression(truth, value, sample_weight=weight)
-        else:
+        predicted = value
+        if task == "classification":
             predicted = value if labels else _predicted(run, estimator, X)
             if labels and is_whole and "scores" not in which.done:
                 scores = _scores(run, estimator, X, truth, which)
             if predicted is not None:
                 which.done.add("labels")
-            result = evaluation.classification(
-                truth,
-                predicted,
-                scores=scores,
-                classes=getattr(estimator, "classes_", None) if scores is not None else None,
-                sample_weight=weight,
-            )
-            if predicted is None:
-                result = _of_scores_only(result)
+        result = evaluation.evaluate(
+            truth,
+            predicted,
+            scores=scores,
+            classes=getattr(estimator, "classes_", None) if scores is not None else None,
+            sample_weight=weight,
+            task=task,
+        )
+        if predicted is None:
+            result = _of_scores_only(result)
     except ValueError as error:  # several outputs, say
         run.note(which.name, f"not evaluated: {error}")
         return
-    record_evaluation(run, which.name, result)
+    record_evaluation(run, which.name, _with_inputs(run, which.name, result, X if is_whole else None))
+
+
+def _with_inputs(run: Run, name: str, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
+    """The best and worst predictions beside what they were made from; none of it where that is private."""
+    rows = result.tables.get("best_and_worst")
+    if not rows:
+        return result
+    tables = {key: table for key, table in result.tables.items() if key != "best_and_worst"}
+    if not run.keeps("predictions"):
+        why = "not sent to the server: Settings.share does not name 'predictions'"
+        run.note(f"{name}/best_and_worst", why)
+        return replace(result, tables=tables)
+    if X is not None and length(X) is not None:
+        from sklearn.utils import _safe_indexing
+
+        chosen = X.tocsr() if hasattr(X, "tocsr") else X
+        inputs = datasets.rows(_safe_indexing(chosen, result.samples), len(result.samples))
+        rows = [
+            {**row, **{f"input {key}" if key in row else key: cell for key, cell in given.items()}}
+            for row, given in zip(rows, inputs, strict=False)
+        ]
+    return replace(result, tables={**tables, "best_and_worst": rows})
 
 
 def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:
@@ -467,6 +489,6 @@ def _record_waiting(waiting: dict[str, evaluation.Evaluation], run: Run) -> None
 def _record_pictures(run: Run, name: str, result: evaluation.Evaluation) -> None:
     for key, rows in result.tables.items():
         # Two things under one key would hide each other in the dashboard.
-        run.table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows)
+        run.long_table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows)
     for key, chart in result.charts.items():
         run.figure(f"{name}/{key}", chart)

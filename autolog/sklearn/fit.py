@@ -265,9 +265,8 @@ def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any) -> None:
     if isinstance(rows, str):
         run.note("train/metrics", f"left out: {rows}")
         return
-    measure = evaluation.classification if task == "classification" else evaluation.regression
     try:
-        result = measure(rows.of(y), estimator.predict(rows.of(X)))
+        result = evaluation.evaluate(rows.of(y), estimator.predict(rows.of(X)), task=task)
     except ValueError as error:  # several outputs, say
         run.note("train/metrics", f"left out: {error}")
         return

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 CURVE_POINTS = 10_000
-TABLE_ROWS = 1_000
+TABLE_ROWS = 10_000
 CHART_BARS = 20
 TABLE_CLASSES = 20
 
@@ -157,7 +157,7 @@ def observe_permutation_importances(
         chosen = _largest(run, "permutation_importances", np.abs(means))
         names = _names(estimator, estimator, len(means))
         rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
-        run.table("model/permutation_importances_table", rows)
+        run.long_table("model/permutation_importances_table", rows)
         top = rows[:CHART_BARS]
         data = {
             "names": [row["feature"] for row in top],
@@ -204,7 +204,7 @@ def _record_coefficients(run: Run, estimator: Any, final: Any, coefficients: Any
         }
         for n in chosen
     ]
-    run.table("model/coefficients_by_class", rows)
+    run.long_table("model/coefficients_by_class", rows)
     top = chosen[:CHART_BARS]
     data = {
         "names": [names(n) for n in top],
@@ -218,7 +218,7 @@ def _record_bars(run: Run, key: str, title: str, label: str, values: Any, estima
     chosen = _largest(run, key, np.abs(values))
     names = _names(estimator, final, len(values))
     rows = [{"feature": names(n), label.lower(): float(values[n])} for n in chosen]
-    run.table(f"model/{key}_table", rows)
+    run.long_table(f"model/{key}_table", rows)
     top = rows[:CHART_BARS]
     data = {
         "names": [row["feature"] for row in top],

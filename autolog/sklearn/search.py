@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +10,6 @@ from autolog.core.ownership import Training, conclude, open_run
 from autolog.core.run import Run
 
 __all__ = ["record_search"]
-
-TABLE_ROWS = 1_000
 
 
 def record_search(run: Run, search: Any) -> None:
@@ -25,10 +22,7 @@ def record_search(run: Run, search: Any) -> None:
     order = sorted(range(len(results["params"])), key=lambda n: results[rank][n] if rank else n)
     columns = {"candidate": order, **{name: [results[name][n] for n in order] for name in names}}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    run.table("search/cv_results", rows[:TABLE_ROWS])
-    if len(rows) > TABLE_ROWS:
-        run.note("search/cv_results", f"the {TABLE_ROWS:,} best of {len(rows):,}; all are in the artifact")
-        _keep_whole(run, rows)
+    run.long_table("search/cv_results", rows)
     run.describe({"search/candidates": len(rows)})
     if isinstance(iterations := getattr(search, "n_iterations_", None), int):  # halving
         run.describe({"search/iterations": iterations})
@@ -47,15 +41,6 @@ def _column_order(name: str) -> int:
     """What a person looks for first: the rank, the parameters, the scores; times and splits after them."""
     beginnings = ("rank_", "param_", "mean_test_", "std_test_", "mean_train_")
     return next((n for n, start in enumerate(beginnings) if name.startswith(start)), len(beginnings))
-
-
-def _keep_whole(run: Run, rows: list[dict[str, Any]]) -> None:
-    path = run.stage("cv_results.csv")
-    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({key: sanitize(value) for key, value in row.items()} for row in rows)
-    run.staged_artifact("cv_results", "table", {"cv_results.csv": path}, {"rows": len(rows)})
 
 
 def _open_child(run: Run, place: int, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:

@@ -23,7 +23,11 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
     """
     backend = type(getattr(call.subject, "_backend", None)).__name__
     if backend in _OURS and (innermost() is not None or watching.active("sklearn")):
-        call.replace("iterable", _knowing(call.get("iterable")))
+        known = _knowing(call.get("iterable"))
+        if isinstance(
+            known, Iterable
+        ):  # what goes into the user's call in place of his own is looked at twice
+            call.replace("iterable", known)
     yield
 
 

@@ -6,6 +6,8 @@ import json
 import warnings
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -200,10 +202,30 @@ def test_regression_charts_are_thinned_evenly():
         ([151.0, 75.0], [150.2, 80.9], "regression"),
         ([[0.5, 1.0], [2.0, 3.0]], [[0.0, 1.0], [2.0, 2.0]], "regression"),
         ([[0.5], [2.0]], [0.0, 1.0], "regression"),
+        ([0.5, None], [1, 2], "regression"),
+        ([True, False], [0.5, 0.2], "classification"),
+        (["a", None], [0.5, 0.2], "classification"),
+        (pd.Series([1, None], dtype="Int64"), [0.5, 2.5], "regression"),
+        ([[0, 1], [1, 1]], [[0, 1], [0, 1]], "multilabel"),
+        ([[0, 1], [1, 0]], [[0, 1], [0, 0]], "multilabel"),
+        ([[0, 2], [1, 1]], [[0, 1], [0, 1]], "classification"),
+        ([["a", "b"], ["a", "c"]], [["a", "b"], ["a", "b"]], "classification"),
     ],
 )
 def test_the_task_follows_from_the_values(y, p, task):
     assert evaluate(y, p).task == task
+
+
+def test_the_task_may_be_told():
+    assert "r2" in evaluate([1, 2, 3], [1, 2, 2], task="regression").metrics
+    assert evaluate([0.5, 1.5], [0.5, 1.5], task="classification").metrics["accuracy"] == 1
+    several = evaluate([[1, 0], [0, 1]], [[1, 0], [1, 1]], task="regression")
+    assert [row["mae"] for row in several.tables["per_output"]] == [0.5, 0]
+
+
+def test_a_matrix_of_one_column_is_a_single_output():
+    assert evaluate([[1], [2], [3]], [[1], [2], [2]]).metrics == classification([1, 2, 3], [1, 2, 2]).metrics
+    assert evaluate(pd.DataFrame({"y": [1.5, 2.0]}), [1.0, 2.0]).tables.keys() == {"best_and_worst"}
 
 
 def test_scores_make_it_a_classification():
@@ -216,8 +238,15 @@ def test_scores_make_it_a_classification():
         (([], []), "y_true is empty"),
         (([1, 2], [1]), "lengths differ: y_true 2, y_pred 1"),
         (([1, 2], [1, 2], [1.0]), "lengths differ.*scores 1"),
-        (([[1, 1], [0, 1]], [[1, 1], [0, 1]]), "multilabel"),
         (([[1], [0, 1]], [[1], [0, 1]]), "multilabel"),
+        (([[1j], [0]], [1, 0], None, "regression"), "must be numbers"),
+        (([{1}, {2}], [{1}, {2}]), "single values"),
+        (([1, 2], [1, 2], None, "clustering"), "task must be"),
+        ((np.zeros((2, 0)), np.zeros((2, 0))), "y_true is empty"),
+        ((np.zeros((2, 2, 2)), np.zeros((2, 2, 2))), r"\(2, 2, 2\)"),
+        ((np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), None, "regression"), "one or two dimensions"),
+        (([1.5, 2.5], None, None, "regression"), "y_pred is needed"),
+        (([0, 1], [[0, 1, 2], [0, 1, 2]]), r"shape \(n,\), got \(2, 3\)"),
         ((3, 3), "one entry per sample"),
         (([None, None], [1, 2]), "no row has a label"),
         (([float("nan")], [0.5]), "nothing to evaluate"),
@@ -227,9 +256,14 @@ def test_scores_make_it_a_classification():
     ],
 )
 def test_what_cannot_be_evaluated_says_why(arguments, said):
-    y, p, *scores = arguments
+    y, p, scores, task = (*arguments, None, None)[:4]
     with pytest.raises(ValueError, match=said):
-        evaluate(y, p, scores=scores[0] if scores else None)
+        evaluate(y, p, scores=scores, task=task)
+
+
+def test_one_output_is_asked_for_one_label_per_row():
+    with pytest.raises(ValueError, match="multilabel"):
+        classification([[1, 1], [0, 1]], [[1, 1], [0, 1]])
 
 
 @pytest.mark.parametrize("weight", [[0, 0], [1, -1], [1, float("nan")], [1]])
@@ -258,6 +292,51 @@ def test_rows_that_are_not_finite_are_left_out_and_counted():
     assert found.rows == 2
     assert found.metrics["mae"] == 0.25
     assert noted(found, "2 rows that are not finite")
+
+
+def test_rows_without_a_score_have_no_prediction_by_it():
+    found = classification([0, 1, 1, 0], scores=[0.1, 0.9, float("nan"), 0.7])
+    assert found.rows == 3
+    assert found.metrics["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_scores_of_rows_that_weigh_nothing_tell_nothing():
+    found = classification([0, 1], [0, 1], scores=[0.1, float("nan")], sample_weight=[0, 1])
+    assert found.metrics["accuracy"] == 1
+    assert "log_loss" not in found.metrics
+
+
+def test_whole_numbers_that_floats_cannot_hold_are_told_apart():
+    y = np.array([2**53, 2**53 + 1, 2**63 - 1])
+    assert classification(y, y.astype(np.uint64)).metrics["accuracy"] == 1
+    assert classification(y, [2.0**53, 2.0**53, 2.0**53]).metrics["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_a_target_that_is_constant_where_it_counts_has_no_r2():
+    found = regression([1.5, 2.5, 2.5], [1.0, 2.0, 2.5], sample_weight=[0, 1, 1])
+    assert found.metrics["mae"] == 0.25
+    assert "r2" not in found.metrics
+    assert noted(found, "undefined for a constant target")
+
+
+def test_squares_that_no_float_holds_are_left_out():
+    found = regression([1e200, -1e200, 3.5], [-1e200, 1e200, 3.0])
+    assert found.metrics.keys() == {"mae", "max_error", "median_absolute_error"}
+    assert noted(found, "too large: mse, rmse, r2")
+
+
+@pytest.mark.parametrize("column", [pd.Series, pl.Series, list, np.array])
+def test_columns_of_any_kind_are_the_same(column):
+    assert classification(column(["a", "b", "b"]), column(["a", "b", "a"])).metrics["accuracy"] == 2 / 3
+    assert regression(column([1.5, 2, 3]), column([1, 2, 3])).metrics["max_error"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pd.Series([1.5, None, 2], dtype="Float64"), pl.Series([1.5, None, 2]), [1.5, None, 2], [1.5, pd.NA, 2]],
+)
+def test_numbers_may_be_missing(column):
+    assert regression(column, [1, 1, 2]).rows == 2
 
 
 def test_one_class_only_leaves_out_what_it_cannot_say():

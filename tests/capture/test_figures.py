@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from autolog.capture.evaluation import classification, regression
+from autolog.capture.evaluation import classification, multilabel, regression
 from autolog.capture.figures import Chart, render, to_html
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -41,7 +41,9 @@ def charts():
     p = rng.dirichlet(np.ones(12), 400)
     found = {**classification(y, scores=p).charts}
     found |= {f"binary {k}": c for k, c in classification(y % 2, scores=p[:, 0]).charts.items()}
-    found |= regression(p[:, 0], p[:, 1]).charts
+    found |= {f"decision {k}": c for k, c in classification(y % 2, scores=p[:, 0] - 1).charts.items()}
+    found |= {f"labels {k}": c for k, c in multilabel(p > 0.1, scores=p).charts.items()}
+    found |= {f"regression {k}": c for k, c in regression(p[:, 0], p[:, 1]).charts.items()}
     found["bars"] = Chart("bars", "Importances", {"names": ["a", "b"], "values": [1, -2], "x_label": "Gain"})
     found["empty"] = Chart("curve", "Nothing", {"series": [], "x_label": "Step", "y_label": "Loss"})
     return found

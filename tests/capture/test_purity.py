@@ -22,7 +22,7 @@ def test_importing_it_imports_no_framework(module):
     assert not FRAMEWORKS & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(FOLDER.rglob("*.py")), ids=lambda file: str(file.relative_to(FOLDER)))
 def test_it_imports_nothing_of_autolog_outside_capture(file):
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -403,3 +403,50 @@ def test_permutation_importances_are_in_the_run_of_their_model(
     assert [rows[name]["importance"] for name in COLUMNS] == pytest.approx(list(found.importances_mean))
     assert [rows[name]["std"] for name in COLUMNS] == pytest.approx(list(found.importances_std))
     assert not [key for key in run.metrics if key.startswith("val")], "shuffled data is no evaluation set"
+
+
+# The best and worst predictions -----------------------------------------------------------------------
+
+
+def test_best_and_worst_stand_beside_what_they_were_made_from(recording: MemorySink) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    model.score(X_test, y_test)
+    rows = only(recording).tables["val/best_and_worst"]
+    assert [row["kind"] for row in rows] == ["worst"] * 10 + ["best"] * 10
+    worst = rows[0]
+    proba = model.predict_proba(X_test)[np.arange(len(y_test)), y_test]
+    assert worst["row"] == proba.argmin()
+    assert worst["probability_of_true"] == pytest.approx(proba.min())
+    assert {name: worst[name] for name in COLUMNS} == X_test.iloc[worst["row"]].to_dict()
+
+
+def test_a_text_that_was_predicted_wrong_can_be_read(recording: MemorySink) -> None:
+    texts, kinds = ["good fine", "bad awful", "good", "awful"] * 5, ["+", "-", "+", "-"] * 5
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, kinds)
+    model.score(["good day", "fine bad awful"], ["-", "+"])
+    rows = only(recording).tables["val/best_and_worst"]
+    assert {row["value"] for row in rows} == {"good day", "fine bad awful"}
+
+
+def test_predictions_with_their_inputs_stay_here_unless_shared() -> None:
+    for share, expected in (((), False), (("predictions",), True)):
+        sink = MemorySink()
+        server = {"server_url": "http://127.0.0.1:9", "write_token": "t"}
+        with autolog.enabled("sklearn", sink=sink, log_code=False, share=share, **server):
+            LogisticRegression(max_iter=300).fit(X_train, y_train).score(X_test, y_test)
+        run = only(sink)
+        assert ("val/best_and_worst" in run.tables) == expected
+        assert ("val/best_and_worst" in run.config["autolog/notes"]) != expected
+        assert "val/confusion_matrix" in run.charts
+
+
+def test_labels_and_outputs_are_evaluated_one_by_one(recording: MemorySink) -> None:
+    many = np.stack([y == 0, y == 1, X["petal width (cm)"] > 1], axis=1).astype(int)
+    forest = RandomForestClassifier(5, random_state=0).fit(X[::2], many[::2])
+    accuracy = forest.score(X[1::2], many[1::2])
+    data, targets = load_linnerud(return_X_y=True)
+    LinearRegression().fit(data[::2], targets[::2]).score(data[1::2], targets[1::2])
+    labels, outputs = recording.runs
+    assert labels.metrics["val/accuracy"] == pytest.approx(accuracy)
+    assert len(labels.tables["val/per_class"]) == 3
+    assert len(outputs.tables["val/per_output"]) == 3

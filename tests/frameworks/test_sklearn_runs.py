@@ -351,17 +351,17 @@ def test_a_search_of_somebody_elses_is_one_run(recording: MemorySink) -> None:
 def test_of_many_candidates_all_are_kept(
     sink: MemorySink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from autolog.sklearn import search as search_module
+    from autolog.core import run as run_module
 
-    monkeypatch.setattr(search_module, "TABLE_ROWS", 3)
+    monkeypatch.setattr(run_module, "ROWS_SHOWN", 3)
     with autolog.enabled("sklearn", sink=sink, log_code=False):
         GridSearchCV(LR, {"C": [0.01, 0.1, 1.0, 10.0, 100.0]}).fit(X, y)
         run = only(sink)
-        (whole,) = [artifact for artifact in run.artifacts if artifact["name"] == "cv_results"]
-        lines = Path(whole["files"]["cv_results.csv"]).read_text().splitlines()
+        (whole,) = [artifact for artifact in run.artifacts if artifact["name"] == "search-cv_results"]
+        lines = Path(whole["files"]["search-cv_results.csv"]).read_text().splitlines()
     assert len(run.tables["search/cv_results"]) == 3
     assert len(lines) == 6
-    assert "the 3 best of 5" in run.config["autolog/notes"]["search/cv_results"]
+    assert "the first 3 of 5" in run.config["autolog/notes"]["search/cv_results"]
 
 
 # Figures of the user's own --------------------------------------------------------------------------

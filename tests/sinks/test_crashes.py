@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from autolog.sinks import Record
+from autolog.sinks.journal import Tail
 from tests.programs import journals, read, run, start, values
 
-KILLS = 12
+KILLS = int(os.environ.get("KILLS", "120"))  # by hand more
+AT_ONCE = 6
 
-PROGRAM = """
+LOGGING = """
 with autolog.run({name!r}, config={{"x": 1}}) as r:
     print("ready", flush=True)
     for n in range(1_000_000):
@@ -19,27 +29,49 @@ with autolog.run({name!r}, config={{"x": 1}}) as r:
             r.table(f"t/{{n}}", [{{"n": n}}])
             r.params({{"last": n}}, prefix="")
             print(n, time.time(), flush=True)
-        time.sleep(0.0005)
+        time.sleep(0.002)
 """
+
+
+def killed(directory: Path, program: str, seconds: float) -> tuple[int, float, str]:
+    """Start a program, kill it this long after it said that it is ready: its pid, when, what it printed."""
+    process = start(directory, program)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.kill()
+    at = time.time()
+    return process.pid, at, process.communicate()[0]
+
+
+def deliver_what_is_left(directory: Path) -> str:
+    return run(
+        directory,
+        """
+        from autolog.sinks import delivery
+        delivery.HALF_MADE_SECONDS = 0.0
+        with autolog.run("next"): pass
+        assert autolog.finish() and autolog.finish()
+        """,
+        AUTOLOG_FINISH_TIMEOUT="60",
+    )
 
 
 def test_kill_at_random_moments(tmp_path: Path) -> None:
     moments = random.Random(0)
     safe: dict[str, int] = {}
-    for kill in range(KILLS):
-        name = f"run-{kill}"
-        process = start(tmp_path, PROGRAM.format(name=name))
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(moments.uniform(0.0, 1.6))
-        process.kill()
-        killed = time.time()
-        out, _ = process.communicate()
+
+    def kill(number: int, seconds: float) -> None:
+        name = f"run-{number}"
+        _, at, out = killed(tmp_path, LOGGING.format(name=name), seconds)
         told = [line.split() for line in out.splitlines()]
-        on_disk = [int(words[0]) for words in told if len(words) == 2 and float(words[1]) < killed - 0.5]
+        on_disk = [int(words[0]) for words in told if len(words) == 2 and float(words[1]) < at - 0.5]
         safe[name] = max(on_disk, default=-1)
 
-    run(tmp_path, "with autolog.run('next'): pass\nassert autolog.finish()", AUTOLOG_FINISH_TIMEOUT="60")
+    with ThreadPoolExecutor(AT_ONCE) as several:
+        list(several.map(kill, range(KILLS), [moments.uniform(0.0, 1.6) for _ in range(KILLS)]))
+
+    deliver_what_is_left(tmp_path)
     kept = {r["name"]: r for r in read(tmp_path)}
     for name, last in safe.items():
         if name not in kept:
@@ -55,3 +87,132 @@ def test_kill_at_random_moments(tmp_path: Path) -> None:
         "the moments were too early to say anything"
     )
     assert journals(tmp_path) == []
+
+
+# Half a second of records of every kind, which take some seconds to deliver.
+DELIVERING = """
+from autolog.capture.figures import Chart
+from pathlib import Path
+line = {{"name": "s", "x": [0, 1], "y": [0, 1]}}
+chart = Chart("curve", "t", {{"series": [line], "x_label": "x", "y_label": "y"}})
+file = Path({file!r})
+print("ready", flush=True)
+with autolog.run({name!r}, config={{"x": 1}}) as r:
+    for n in range(30):
+        for m in range(50): r.log({{"m": 50 * n + m}})
+        r.figure(f"f/{{n}}", chart)
+        r.table(f"t/{{n}}", [{{"n": n}}])
+        r.alert(f"a{{n}}")
+        file.write_text(f"{name} {{n}}")
+        r.artifact(file, f"{name}-{{n}}")
+        file.unlink()
+        time.sleep(0.01)
+    time.sleep(60)
+"""
+
+
+def test_kill_while_much_is_delivered(tmp_path: Path) -> None:
+    """A slot has a directory of its own, so that what a process had journaled can be read once it is dead."""
+    moments = random.Random(1)
+    written: dict[str, list[Record]] = {}
+
+    def slot(number: int) -> str:
+        directory = tmp_path / f"slot-{number}"
+        directory.mkdir()
+        for turn in range(KILLS // 6 // AT_ONCE):
+            name = f"run-{number}-{turn}"
+            program = DELIVERING.format(name=name, file=str(directory / "file"))
+            pid, _, _ = killed(directory, program, moments.uniform(0.1, 3.0))
+            left = [path for path in journals(directory) if f"-{pid}-" in path.name]
+            written[name] = [record for path in left for record in Tail(path).read()]
+        return deliver_what_is_left(directory)
+
+    with ThreadPoolExecutor(AT_ONCE) as several:
+        told = list(several.map(slot, range(AT_ONCE)))
+
+    for number in range(AT_ONCE):
+        directory = tmp_path / f"slot-{number}"
+        kept = {r["name"]: r for r in read(directory)}
+        for name, records in written.items():
+            if name.startswith(f"run-{number}-") and records[1:]:
+                assert_all_that_was_written(kept[name], records)
+        assert_files(directory, list(kept.values()))
+        assert journals(directory) == []
+    assert sum(len(records) for records in written.values()) > 1_000
+    assert "cannot be" not in "".join(told)
+
+
+POINTS = {
+    "a picture is there, its row is not": "_Local.media",
+    "rows are there": "_Local.rows",
+    "alerts are there": "_Local.alerts",
+    "an artifact is there": "_Local.artifact",
+}
+
+
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
+def test_kill_between_two_steps_of_a_delivery(tmp_path: Path, point: str) -> None:
+    program = f"""
+    from autolog.capture.figures import Chart
+    from autolog.sinks.trackio import _Local
+    from pathlib import Path
+    def then_die(original):
+        def call(*args):
+            original(*args)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call
+    {point} = then_die({point})
+    file = Path({str(tmp_path / "file")!r})
+    line = {{"name": "s", "x": [0, 1], "y": [0, 1]}}
+    with autolog.run("r", config={{"x": 1}}) as r:
+        r.log({{"m": 0}})
+        r.figure("f/0", Chart("curve", "t", {{"series": [line], "x_label": "x", "y_label": "y"}}))
+        r.alert("a")
+        file.write_text("weights")
+        r.artifact(file, "weights")
+        file.unlink()
+        time.sleep(60)
+    """
+    run(tmp_path, program, code=-signal.SIGKILL)
+    (journal,) = journals(tmp_path)
+    records = Tail(journal).read()
+    out = deliver_what_is_left(tmp_path)
+    kept = {r["name"]: r for r in read(tmp_path)}
+    assert_all_that_was_written(kept["r"], records)
+    assert_files(tmp_path, list(kept.values()))
+    assert "cannot be" not in out
+
+
+def assert_all_that_was_written(kept: dict[str, Any], records: list[Record]) -> None:
+    rows = [record["values"] for record in records if record["kind"] == "row"]
+    for key in ("m", *(f"t/{n}" for n in range(30))):
+        assert len(values(kept, key)) == sum(key in row for row in rows), key
+    assert values(kept, "m") == [row["m"] for row in rows if "m" in row]
+    charts = [record["key"] for record in records if record["kind"] == "chart"]
+    assert [key for row in kept["logs"] for key in row if key.startswith("f/")] == charts
+    alerts = [record["title"] for record in records if record["kind"] == "alert"]
+    assert sorted(alert["title"] for alert in kept["alerts"]) == sorted([*alerts, f"{kept['name']} crashed"])
+    artifacts = [record["name"] for record in records if record["kind"] == "artifact"]
+    assert sorted(artifact["name"] for artifact in kept["artifacts"]["output"]) == sorted(artifacts)
+    assert kept["config"]["status"] == "crashed"
+    assert "autolog/lost" not in kept["config"]
+
+
+def assert_files(directory: Path, kept: list[dict[str, Any]]) -> None:
+    """Every picture has its file and every file its picture; one version per artifact; nothing staged."""
+    media = directory / "media"
+    pictures = {
+        value["file_path"]
+        for one in kept
+        for row in one["logs"]
+        for value in row.values()
+        if isinstance(value, dict) and "file_path" in value
+    }
+    assert {str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()} == pictures
+    assert all("<svg" in (media / path).read_text() for path in pictures)
+    with sqlite3.connect(directory / "p.db") as database:
+        versions = database.execute(
+            "SELECT artifact_id, count(*) FROM artifact_versions GROUP BY 1"
+        ).fetchall()
+    assert [count for _, count in versions] == [1] * len(versions)
+    assert [path for path in (directory / "autolog" / "files").rglob("*") if path.is_file()] == []

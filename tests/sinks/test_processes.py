@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.programs import journals, read, run, start, values
+from tests.programs import PRELUDE, environment, journals, read, run, start, values
 
 
 def test_a_program_that_ends_at_once_leaves_everything_behind(tmp_path: Path) -> None:
@@ -494,3 +497,384 @@ def test_sigterm_is_watched_whoever_opened_a_run_first(tmp_path: Path) -> None:
         "theirs": "killed",
         "main": "killed",
     }
+
+
+# How a program ends ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.003, 0.05])
+@pytest.mark.parametrize("slow", ["", "trackio._Local.rows = lambda *args: time.sleep(600)"])
+def test_ctrl_c_twice(tmp_path: Path, pause: float, slow: str) -> None:
+    process = start(
+        tmp_path,
+        f"""
+        from autolog.sinks import trackio
+        {slow}
+        with autolog.run("r") as r:
+            print("ready", flush=True)
+            for n in range(100_000):
+                r.log({{"m": n}})
+                print(n, flush=True)
+                time.sleep(0.001)
+        """,
+        AUTOLOG_FINISH_TIMEOUT="300",
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    time.sleep(pause)
+    process.send_signal(signal.SIGINT)
+    out, err = "", ""
+    for _ in range(3):  # Python may take two for one; then the user presses once more
+        try:
+            more = process.communicate(timeout=3)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        else:
+            out, err = more
+            break
+    assert process.returncode == -signal.SIGINT, "it did not end"
+    assert "atexit" not in err
+    run(tmp_path, "with autolog.run('next'): pass")
+    kept = next(r for r in read(tmp_path) if r["name"] == "r")
+    assert kept["config"]["status"] == "killed"
+    logged = values(kept, "m")
+    assert logged == list(range(len(logged)))
+    assert len(logged) >= len(out.split())
+    assert journals(tmp_path) == []
+
+
+WITH = "with autolog.run('r') as r: r.log({'m': 1}); "
+BY_HAND = "r = autolog.run('r').__enter__(); r.log({'m': 1}); "
+IN_A_THREAD = """
+def work():
+    {}
+    raise ValueError("his")
+thread = threading.Thread(target=work); thread.start(); thread.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "status"),
+    [
+        (WITH + "sys.exit(0)", 0, "finished"),
+        (WITH + "sys.exit(3)", 3, "failed"),
+        (WITH + "raise SystemExit('text')", 1, "failed"),
+        (WITH + "pass\nsys.exit(3)", 3, "finished"),
+        # Who opens a run by hand and does not finish it has it ended by the end of his process. What
+        # sys.exit() was given, and what a thread died of, Python tells nobody.
+        (BY_HAND + "sys.exit(0)", 0, "killed"),
+        (BY_HAND + "sys.exit(3)", 3, "killed"),
+        (BY_HAND + "raise SystemExit('text')", 1, "killed"),
+        (BY_HAND + "raise ValueError('his')", 1, "failed"),
+        (BY_HAND + "raise KeyboardInterrupt", None, "killed"),
+        (IN_A_THREAD.format(WITH + "raise ValueError('his')"), 0, "failed"),
+        (IN_A_THREAD.format(BY_HAND), 0, "killed"),
+    ],
+)
+def test_how_a_program_ends_is_how_its_run_ends(
+    tmp_path: Path, program: str, code: int | None, status: str
+) -> None:
+    process = start(tmp_path, program)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code or (code is None and process.returncode != 0)
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == status
+    assert values(kept, "m") == [1]
+    assert journals(tmp_path) == []
+    assert "autolog:" not in err
+
+
+@pytest.mark.parametrize("end", ["os.abort()", "ctypes.string_at(0)"])
+def test_a_fault_of_the_interpreter_is_a_crash_that_keeps_what_was_written(tmp_path: Path, end: str) -> None:
+    process = start(
+        tmp_path,
+        f"""
+        import ctypes, faulthandler
+        faulthandler.enable()
+        with autolog.run("r") as r:
+            for n in range(1_000): r.log({{"m": n}})
+            time.sleep(1.0)
+            {end}
+        """,
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGABRT, -signal.SIGSEGV)
+    assert "Fatal Python error" in err
+    run(tmp_path, "with autolog.run('next'): pass")
+    kept = next(r for r in read(tmp_path) if r["name"] == "r")
+    assert kept["config"]["status"] == "crashed"
+    assert values(kept, "m") == list(range(1_000))
+
+
+@pytest.mark.parametrize("pause", [0.001, 0.0])
+def test_a_daemon_thread_that_still_logs_does_not_hold_the_exit_up(tmp_path: Path, pause: float) -> None:
+    out = run(
+        tmp_path,
+        f"""
+        def work():
+            with autolog.run("r") as r:
+                for n in range(1_000_000_000):
+                    r.log({{"m": n}})
+                    time.sleep({pause})
+        threading.Thread(target=work, daemon=True).start()
+        time.sleep(0.5)
+        """,
+        AUTOLOG_FINISH_TIMEOUT="1",
+    )
+    assert "Traceback" not in out
+    run(tmp_path, "with autolog.run('next'): pass", AUTOLOG_FINISH_TIMEOUT="90")
+    kept = next(r for r in read(tmp_path) if r["name"] == "r")
+    assert kept["config"]["status"] == "killed"
+    assert values(kept, "m") == list(range(len(values(kept, "m"))))
+    assert len(values(kept, "m")) > 100
+
+
+def test_an_exit_right_after_the_last_of_many_records(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        with autolog.run("r") as r:
+            for n in range(10_000): r.log({"m": n})
+        """,
+    )
+    (kept,) = read(tmp_path)
+    assert values(kept, "m") == list(range(10_000))
+    assert kept["config"]["status"] == "finished"
+    assert journals(tmp_path) == []
+
+
+# Worker processes -----------------------------------------------------------------------------------
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+
+def run_script(directory: Path, text: str) -> str:
+    """Run a script from a file, as the workers of multiprocessing need it."""
+    script = directory / "script.py"
+    script.write_text("import autolog, multiprocessing, os, signal, sys, time\n" + textwrap.dedent(text))
+    return run(directory, f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+
+
+@pytest.mark.parametrize("end", ["pass", "raise ValueError('his')", "os._exit(3)", "os.kill(os.getpid(), 9)"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_that_dies_has_logged_what_it_logged(tmp_path: Path, method: str, end: str) -> None:
+    run_script(
+        tmp_path,
+        f"""
+        def work(run):
+            for n in range(3): run.log({{"m": n}})
+            {end}
+        if __name__ == "__main__":
+            with autolog.run("r") as run:
+                process = multiprocessing.get_context("{method}").Process(target=work, args=(run,))
+                process.start()
+                process.join()
+                run.log({{"m": 9}})
+        """,
+    )
+    (kept,) = read(tmp_path)
+    assert values(kept, "m") == [0, 1, 2, 9]
+    assert kept["config"]["status"] == "finished"
+    assert journals(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "pool", ["ProcessPoolExecutor(2, mp_context=context)", "context.Pool(2)"], ids=["executor", "terminated"]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_runs_are_taken_to_workers(tmp_path: Path, method: str, pool: str) -> None:
+    run_script(
+        tmp_path,
+        f"""
+        from concurrent.futures import ProcessPoolExecutor
+        def work(task):
+            run, n = task
+            run.log({{f"m{{n}}": n}})
+            return n
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("{method}")
+            with autolog.run("r") as run, {pool} as pool:
+                assert list(pool.map(work, [(run, n) for n in range(8)])) == list(range(8))
+        """,
+    )
+    (kept,) = read(tmp_path)
+    assert {n: values(kept, f"m{n}") for n in range(8)} == {n: [n] for n in range(8)}
+    assert kept["config"]["status"] == "finished"
+    assert journals(tmp_path) == []
+
+
+# Disks ----------------------------------------------------------------------------------------------
+
+# For root no folder is read-only; without its capabilities it is a user like any other.
+AS_A_USER = """
+import ctypes, pathlib, shutil
+here = pathlib.Path(os.environ["TRACKIO_DIR"])
+here.mkdir()
+if os.geteuid() == 0:
+    none = (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), none) == 0
+def writable(yes):
+    for path in [here, *(path for path in here.rglob("*") if path.is_dir())]:
+        path.chmod(0o700 if yes else 0o500)
+"""
+
+
+def test_a_read_only_directory_is_an_error_at_the_users_call(tmp_path: Path) -> None:
+    program = """
+writable(False)
+try:
+    autolog.run("r").__enter__()
+except autolog.RunError as error:
+    print(error)
+"""
+    out = run(tmp_path / "trackio", AS_A_USER + program)
+    assert "Permission denied" in out
+    assert "Make that folder writable, or set TRACKIO_DIR" in out
+
+
+def test_a_read_only_directory_does_not_stop_a_training(tmp_path: Path) -> None:
+    program = """
+writable(False)
+autolog.enable()
+from sklearn.linear_model import LinearRegression
+for _ in range(3):
+    print(LinearRegression().fit([[0.], [1.]], [0., 1.]).coef_)
+"""
+    out = run(tmp_path / "trackio", AS_A_USER + program)
+    assert out.count("[1.]") == 3
+    assert out.count("autolog cannot write its journal") == out.count("autolog:") == 1
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_directory_that_becomes_read_only_stops_nothing(tmp_path: Path, back: bool) -> None:
+    program = f"""
+with autolog.run("r") as r:
+    for n in range(100): r.log({{"m": n}})
+    writable(False)
+    for n in range(100, 200): r.log({{"m": n}})
+    time.sleep(1.0)
+    writable({back})
+    for n in range(200, 300): r.log({{"m": n}})
+print("still here")
+"""
+    out = run(tmp_path / "trackio", AS_A_USER + program, AUTOLOG_FINISH_TIMEOUT="2")
+    assert "still here" in out
+    assert "Traceback" not in out
+    for path in (tmp_path / "trackio").rglob("*"):
+        path.chmod(0o700)
+    (tmp_path / "trackio").chmod(0o700)
+    run(tmp_path / "trackio", "with autolog.run('next'): pass")
+    kept = next(r for r in read(tmp_path / "trackio") if r["name"] == "r")
+    assert values(kept, "m") == list(range(300))
+    assert kept["config"]["status"] == "finished"
+    assert journals(tmp_path / "trackio") == []
+
+
+def test_a_directory_that_is_deleted_stops_nothing(tmp_path: Path) -> None:
+    out = run(
+        tmp_path / "trackio",
+        """
+        import shutil
+        with autolog.run("r", config={"x": 1}) as r:
+            r.log({"before": 1})
+            assert autolog.finish()
+            shutil.rmtree(os.environ["TRACKIO_DIR"])
+            time.sleep(1.0)
+            for n in range(100): r.log({"m": n})
+        print("still here", autolog.finish())
+        """,
+        AUTOLOG_FINISH_TIMEOUT="5",
+    )
+    assert "still here True" in out
+    (kept,) = read(tmp_path / "trackio")
+    assert values(kept, "m") == list(range(100))
+    assert kept["config"]["x"] == 1
+    assert kept["config"]["status"] == "finished"
+
+
+FULL = """
+with autolog.run("r") as r:
+    for n in range(100): r.log({"m": n})
+    assert autolog.finish()
+    full(True)
+    for n in range(100, 5_000): r.log({"m": n})
+    time.sleep(1.0)
+    print("arrived:", autolog.finish(), flush=True)
+    full(False)
+    for n in range(5_000, 5_100): r.log({"m": n})
+    end = time.monotonic() + 60
+    while not autolog.finish() and time.monotonic() < end: time.sleep(0.1)
+"""
+NO_LARGE_FILES = """
+import resource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+def full(yes):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000 if yes else soft, hard))
+"""
+NO_ROOM = """
+from pathlib import Path
+here = Path(os.environ["TRACKIO_DIR"])
+ballast = here / "ballast"
+def full(yes):
+    if not yes: return ballast.unlink()
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True: file.write(bytes(4096))
+        except OSError:
+            pass
+"""
+KEEP = """
+import shutil
+assert autolog.finish()
+shutil.copytree(here, here.with_name("kept"))
+"""
+
+
+def assert_it_was_full_and_all_is_there(out: str, directory: Path) -> None:
+    assert "arrived: False" in out
+    assert out.count("takes nothing") == 1
+    assert "Traceback" not in out
+    (kept,) = read(directory)
+    assert values(kept, "m") == list(range(5_100))
+    assert kept["config"]["status"] == "finished"
+
+
+def test_a_full_disk_stops_nothing_and_gets_everything_when_there_is_room(tmp_path: Path) -> None:
+    out = run(tmp_path, NO_LARGE_FILES + FULL, AUTOLOG_FINISH_TIMEOUT="1")
+    assert_it_was_full_and_all_is_there(out, tmp_path)
+    assert journals(tmp_path) == []
+
+
+def test_a_full_file_system_stops_nothing_and_gets_everything_when_there_is_room(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = f"mount -t tmpfs -o size=4m none {small}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be made here")
+    program = PRELUDE + NO_ROOM + FULL + KEEP
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", program],
+        env=environment(small, AUTOLOG_FINISH_TIMEOUT="1"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_it_was_full_and_all_is_there(done.stdout + done.stderr, tmp_path / "kept")
+
+
+def test_a_disk_that_stays_full_does_not_hold_the_exit_up(tmp_path: Path) -> None:
+    program = FULL.partition("    full(False)")[0]
+    out = run(tmp_path, NO_LARGE_FILES + program, AUTOLOG_FINISH_TIMEOUT="1")
+    assert out.count("takes nothing") == 1
+    assert "Traceback" not in out
+    run(tmp_path, "with autolog.run('next'): pass")
+    kept = next(r for r in read(tmp_path) if r["name"] == "r")
+    logged = values(kept, "m")
+    assert logged == list(range(len(logged)))
+    assert len(logged) >= 100
+    assert journals(tmp_path) == []

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +65,7 @@ def test_a_server_that_is_down_delays_nothing_and_gets_everything_later(
     monkeypatch.chdir(tmp_path)
     port = free_port()
     url = f"http://127.0.0.1:{port}?write_token=s3cret"
-    out = run(tmp_path / "here", EVERYTHING, TRACKIO_SERVER_URL=url)
+    out = run(tmp_path / "here", EVERYTHING, TRACKIO_SERVER_URL=url, AUTOLOG_FINISH_TIMEOUT="2")
     assert "cannot be delivered" in out
     assert "s3cret" not in out
     (journal,) = journals(tmp_path / "here")
@@ -110,6 +115,7 @@ def test_a_wrong_token_keeps_everything_here(tmp_path: Path) -> None:
             'with autolog.run("r") as r: r.log({"m": 1})',
             TRACKIO_SERVER_URL=url,
             TRACKIO_WRITE_TOKEN="wrong",
+            AUTOLOG_FINISH_TIMEOUT="2",
         )
         assert "cannot be delivered" in out
         assert len(journals(tmp_path / "here")) == 1
@@ -123,7 +129,12 @@ def test_a_wrong_token_keeps_everything_here(tmp_path: Path) -> None:
 
 
 def test_a_server_without_a_token_is_said(tmp_path: Path) -> None:
-    out = run(tmp_path, 'with autolog.run("r"): pass', AUTOLOG_SERVER_URL="http://127.0.0.1:9")
+    out = run(
+        tmp_path,
+        'with autolog.run("r"): pass',
+        AUTOLOG_SERVER_URL="http://127.0.0.1:9",
+        AUTOLOG_FINISH_TIMEOUT="2",
+    )
     assert "needs a write token" in out
 
 
@@ -234,3 +245,268 @@ print("arrived:", autolog.finish())
     (kept,) = read(tmp_path / "server")
     assert_everything_once(kept, tmp_path / "server")
     assert journals(tmp_path / "here") == []
+
+
+# Servers that answer, but not as they should ----------------------------------------------------------
+
+
+class Between(ThreadingHTTPServer):
+    """A proxy before a server. ``says`` may answer in its place: a status and a body; None lets it answer."""
+
+    daemon_threads = True
+
+    def __init__(self, url: str, says: Callable[[str, int], tuple[int, str] | None]):
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.upstream = url.removeprefix("http://")
+        self.says = says
+        self.bytes_per_second = 0
+        self.count = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}?write_token=s3cret"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Passing(BaseHTTPRequestHandler):
+    server: Between
+
+    def do_GET(self) -> None:
+        self.server.count += 1
+        body = self._read(int(self.headers.get("Content-Length") or 0))
+        answer = self.server.says(self.path, len(body))
+        if answer is None:
+            upstream = http.client.HTTPConnection(self.server.upstream)
+            del self.headers["Accept-Encoding"]
+            upstream.request(self.command, self.path, body, dict(self.headers))
+            got = upstream.getresponse()
+            status, kind, data = got.status, got.headers["Content-Type"], got.read()
+        else:
+            status, kind, data = answer[0], "text/html", answer[1].encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_POST = do_GET  # noqa: N815 - the names are the library's
+
+    def _read(self, length: int) -> bytes:
+        if self.server.bytes_per_second:
+            time.sleep(length / self.server.bytes_per_second)
+        return self.rfile.read(length)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One server for all tests below, each of which has a project of its own there."""
+    directory = tmp_path_factory.mktemp("server")
+    with trackio_server(directory, "s3cret") as url:
+        yield url, directory
+
+
+QUICKLY = "from autolog.sinks import delivery; delivery.LONGEST_PAUSE = 0.2\n"
+IMPATIENT = "from autolog.sinks import trackio; trackio.REQUEST_SECONDS = 1.0\n"
+UNTIL_ARRIVED = """
+end = time.monotonic() + 90
+while not autolog.finish() and time.monotonic() < end: time.sleep(0.05)
+print("arrived:", autolog.finish())
+"""
+
+
+@pytest.mark.parametrize(("delay", "bytes_per_second"), [(0.3, 0), (0.0, 30_000)], ids=["late", "thin"])
+def test_a_slow_server_delays_no_step_and_gets_everything(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    server: tuple[str, Path],
+    delay: float,
+    bytes_per_second: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    between = Between(server[0], lambda path, size: time.sleep(delay))  # type: ignore[func-returns-value]
+    between.bytes_per_second = bytes_per_second
+    steps = """
+    spent = []
+    for n in range(500):
+        began = time.perf_counter(); r.log({"n": n}); spent.append(time.perf_counter() - began)
+        time.sleep(0.002)
+began = time.monotonic()
+autolog.finish()
+print("waited", time.monotonic() - began)
+print("p99", sorted(spent)[-5])
+"""
+    out = run(
+        tmp_path / "here",
+        QUICKLY + IMPATIENT + EVERYTHING + steps + UNTIL_ARRIVED,
+        TRACKIO_SERVER_URL=between.url,
+        AUTOLOG_PROJECT=tmp_path.name,
+        AUTOLOG_FINISH_TIMEOUT="1",
+    )
+    between.shutdown()
+    assert "arrived: True" in out
+    told = dict(line.split() for line in out.splitlines() if line.startswith(("p99", "waited")))
+    assert float(told["p99"]) < 0.02
+    assert float(told["waited"]) < 10
+    (kept,) = read(server[1], tmp_path.name)
+    assert_everything_once(kept, server[1])
+    assert values(kept, "n") == list(range(500))
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("bulk_alert", "alert odd"), ("bulk_log_system", "system"), ("artifact_log", "artifact model.bin")],
+)
+def test_what_a_server_of_another_version_does_not_know_is_said_and_the_rest_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path], name: str, lost: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    between = Between(server[0], lambda path, size: (404, "{}") if path == f"/api/{name}" else None)
+    out = run(
+        tmp_path / "here",
+        QUICKLY + EVERYTHING + UNTIL_ARRIVED,
+        TRACKIO_SERVER_URL=between.url,
+        AUTOLOG_PROJECT=tmp_path.name,
+    )
+    between.shutdown()
+    assert "arrived: True" in out
+    assert out.count("cannot be recorded") == 1
+    (kept,) = read(server[1], tmp_path.name)
+    assert values(kept, "m") == list(range(50))
+    assert kept["config"]["status"] == "finished"
+    there = {
+        "bulk_alert": len(kept["alerts"]),
+        "bulk_log_system": len(kept["system"]),
+        "artifact_log": len(kept["artifacts"]["output"]),
+    }
+    assert there.pop(name) == 0
+    assert list(there.values()) == [1, 1]
+    assert list(kept["config"]["autolog/lost"]) == [lost]
+    assert f"the server's Trackio knows no /{name}" in kept["config"]["autolog/lost"][lost]
+    assert journals(tmp_path / "here") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [(200, 0), (404, 0), (502, 0), (200, 3), (401, 3), (403, 3), (404, 3), (429, 3), (500, 3), (503, 3)],
+)
+def test_nothing_is_lost_while_a_server_is_away_behind_its_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path], status: int, first: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    away = threading.Event()
+    away.set()
+
+    def says(path: str, size: int) -> tuple[int, str] | None:
+        return (status, "<html>come back later</html>") if away.is_set() and between.count > first else None
+
+    between = Between(server[0], says)
+    process = start(
+        tmp_path / "here",
+        QUICKLY + EVERYTHING + "print('arrived:', autolog.finish(), flush=True)\n" + UNTIL_ARRIVED,
+        TRACKIO_SERVER_URL=between.url,
+        AUTOLOG_PROJECT=tmp_path.name,
+        AUTOLOG_FINISH_TIMEOUT="2",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().split() == ["arrived:", "False"]
+    away.clear()
+    out, err = process.communicate(timeout=120)
+    between.shutdown()
+    assert "arrived: True" in out
+    assert err.count("cannot be delivered") == err.count("autolog:") == 1
+    (kept,) = read(server[1], tmp_path.name)
+    assert_everything_once(kept, server[1])
+    assert "autolog/lost" not in kept["config"]
+    assert journals(tmp_path / "here") == []
+
+
+def test_requests_that_are_too_large_go_in_smaller_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    between = Between(
+        server[0], lambda path, size: (413, "<html>too large</html>") if size > 65_536 else None
+    )
+    more = """
+    for n in range(3_000): r.log({"n": n, "loss/of/the/training": 1.0 / (n + 1)})
+    r.table("large", [{"text": "x" * 200}] * 1_000)
+"""
+    out = run(
+        tmp_path / "here",
+        QUICKLY + EVERYTHING + more + UNTIL_ARRIVED,
+        TRACKIO_SERVER_URL=between.url,
+        AUTOLOG_PROJECT=tmp_path.name,
+    )
+    between.shutdown()
+    assert "arrived: True" in out
+    (kept,) = read(server[1], tmp_path.name)
+    assert_everything_once(kept, server[1])
+    assert values(kept, "n") == list(range(3_000))
+    assert list(kept["config"]["autolog/lost"]) == ["large"]
+    assert "takes no request of this size" in kept["config"]["autolog/lost"]["large"]
+
+
+PHASES = """
+from pathlib import Path
+def wait_for(name):
+    while not Path(name).exists(): time.sleep(0.02)
+with autolog.run("r", config={"x": 1}) as r:
+    for n in range(100): r.log({"m": n})
+    print("arrived:", autolog.finish(), flush=True)
+    wait_for("first")
+    for n in range(100, 200): r.log({"m": n})
+    print("arrived:", autolog.finish(), flush=True)
+    wait_for("second")
+    for n in range(200, 300): r.log({"m": n})
+"""
+
+
+def test_a_server_that_goes_and_comes_back_gets_everything_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    port = free_port()
+    with trackio_server(tmp_path / "server", "s3cret", port) as url:
+        process = start(
+            tmp_path / "here",
+            QUICKLY + PHASES + UNTIL_ARRIVED,
+            TRACKIO_SERVER_URL=f"{url}?write_token=s3cret",
+            AUTOLOG_FINISH_TIMEOUT="5",
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline().split() == ["arrived:", "True"]
+    Path("first").touch()
+    assert process.stdout.readline().split() == ["arrived:", "False"]
+    with trackio_server(tmp_path / "server", "s3cret", port):
+        Path("second").touch()
+        out, _ = process.communicate(timeout=120)
+    assert "arrived: True" in out
+    (kept,) = read(tmp_path / "server")
+    assert values(kept, "m") == list(range(300))
+    assert kept["config"]["status"] == "finished"
+
+
+def test_a_project_that_is_deleted_on_its_server_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    process = start(
+        tmp_path / "here",
+        QUICKLY + PHASES + UNTIL_ARRIVED,
+        TRACKIO_SERVER_URL=f"{server[0]}?write_token=s3cret",
+        AUTOLOG_PROJECT=tmp_path.name,
+        AUTOLOG_FINISH_TIMEOUT="30",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().split() == ["arrived:", "True"]
+    for path in server[1].glob(f"{tmp_path.name}.db*"):
+        path.unlink()
+    Path("first").touch()
+    Path("second").touch()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "arrived: True" in out
+    (kept,) = read(server[1], tmp_path.name)
+    assert values(kept, "m") == list(range(100, 300))
+    assert kept["config"]["x"] == 1
+    assert kept["config"]["status"] == "finished"
