@@ -12,6 +12,7 @@ _home = tempfile.mkdtemp(prefix="autolog-tests-")
 os.environ["TRACKIO_DIR"] = os.path.join(_home, "trackio")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["AUTOLOG_QUIET"] = "1"
+os.environ.setdefault("KERAS_BACKEND", "torch")  # JAX is tested in programs of their own
 for _name in list(os.environ):
     if _name.startswith(("AUTOLOG_", "TRACKIO_")) and _name not in ("TRACKIO_DIR", "AUTOLOG_QUIET"):
         del os.environ[_name]

@@ -34,6 +34,10 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
         "wine",
         [("HalvingGridSearchCV", {"search/cv_results", "val/accuracy"}), *[("", {"cv/mean_test_score"})] * 3],
     ),
+    "keras_digits": (
+        "keras-digits",
+        [("Sequential", {"train/loss", "val/loss", "grad_norm", "val/confusion_matrix", "test/accuracy"})],
+    ),
     "sklearn_text": ("docstrings", [("Pipeline", {"val/accuracy", "model/coefficients"})]),
 }
 

@@ -64,6 +64,7 @@ class Framework:
 
 TABLE: dict[str, Framework] = {
     "sklearn": Framework("scikit-learn", ">=1.4", "1.9", "sklearn.base", "autolog.sklearn"),
+    "keras": Framework("keras", ">=3.5", "3.15", "keras", "autolog.keras"),
 }
 
 _on: dict[str, list[Hook]] = {}

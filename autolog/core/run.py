@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autolog.capture import params as capture_params
 from autolog.capture.params import label
@@ -23,6 +23,9 @@ from autolog.core import guard
 from autolog.core.guard import measured, shield
 from autolog.core.settings import SHAREABLE, Settings
 from autolog.sinks import Record, Sink
+
+if TYPE_CHECKING:
+    from autolog.capture.evaluation import Evaluation
 
 __all__ = ["Run", "RunError", "status_of"]
 
@@ -403,6 +406,30 @@ class Run:
         """
         assert kind in SHAREABLE
         return self.is_local or kind in self.settings.share
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a training has written in place already."""
+        return self._claimed
+
+    def evaluation(self, name: str, result: Evaluation) -> None:
+        """Metrics, tables and pictures of one evaluation, under the name of its data (``val``, ``test``)."""
+        self.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=self.last_step)
+        for note in result.notes:
+            self.note(name, note)
+        self.pictures(name, result)
+
+    def pictures(self, name: str, result: Evaluation) -> None:
+        """The tables and pictures of one evaluation."""
+        for key, rows in result.tables.items():
+            if key == "best_and_worst" and not self.keeps("predictions"):
+                why = "not sent to the server: Settings.share does not name 'predictions'"
+                self.note(f"{name}/best_and_worst", why)
+                continue
+            # Two things under one key would hide each other in the dashboard.
+            self.long_table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows)
+        for key, chart in result.charts.items():
+            self.figure(f"{name}/{key}", chart)
 
     def at_end(self, last_words: Callable[[], None]) -> None:
         """Call this when the run ends, before its end is recorded."""

@@ -94,6 +94,9 @@ class Settings:
     log_code: bool = True
     """Whether entry script, git diff, packages and environment files are recorded."""
 
+    log_every_n_steps: int = 50
+    """Optimizer steps between two rows of a training that tells of its batches; 0: epochs only."""
+
     search_runs: int = 0
     """How many of a search's best candidates become runs of their own, below the search's."""
 

@@ -343,19 +343,14 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     except ValueError as error:  # several outputs, say
         run.note(which.name, f"not evaluated: {error}")
         return
-    record_evaluation(run, which.name, _with_inputs(run, which.name, result, X if is_whole else None))
+    record_evaluation(run, which.name, _with_inputs(run, result, X if is_whole else None))
 
 
-def _with_inputs(run: Run, name: str, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
-    """The best and worst predictions beside what they were made from; none of it where that is private."""
+def _with_inputs(run: Run, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
+    """The best and worst predictions beside what they were made from."""
     rows = result.tables.get("best_and_worst")
-    if not rows:
+    if not rows or not run.keeps("predictions"):
         return result
-    tables = {key: table for key, table in result.tables.items() if key != "best_and_worst"}
-    if not run.keeps("predictions"):
-        why = "not sent to the server: Settings.share does not name 'predictions'"
-        run.note(f"{name}/best_and_worst", why)
-        return replace(result, tables=tables)
     if X is not None and length(X) is not None:
         from sklearn.utils import _safe_indexing
 
@@ -365,7 +360,7 @@ def _with_inputs(run: Run, name: str, result: evaluation.Evaluation, X: Any) -> 
             {**row, **{f"input {key}" if key in row else key: cell for key, cell in given.items()}}
             for row, given in zip(rows, inputs, strict=False)
         ]
-    return replace(result, tables={**tables, "best_and_worst": rows})
+    return replace(result, tables={**result.tables, "best_and_worst": rows})
 
 
 def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:
@@ -464,13 +459,11 @@ def _scores(run: Run, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
 
 def record_evaluation(run: Run, name: str, result: evaluation.Evaluation) -> None:
     """An evaluation under the name of its set. In a loop of trainings the pictures wait for the last one."""
-    run.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=run.last_step)
-    for note in result.notes:
-        run.note(name, note)
     known = training_data.get(run)
     if known is None or not known.is_loop or run.status != "running":
-        _record_pictures(run, name, result)
+        run.evaluation(name, result)
         return
+    run.evaluation(name, replace(result, tables={}, charts={}))
     waiting = _waiting.setdefault(run, {})
     if not waiting:
         run.at_end(functools.partial(_record_waiting, waiting, run))
@@ -483,12 +476,4 @@ _waiting: weakref.WeakKeyDictionary[Run, dict[str, evaluation.Evaluation]] = wea
 
 def _record_waiting(waiting: dict[str, evaluation.Evaluation], run: Run) -> None:
     for name, result in waiting.items():
-        _record_pictures(run, name, result)
-
-
-def _record_pictures(run: Run, name: str, result: evaluation.Evaluation) -> None:
-    for key, rows in result.tables.items():
-        # Two things under one key would hide each other in the dashboard.
-        run.long_table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows)
-    for key, chart in result.charts.items():
-        run.figure(f"{name}/{key}", chart)
+        run.pictures(name, result)

@@ -46,6 +46,9 @@ class Subject(ABC):
     strength: str
     """The name of the hyperparameter that :meth:`train` sets, as it stands among a run's parameters."""
 
+    is_slow = False
+    """Whether each place is broken in one way only, a different one each time, and not in all of them."""
+
     program: str
     """A program that trains with strength 3 for a minute at least, and says ``ready`` in the middle of it."""
 
@@ -157,8 +160,10 @@ class Autolog(Tracker):
                 parent=run.parent,
                 params=run.config.get("params", {}),
                 metrics=run.metrics,
-                accuracy=run.metrics.get("val/accuracy"),
-                has_confusion_matrix="val/confusion_matrix" in run.charts,
+                accuracy=run.metrics.get("test/accuracy", run.metrics.get("val/accuracy")),
+                has_confusion_matrix=bool(
+                    {"val/confusion_matrix", "test/confusion_matrix"} & set(run.charts)
+                ),
                 artifacts=[artifact["type"] for artifact in run.artifacts],
                 alerts=[alert["title"] for alert in run.alerts],
             )
@@ -219,11 +224,12 @@ class Promises:
         assert not [word for word in recorded.words if word in "".join(capfd.readouterr())]
 
     def test_no_attribute_is_left_on_what_was_trained(self, tracker: Tracker) -> None:
-        bare = set(vars(self.subject.train()))
+        bare = self.subject.train()
+        self.subject.evaluate(bare)
         with tracker.enabled(self.subject.name):
             trained = self.subject.train()
             self.subject.evaluate(trained)
-        assert set(vars(trained)) == bare
+        assert set(vars(trained)) == set(vars(bare))
 
     def test_what_was_trained_pickles_and_copies_while_recorded_and_after(self, tracker: Tracker) -> None:
         with tracker.enabled(self.subject.name):
@@ -292,7 +298,7 @@ class Promises:
         assert run.accuracy == pytest.approx(accuracy)
         assert run.has_confusion_matrix
         assert self.strengths([run]) == [2.0]
-        assert run.artifacts == ["model"]
+        assert run.artifacts.count("model") == 1
 
     def assert_whole(self, runs: list[Kept]) -> None:
         assert all(run.status == "finished" and run.artifacts for run in runs)
@@ -314,8 +320,9 @@ class Faults:
         for key in ("framework", "framework/version", "model", "data/train", "autolog/overhead_seconds"):
             assert run.config[key]
         assert run.config["framework"] == self.subject.name
-        assert {"val/confusion_matrix", "val/roc"} <= set(run.charts)
-        assert "val/per_class" in run.tables
+        held_out = "test" if "test/accuracy" in run.metrics else "val"
+        assert {f"{held_out}/confusion_matrix", f"{held_out}/roc"} <= set(run.charts)
+        assert f"{held_out}/per_class" in run.tables
 
     def test_everything_is_put_back(self, sink: MemorySink) -> None:
         self.subject.train()
@@ -356,8 +363,9 @@ class Faults:
         passed = places_passed(self.subject.name, lambda: self.record(MemorySink()))
         assert len(passed) > 30, "nearly nothing would be broken"
         unsaid = set()
-        for place in passed:
-            for way in WAYS:
+        for number, place in enumerate(passed):
+            ways = [[*WAYS][number % len(WAYS)]] if self.subject.is_slow else WAYS
+            for way in ways:
                 sink = MemorySink()
                 with breaking(place, way) as calls:
                     assert self.record(sink) == bare, f"{place} {way}"

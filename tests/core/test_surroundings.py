@@ -133,6 +133,8 @@ def test_parsing_is_watched_while_anything_is_on(sink: MemorySink) -> None:
     autolog.enable()
     autolog.enable()
     autolog.disable("sklearn")
+    assert argparse.ArgumentParser.parse_known_args is not original, "other frameworks are on"
+    autolog.disable()
     assert argparse.ArgumentParser.parse_known_args is original
     assert hooks.installed() == []
 

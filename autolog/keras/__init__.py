@@ -1,0 +1,56 @@
+"""Keras 3: every ``fit`` is a run, with its epochs, gradient norms, checkpoints and held-out evaluation.
+
+>>> import autolog
+>>> autolog.enable("keras")
+>>> model.fit(x, y, epochs=5, validation_data=(x_val, y_val))  # a run
+>>> model.evaluate(x_test, y_test)  # goes on in it, as test/*
+
+Or for one training: ``model.fit(..., callbacks=[autolog.keras.TrackioCallback()])``.
+
+What happens in a training is told by a callback of ours, which the hook around ``fit`` puts beside the user's
+own (never into his list); how it ends, an exception or Ctrl-C, only the hook sees.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autolog.core.hooks import Hook
+
+if TYPE_CHECKING:
+    from autolog.keras.callback import TrackioCallback
+
+__all__ = ["HOOKS", "TrackioCallback"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TrackioCallback":  # with Keras, and the backend behind it
+        from autolog.keras.callback import TrackioCallback
+
+        return TrackioCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# `keras.Model.fit` is inherited from the trainer of the backend in use; only that module is ever imported.
+_TRAINERS = {
+    "keras.src.backend.torch.trainer": "TorchTrainer",
+    "keras.src.backend.jax.trainer": "JAXTrainer",
+    "keras.src.backend.tensorflow.trainer": "TensorFlowTrainer",
+}
+
+HOOKS = [
+    hook
+    for module, trainer in _TRAINERS.items()
+    for hook in (
+        Hook(module, f"{trainer}.fit", "autolog.keras.fit:observe_fit", outermost_of="keras"),
+        Hook(module, f"{trainer}.evaluate", "autolog.keras.fit:observe_evaluate", outermost_of="keras"),
+    )
+] + [
+    # What the step that runs anyway predicts: on torch it can be looked at, elsewhere it is being traced.
+    Hook(
+        "keras.src.trainers.trainer",
+        "Trainer.compute_metrics",
+        "autolog.keras.predictions:observe_compute_metrics",
+        kind="after",
+    ),
+]

@@ -1,0 +1,68 @@
+"""The checkpoints that the user's own callbacks save."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from autolog.core.run import Run
+
+__all__ = ["Checkpoints"]
+
+
+class Checkpoints:
+    """Every save of every ``ModelCheckpoint``: listed, and the best kept by reference."""
+
+    def __init__(self, run: Run, callbacks: list[Any]):
+        self._run = run
+        self._callbacks = [c for c in callbacks if isinstance(c, keras.callbacks.ModelCheckpoint)]
+        self._rows: list[dict[str, Any]] = []
+        self._seen: dict[str, int] = {}
+
+    def look(self, epoch: int, logs: dict[str, Any], step: int) -> None:
+        """After an epoch, when the others have saved: what is new on the disk?"""
+        for callback in self._callbacks:
+            try:
+                # Keras keeps no path of what it has saved.
+                path = str(callback._get_file_path(epoch, None, logs))
+            except KeyError:  # a metric in the path that this epoch does not have
+                continue
+            if not os.path.exists(path):
+                continue
+            changed = os.stat(path).st_mtime_ns
+            if self._seen.get(path) != changed:
+                self._seen[path] = changed
+                value = logs.get(callback.monitor)
+                row = {"epoch": epoch + 1, "step": step, "path": path, callback.monitor: value}
+                self._rows.append({key: cell for key, cell in row.items() if cell is not None})
+
+    def close(self) -> None:
+        """The training has ended."""
+        if not self._rows:
+            return
+        self._run.long_table("checkpoints", self._rows)
+        for callback in self._callbacks:
+            saved = [row for row in self._rows if Path(row["path"]).exists()]
+            if not saved:
+                continue
+            best = [row for row in saved if row.get(callback.monitor) == callback.best]
+            last = Path(saved[-1]["path"]).resolve()
+            chosen = Path((best or saved)[-1]["path"]).resolve()
+            aliases = ["best"] if best else []
+            self._run.artifact(
+                chosen,
+                "checkpoint",
+                type="checkpoint",
+                aliases=[*aliases, *(["last"] if chosen == last else [])],
+                reference=_size(chosen) > self._run.settings.artifact_limit,
+            )
+            if chosen != last:
+                self._run.artifact(last, "checkpoint", type="checkpoint", aliases=["last"], reference=True)
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

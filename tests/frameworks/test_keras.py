@@ -1,0 +1,401 @@
+"""Keras on the torch backend, and on JAX in programs of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.model_selection import train_test_split
+
+import autolog
+from autolog import MemorySink
+from autolog.core import settings as settings_module
+from autolog.keras import TrackioCallback
+from autolog.sinks.memory import MemoryRun
+from tests.programs import read, run, values
+
+digits = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(
+    (digits[0] / 16).astype("float32"), digits[1], random_state=0, train_size=256, test_size=128
+)
+
+
+def network(outputs: int = 10, activation: str | None = "softmax", inputs: int = 64) -> Any:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((inputs,)),
+            keras.layers.Dense(8, activation="relu", name="hidden"),
+            keras.layers.Dense(outputs, activation=activation, name="head"),
+        ]
+    )
+
+
+def classifier(**compiled: Any) -> Any:
+    model = network()
+    loss = "sparse_categorical_crossentropy"
+    model.compile(**{"optimizer": "adam", "loss": loss, "metrics": ["accuracy"], **compiled})
+    return model
+
+
+@pytest.fixture
+def recording(sink: MemorySink) -> Iterator[MemorySink]:
+    with autolog.enabled("keras", sink=sink, log_code=False, budget=1e9, log_every_n_steps=3):
+        yield sink
+    autolog.finish()
+
+
+def only(sink: MemorySink) -> MemoryRun:
+    (run,) = sink.runs
+    assert "autolog/faults" not in run.config
+    return run
+
+
+def test_a_fit_is_a_whole_run(recording: MemorySink) -> None:
+    history = (
+        classifier().fit(X_train, y_train, epochs=3, validation_data=(X_test, y_test), verbose=0).history
+    )
+    run = only(recording)
+    assert run.status == "finished"
+    assert run.config["model"] == "Sequential"
+    assert run.config["params"]["optimizer/learning_rate"] == 0.001
+    assert (run.config["params/epochs"], run.config["params/batch_size"]) == (3, 32)
+    assert run.config["model/parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+    assert run.config["data/train"]["rows"] == 256
+    assert run.config["data/val"]["rows"] == 128
+    epochs = [(step, row) for step, row in run.rows if "epoch" in row]
+    assert [step for step, _ in epochs] == [8, 16, 24]
+    for key in ("loss", "accuracy"):
+        assert [row[f"train/{key}"] for _, row in epochs] == pytest.approx(history[key])
+        assert run.values(f"val/{key}") == pytest.approx(history[f"val_{key}"])
+    assert all(row["lr"] == 0.001 and row["perf/epoch_seconds"] > 0 for _, row in epochs)
+    assert [step for step, row in run.rows if "train/loss" in row and "epoch" not in row] == list(
+        range(3, 25, 3)
+    )
+    assert {"val/confusion_matrix", "val/roc", "val/precision_recall"} <= set(run.charts)
+    assert {artifact["type"] for artifact in run.artifacts} == {"model", "text"}
+
+
+def test_the_validations_predictions_are_those_of_the_model(recording: MemorySink) -> None:
+    model = classifier()
+    model.fit(X_train, y_train, epochs=2, validation_data=(X_test, y_test), verbose=0)
+    predicted = model.predict(X_test, verbose=0)
+    run = only(recording)
+    rows = run.tables["val/confusion_matrix_counts"]
+    matrix = np.zeros((10, 10), int)
+    np.add.at(matrix, (y_test, predicted.argmax(axis=1)), 1)
+    assert [[row[f"predicted {n}"] for n in range(10)] for row in rows] == matrix.tolist()
+    worst = run.tables["val/best_and_worst"][0]
+    assert worst["probability_of_true"] == pytest.approx(predicted[np.arange(128), y_test].min(), rel=1e-4)
+
+
+def test_gradient_norms_are_those_before_clipping(recording: MemorySink) -> None:
+    model = classifier(optimizer=keras.optimizers.SGD(0.0, global_clipnorm=1e-3))
+    model.fit(X_train, y_train, epochs=1, batch_size=256, verbose=0)
+    run = only(recording)
+    model.zero_grad()
+    loss = keras.losses.sparse_categorical_crossentropy(y_train, model(X_train)).mean()
+    loss.backward()
+    squares = {
+        layer.name: sum(float((v.value.grad**2).sum()) for v in layer.trainable_variables)
+        for layer in model.layers
+    }
+    assert run.metrics["grad_norm"] == pytest.approx(math.sqrt(sum(squares.values())), rel=1e-4)
+    for name, square in squares.items():
+        assert run.metrics[f"grad_norm/{name}"] == pytest.approx(math.sqrt(square), rel=1e-4)
+
+
+def test_gradients_under_mixed_precision_are_unscaled(recording: MemorySink) -> None:
+    before = keras.config.dtype_policy()
+    found = []
+    try:
+        for policy in ("float32", "mixed_float16"):
+            keras.config.set_dtype_policy(policy)
+            model = classifier(optimizer="sgd")
+            model.fit(X_train, y_train, epochs=1, batch_size=256, verbose=0)
+            found.append(recording.runs[-1].metrics["grad_norm"])
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_arguments_by_position_read_the_same(recording: MemorySink) -> None:
+    classifier().fit(X_train, y_train, 64, 2, 0, [])
+    run = only(recording)
+    assert (run.config["params/batch_size"], run.config["params/epochs"]) == (64, 2)
+    assert [step for step, row in run.rows if "epoch" in row] == [4, 8]
+
+
+class Counting(keras.callbacks.Callback):  # type: ignore[misc]
+    epochs = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epochs += 1
+
+
+@pytest.mark.parametrize("how", ["none", "single", "list", "tuple", "CallbackList"])
+def test_callbacks_of_every_kind_work_and_stay_the_users(recording: MemorySink, how: str) -> None:
+    mine = Counting()
+    model = classifier()
+    given: Any = {
+        "none": None,
+        "single": mine,
+        "list": [mine],
+        "tuple": (mine,),
+        "CallbackList": keras.callbacks.CallbackList([mine], add_history=True, model=model),
+    }[how]
+    for _ in range(2):
+        model.fit(X_train, y_train, epochs=1, verbose=0, callbacks=given)
+    assert mine.epochs == (0 if how == "none" else 2)
+    if how in ("list", "tuple"):
+        assert list(given) == [mine]
+    assert len(recording.runs) == 2
+    assert all(run.values("train/loss") for run in recording.runs)
+
+
+def test_evaluate_goes_on_in_the_run_and_alone_opens_one(recording: MemorySink) -> None:
+    model = classifier()
+    model.fit(X_train, y_train, epochs=1, verbose=0)
+    loss, accuracy = model.evaluate(X_test, y_test, verbose=0)
+    model.evaluate(X_train, y_train, verbose=0)
+    run = only(recording)
+    assert run.metrics["test/loss"] == pytest.approx(loss)
+    assert run.metrics["test/accuracy"] == pytest.approx(accuracy)
+    assert "test/confusion_matrix" in run.charts
+    assert "test/set-2/accuracy" in run.metrics
+    classifier().evaluate(X_test, y_test, verbose=0)
+    assert len(recording.runs) == 2
+    assert "test/accuracy" in recording.runs[1].metrics
+    assert recording.runs[1].status == "finished"
+
+
+@pytest.mark.parametrize("labels", ["one-hot", "logits", "binary", "binary logits", "validation_split"])
+def test_classifiers_of_every_kind(recording: MemorySink, labels: str) -> None:
+    if labels.startswith("binary"):
+        data, target = load_breast_cancer(return_X_y=True)
+        data = (data - data.mean(axis=0)) / data.std(axis=0)
+        logits = labels == "binary logits"
+        model = network(1, None if logits else "sigmoid", 30)
+        loss: Any = keras.losses.BinaryCrossentropy(from_logits=logits)
+        model.compile("adam", loss, metrics=[keras.metrics.BinaryAccuracy(threshold=0.0 if logits else 0.5)])
+        model.fit(data[:400], target[:400], epochs=2, validation_data=(data[400:], target[400:]), verbose=0)
+        found = model.predict(data[400:], verbose=0)[:, 0]
+        expected = ((found > (0 if logits else 0.5)) == target[400:]).mean()
+    else:
+        logits = labels == "logits"
+        model = network(10, None if logits else "softmax")
+        sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+        model.compile("adam", "categorical_crossentropy" if labels == "one-hot" else sparse)
+        train, test = y_train, y_test
+        if labels == "one-hot":
+            train, test = keras.utils.to_categorical(train), keras.utils.to_categorical(test)
+        if labels == "validation_split":
+            model.fit(X_train, train, epochs=2, validation_split=0.25, verbose=0)
+            held_out, truth = X_train[192:], y_train[192:]
+        else:
+            model.fit(X_train, train, epochs=2, validation_data=(X_test, test), verbose=0)
+            held_out, truth = X_test, y_test
+        expected = (model.predict(held_out, verbose=0).argmax(axis=1) == truth).mean()
+    assert only(recording).metrics["val/accuracy"] == pytest.approx(expected)
+
+
+def test_a_regression_has_residuals(recording: MemorySink) -> None:
+    data, target = load_diabetes(return_X_y=True)
+    model = network(1, None, 10)
+    model.compile("adam", "mse")
+    model.fit(data, target, epochs=1, validation_data=(data, target), verbose=0)
+    run = only(recording)
+    assert run.metrics["val/mse"] == pytest.approx(run.metrics["val/loss"], rel=1e-4)
+    assert "val/residuals" in run.charts
+
+
+class Stepping(keras.Model):  # type: ignore[misc]
+    """A model with a step of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = keras.layers.Dense(10, activation="softmax")
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data[:2]
+        self.zero_grad()
+        loss = keras.losses.sparse_categorical_crossentropy(y, self(x)).mean()
+        loss.backward()
+        with torch.no_grad():
+            self.optimizer.apply([v.value.grad for v in self.trainable_weights], self.trainable_weights)
+        return {"my_loss": loss}
+
+
+def test_a_step_of_the_users_own_is_recorded(recording: MemorySink) -> None:
+    model = Stepping()
+    model.compile("adam")
+    model.fit(X_train, y_train, epochs=2, verbose=0)
+    run = only(recording)
+    assert len([row for _, row in run.rows if "epoch" in row and "train/my_loss" in row]) == 2
+    assert run.values("grad_norm")
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    taken = 0
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        type(self).taken += 1
+        part = slice(64 * index, 64 * index + 64)
+        return X_train[part], y_train[part]
+
+
+def test_no_batch_of_a_loader_is_consumed(sink: MemorySink) -> None:
+    def program() -> tuple[int, int]:
+        Batches.taken = 0
+        drawn = []
+
+        def generator() -> Iterator[Any]:
+            for n in range(4):
+                drawn.append(n)
+                yield X_train[64 * n : 64 * n + 64], y_train[64 * n : 64 * n + 64]
+
+        classifier().fit(Batches(), epochs=2, verbose=0)
+        classifier().fit(generator(), steps_per_epoch=4, epochs=1, verbose=0)
+        return Batches.taken, len(drawn)
+
+    bare = program()
+    with autolog.enabled("keras", sink=sink, log_code=False):
+        assert program() == bare
+    assert [run.config["data/train"]["kind"] for run in sink.runs] == ["Batches", "generator"]
+
+
+def test_fit_twice_is_two_runs_and_the_steps_go_on(recording: MemorySink) -> None:
+    model = classifier()
+    model.fit(X_train, y_train, epochs=2, verbose=0)
+    model.fit(X_train, y_train, epochs=3, initial_epoch=2, verbose=0)
+    first, second = recording.runs
+    assert [step for step, row in first.rows if "epoch" in row] == [8, 16]
+    assert [(step, row["epoch"]) for step, row in second.rows if "epoch" in row] == [(24, 3)]
+
+
+def test_a_fit_within_a_fits_callbacks_belongs_to_the_outer_one(recording: MemorySink) -> None:
+    class Inner(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            classifier().fit(X_test, y_test, epochs=1, verbose=0)
+
+    classifier().fit(X_train, y_train, epochs=1, verbose=0, callbacks=[Inner()])
+    assert only(recording).config["data/train"]["rows"] == 256
+
+
+def test_checkpoints_and_early_stopping(recording: MemorySink, tmp_path: Path) -> None:
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_loss", save_best_only=True)
+    each = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True)
+    stop = keras.callbacks.EarlyStopping(monitor="loss", min_delta=10, patience=1)
+    classifier().fit(
+        X_train, y_train, epochs=5, validation_data=(X_test, y_test), verbose=0, callbacks=[best, each, stop]
+    )
+    run = only(recording)
+    names = [Path(row["path"]).name for row in run.tables["checkpoints"]]
+    assert [name for name in names if name.endswith(".h5")] == ["1.weights.h5", "2.weights.h5"]
+    assert "best.keras" in names
+    assert {"best", "last"} <= {alias for artifact in run.artifacts for alias in artifact["aliases"]}
+    assert run.config["early_stopping/stopped_epoch"] == 2
+    assert run.config["early_stopping/monitor"] == "loss"
+
+
+def test_a_loss_that_is_no_number_is_an_alert(recording: MemorySink) -> None:
+    model = network(1, None)
+    model.compile(keras.optimizers.SGD(1e30), "mse")
+    stop = keras.callbacks.TerminateOnNaN()
+    model.fit(X_train, y_train, epochs=3, verbose=0, callbacks=[stop])
+    run = only(recording)
+    assert len(run.alerts) == 1
+    assert "loss" in run.alerts[0]["title"]
+
+
+def test_an_uncompiled_model_raises_keras_own_error(recording: MemorySink) -> None:
+    with pytest.raises(ValueError, match="compile"):
+        network().fit(X_train, y_train, verbose=0)
+    assert [run.status for run in recording.runs] == ["failed"]
+
+
+# The callback by hand ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def into(sink: MemorySink) -> Iterator[MemorySink]:
+    """Records go to memory; no framework is turned on."""
+    settings_module.use(autolog.Settings(sink=sink, log_code=False, budget=1e9))
+    yield sink
+    autolog.finish()
+    settings_module.use(None)
+
+
+def test_the_callback_records_what_carries_it(into: MemorySink) -> None:
+    callback = TrackioCallback()
+    for _ in range(2):
+        model = classifier()
+        model.fit(X_train, y_train, epochs=1, verbose=0, callbacks=[callback])
+        model.evaluate(X_test, y_test, verbose=0)
+    classifier().fit(X_train, y_train, epochs=1, verbose=0)
+    assert len(into.runs) == 2
+    assert all({"train/loss", "test/accuracy"} <= set(run.metrics) for run in into.runs)
+
+
+def test_beside_enable_each_thing_is_recorded_once(recording: MemorySink) -> None:
+    classifier().fit(X_train, y_train, epochs=1, verbose=0, callbacks=[TrackioCallback()])
+    assert len(only(recording).values("epoch")) == 1
+
+
+def test_the_callback_writes_to_the_run_that_it_is_given(into: MemorySink) -> None:
+    with autolog.run("his") as his:
+        classifier().fit(X_train, y_train, epochs=1, verbose=0, callbacks=[TrackioCallback(his)])
+        assert his.status == "running"
+    assert only(into).name == "his"
+    with pytest.raises(autolog.RunError, match="already finished"):
+        TrackioCallback(his)
+    with pytest.raises(TypeError, match="expected a run"):
+        TrackioCallback("his")  # type: ignore[arg-type]
+
+
+# Other backends ---------------------------------------------------------------------------------------
+
+
+def test_on_jax_a_training_is_recorded_and_identical(tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="jax is not installed")
+    out = run(
+        tmp_path,
+        """
+        import keras, numpy as np
+        from sklearn.datasets import load_digits
+        X, y = load_digits(return_X_y=True)
+        X = (X / 16).astype("float32")
+        def train():
+            keras.utils.set_random_seed(0)
+            layers = [keras.Input((64,)), keras.layers.Dense(10, activation="softmax")]
+            model = keras.Sequential(layers)
+            model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+            model.fit(X[:512], y[:512], epochs=2, validation_data=(X[512:], y[512:]), verbose=0)
+            return model
+        bare = train().predict(X, verbose=0)
+        autolog.enable("keras", log_code=False)
+        model = train()
+        assert np.array_equal(model.predict(X, verbose=0), bare)
+        print("accuracy", model.evaluate(X[512:], y[512:], verbose=0)[1])
+        """,
+        KERAS_BACKEND="jax",
+    )
+    (kept,) = read(tmp_path)
+    assert kept["config"]["framework/backend"] == "jax"
+    assert len(values(kept, "epoch")) == 2
+    assert values(kept, "test/accuracy")[-1] == pytest.approx(float(out.split("accuracy")[1].split()[0]))
+    assert "jax" in kept["config"]["autolog/notes"]["grad_norm"]
+    assert "autolog/faults" not in kept["config"]
