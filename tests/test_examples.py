@@ -26,7 +26,7 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
             ("Pipeline", {"val/rmse", "val/residuals", "model/coefficients"}),
             (
                 "HistGradientBoostingRegressor",
-                {"val/rmse", "train/score", "val/score", "model/permutation_importances"},
+                {"val/rmse", "train/score", "early_stopping/score", "model/permutation_importances"},
             ),
         ],
     ),

@@ -27,6 +27,7 @@ _CELLS = 20_000  # Python objects that are hashed in full
 _ROWS = 2_048  # rows that stand for a larger table
 _WIDE = 500  # columns that stand for a wider frame
 _SAMPLE = 4 * 2**20  # bytes that they may have
+_SORTED = 2_000_000  # entries of a sparse matrix that are put in order first
 _TARGETS = 100_000  # values that a target's balance is computed from
 _COLUMNS = 200
 _CLASSES = 100
@@ -269,6 +270,9 @@ class _Hasher:
 
     def sparse(self, matrix: Any) -> None:
         self.text(f"{matrix.format} {matrix.shape} {matrix.nnz} {matrix.dtype}")
+        if matrix.format in ("csr", "csc") and matrix.nnz <= _SORTED and not matrix.has_sorted_indices:
+            matrix = matrix.copy()  # the same data, which some models put in order as they learn from it
+            matrix.sort_indices()
         found = False
         for name in ("data", "indices", "indptr", "row", "col", "offsets"):
             part = getattr(matrix, name, None)

@@ -79,6 +79,7 @@ class Run:
         self.overhead_seconds = 0.0
         self.opened_by_user = opened_by_user
         self.is_training = False
+        self.trainings = 0  # of the model that it is of, so far
         self._sink = sink
         self._ambient = ambient
         self._joined = joined

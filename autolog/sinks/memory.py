@@ -126,7 +126,7 @@ class MemorySink:
                 self._folder = Path(tempfile.mkdtemp(prefix="autolog-"))
                 weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         folder = self._folder / run_id
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)  # at the process's end the finalizer may have been first
         return folder
 
     def sync(self, timeout: float) -> bool:

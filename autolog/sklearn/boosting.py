@@ -7,10 +7,13 @@ from typing import Any
 
 from autolog.core.hooks import Call
 from autolog.core.run import Run
+from autolog.sklearn.budget import length
 from autolog.sklearn.described import mark_of, training_data
 from autolog.sklearn.evaluation import name_set
 
 __all__ = ["evaluation_sets"]
+
+TELLING_ROWS = 20  # of a target: so many are hardly the same by chance
 
 
 def evaluation_sets(run: Run, call: Call) -> dict[str, str]:
@@ -19,19 +22,27 @@ def evaluation_sets(run: Run, call: Call) -> dict[str, str]:
     From now on an evaluation of one of them goes by that name too, and another held-out set is ``test``.
     """
     arguments = _arguments(call)
-    given = next((v for k, v in arguments.items() if k.rpartition("__")[2] == "eval_set"), None)
-    if given is None or not isinstance(given, (list, tuple)) or not given:
+    pairs = _pairs(_named(arguments, "eval_set"))
+    if not pairs:
+        pairs = _pairs_of_parts(_named(arguments, "eval_X"), _named(arguments, "eval_y"))
+    if not pairs:
         return {}
-    pairs = [given] if isinstance(given, tuple) and len(given) == 2 and _is_data(given[0]) else list(given)
-    called = next((v for k, v in arguments.items() if k.rpartition("__")[2] == "eval_names"), None) or []
+    called = _named(arguments, "eval_names") or []
     known = training_data.get(run)
+    inside = any(name.endswith(("__eval_set", "__eval_y")) for name in arguments)
     names = {"training": "train", "learn": "train", "validation": "val"}
     held_out = 0
     for number, pair in enumerate(pairs):
         if not isinstance(pair, (list, tuple)) or len(pair) < 2:  # CatBoost's Pool, say
             continue
         X, y = pair[0], pair[1]
-        if known is not None and (mark_of(X), mark_of(y)) == (known.X, known.y):
+        same_y = known is not None and mark_of(y) == known.y
+        # To a step of a pipeline goes an X that earlier steps have changed; the target alone tells then.
+        if (
+            known is not None
+            and same_y
+            and (mark_of(X) == known.X or (inside and (length(y) or 0) >= TELLING_ROWS))
+        ):
             name = "train"
         else:
             held_out += 1
@@ -40,6 +51,24 @@ def evaluation_sets(run: Run, call: Call) -> dict[str, str]:
         own = [called[number]] if number < len(called) else []
         names |= dict.fromkeys([f"validation_{number}", f"valid_{number}", *own], name)
     return names
+
+
+def _named(arguments: Mapping[str, Any], name: str) -> Any:
+    """An argument of the fit, or of a pipeline's step."""
+    return next((v for k, v in arguments.items() if k.rpartition("__")[2] == name and v is not None), None)
+
+
+def _pairs(given: Any) -> list[Any]:
+    if not isinstance(given, (list, tuple)):
+        return []
+    return [given] if isinstance(given, tuple) and len(given) == 2 and _is_data(given[0]) else list(given)
+
+
+def _pairs_of_parts(X: Any, y: Any) -> list[Any]:
+    """LightGBM's sets since 4.7: one X and one y, or a tuple of each."""
+    if X is None or y is None:
+        return []
+    return list(zip(X, y, strict=False)) if isinstance(X, tuple) and isinstance(y, tuple) else [(X, y)]
 
 
 def _is_data(value: Any) -> bool:

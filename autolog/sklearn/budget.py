@@ -99,22 +99,34 @@ def _seconds(function: Callable[[Any], Any], argument: Any) -> float:
     return time.perf_counter() - started
 
 
-_KNOWN_PACKAGES = {"sklearn", "xgboost", "lightgbm", "catboost", "numpy", "scipy", "functools"}
+_KNOWN_PACKAGES = {"sklearn", "xgboost", "lightgbm", "catboost", "numpy", "scipy"}
 
 
 def _stranger_in(value: Any, depth: int = 0) -> str | None:
-    """The first thing in an estimator's parameters that is code of the user's, or a random generator."""
+    """The first thing in an estimator's parameters that is code of the user's, or draws random numbers."""
     if value is None or isinstance(value, (str, bytes, bool, int, float, complex)) or depth > 8:
         return None
     if isinstance(value, (list, tuple, set, frozenset)):
         return next((s for item in list(value)[:100] if (s := _stranger_in(item, depth + 1))), None)
     if isinstance(value, Mapping):
         return _stranger_in(list(value.values()), depth + 1)
+    if callable(value) and not isinstance(value, type):
+        # What functools.partial, numpy.vectorize or a decorator calls in the end.
+        for inside in ("func", "pyfunc", "__wrapped__"):
+            if (called := getattr(value, inside, None)) is not None:
+                return _stranger_in(called, depth + 1)
     kind = value if callable(value) and hasattr(value, "__module__") else type(value)
     name = f"{getattr(kind, '__name__', type(value).__name__)}"
     package = str(getattr(kind, "__module__", None) or "").split(".")[0]
-    if package not in _KNOWN_PACKAGES or "random" in str(type(value).__module__):
+    if package not in _KNOWN_PACKAGES or "random" in str(type(value).__module__) or _draws(value):
         return name
     if hasattr(value, "get_params") and not isinstance(value, type):
         return _stranger_in(list(value.get_params(deep=False).values()), depth + 1)
     return None
+
+
+def _draws(value: Any) -> bool:
+    """Whether predicting with this estimator of scikit-learn's draws random numbers."""
+    if getattr(value, "sample_posterior", False) is True:  # IterativeImputer
+        return True
+    return type(value).__name__ == "DummyClassifier" and value.strategy in ("stratified", "uniform")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import sys
 import time
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,8 +28,9 @@ class TrackioCallback:
     """Records the fits of one estimator: what ``autolog.enable("sklearn")`` records, and its iterations.
 
     Where the estimator tells of its iterations (logistic regression does), ``train/loss`` is recorded for as
-    many of them as the budget allows: the log loss or squared error on up to 500 training rows. A search
-    records the last loss and the number of iterations of each fit, from its worker processes too.
+    many of them as the budget allows: the log loss or squared error on up to 500 training rows. Where many
+    fits are one run (``search/``, ``cv/``, ``fits/``), the last loss and the number of iterations of each fit
+    are recorded instead, from worker processes too.
 
     Args:
         run: the run to write to. None: the one that is open, else a new one per fit.
@@ -106,13 +110,15 @@ class TrackioCallback:
         if is_leaf and parent.estimator_name == context.estimator_name:
             if fitted is None:  # the task that finds out that there is no further iteration
                 return
-            fit = self._fits.setdefault(parent, _Fit())
+            fit = self._fits.get(parent)
+            if fit is None:
+                fit = self._fits[parent] = _Fit(run, context)
             fit.iterations = context.task_id + 1
             loss = fit.loss_of(run, fitted, X, y)
-            if loss is not None and not _is_searched(context):
+            if loss is not None and fit.among is None:
                 run.log({"train/loss": loss}, step=context.task_id)
         elif context in self._fits:
-            self._fits.pop(context).record(run, context)
+            self._fits.pop(context).record(run)
 
 
 def callback_of(estimator: Any) -> TrackioCallback | None:
@@ -124,7 +130,8 @@ def callback_of(estimator: Any) -> TrackioCallback | None:
 class _Fit:
     """The iterations of one fit so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run, context: Any) -> None:
+        self.among, self.number = _place_of(run, context)
         self.iterations = 0
         self.left_out = 0
         self.loss: float | None = None
@@ -143,16 +150,16 @@ class _Fit:
         self.loss = self.loss if loss is None else loss
         return loss
 
-    def record(self, run: Run, context: Any) -> None:
+    def record(self, run: Run) -> None:
         """The fit has ended."""
         if self.left_out:
             told = self.iterations - self.left_out
             run.note("train/loss", f"of {told} of {self.iterations} iterations: the budget")
-        if _is_searched(context):
-            row: dict[str, float] = {"search/iterations": self.iterations}
+        if self.among is not None:
+            row: dict[str, float] = {f"{self.among}/iterations": self.iterations}
             if self.loss is not None:
-                row["search/loss"] = self.loss
-            run.log(row, step=_number_of(context))
+                row[f"{self.among}/loss"] = self.loss
+            run.log(row, step=self.number)
 
 
 def _loss(fitted: Any, X: Any, y: Any) -> float | None:
@@ -162,6 +169,9 @@ def _loss(fitted: Any, X: Any, y: Any) -> float | None:
         return None
     rows = Rows(min(whole, LOSS_ROWS), whole)
     some, truth = rows.of(X), np.asarray(rows.of(y))
+    if "feature_names_in_" in vars(fitted) and not hasattr(some, "columns"):
+        fitted = copy.copy(fitted)  # or it would warn the user that this array has no names
+        del fitted.feature_names_in_
     classes = getattr(fitted, "classes_", None)
     if classes is None:
         if truth.dtype.kind not in "fiu" or not hasattr(fitted, "predict"):
@@ -180,6 +190,32 @@ def _path(context: Any) -> Iterator[Any]:
     while context is not None:
         yield context
         context = context.parent
+
+
+_numbers: WeakKeyDictionary[Run, Iterator[int]] = WeakKeyDictionary()
+
+
+def _place_of(run: Run, context: Any) -> tuple[str | None, int]:
+    """Which of a run's fits this is, and among whose; None: the one whose curve is the run's.
+
+    Curves of several fits over the same steps would be one that nobody can read.
+    """
+    if _is_searched(context):
+        return "search", _number_of(context)
+    number = next(_numbers.setdefault(run, itertools.count()))
+    if _is_fold():
+        return "cv", number
+    return ("fits" if number else None), number  # of an ensemble, or of a loop with warm_start
+
+
+def _is_fold() -> bool:
+    """Whether a cross-validation is fitting; its clones know nothing of that, in a worker process least."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "sklearn.model_selection._validation":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_searched(context: Any) -> bool:

@@ -50,25 +50,40 @@ def record_clusters(run: Run, estimator: Any, X: Any) -> None:
     }
     run.figure("model/clusters", Chart("bars", "Sizes of the clusters", data))
     if X is not None and length(X) == len(labels):
-        _record_scores(run, X, labels)
+        _record_scores(run, estimator, X, labels)
 
 
-def _record_scores(run: Run, X: Any, labels: Any) -> None:
+def _record_scores(run: Run, estimator: Any, X: Any, labels: Any) -> None:
     from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
-    columns = X.shape[1] if getattr(X, "ndim", 0) == 2 else 1
+    # X may hold distances between the rows, or how alike they are, from which no score follows.
+    precomputed = getattr(estimator, "metric", None) == "precomputed"
+    if str(getattr(estimator, "affinity", None)).startswith("precomputed") or (
+        precomputed and hasattr(X, "tocsr")  # what is not stored is far, not at no distance
+    ):
+        run.note("train/silhouette", "left out: it needs the rows themselves, or all distances between them")
+        return
+    columns = X.shape[1] if getattr(X, "ndim", 0) == 2 and not precomputed else 1
     rows = Rows(min(len(labels), max(50, int((DISTANCES / columns) ** 0.5))), len(labels))
     some, of = rows.of(X), rows.of(labels)
+    if precomputed:
+        some = np.array(rows.of(np.asarray(some).T).T, dtype=float)
+        np.fill_diagonal(some, 0.0)  # of a row to itself; rounding may have left a trace there
     kept = of != -1  # noise is no cluster
     if not kept.all():
-        some, of = some[kept], of[kept]
+        some, of = some[kept][:, kept] if precomputed else some[kept], of[kept]
     if not 2 <= len(np.unique(of)) < len(of):
         run.note("train/silhouette", "left out: it needs two clusters at least, and fewer than rows")
         return
     if hasattr(some, "to_numpy"):
         some = some.to_numpy()
-    scores = {"train/silhouette": silhouette_score(some, of)}
-    if not hasattr(some, "tocsr"):
+    metric = "precomputed" if precomputed else "euclidean"
+    try:
+        scores = {"train/silhouette": silhouette_score(some, of, metric=metric)}
+    except ValueError as error:  # an infinite distance, say
+        run.note("train/silhouette", f"left out: {error}")
+        return
+    if not precomputed and not hasattr(some, "tocsr"):
         scores["train/calinski_harabasz"] = calinski_harabasz_score(some, of)
         scores["train/davies_bouldin"] = davies_bouldin_score(some, of)
     run.log({key: float(value) for key, value in scores.items()}, step=run.last_step)

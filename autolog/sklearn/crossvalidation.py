@@ -6,13 +6,18 @@ folds to scikit-learn's own ``Parallel``, as a generator that says where it is f
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from numbers import Real
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from autolog.capture import evaluation
 from autolog.capture.figures import Chart
+from autolog.capture.params import label, sanitize
 from autolog.core.catalogue import is_on
 from autolog.core.guard import shield, watching
 from autolog.core.hooks import Call, Outcome
@@ -74,7 +79,7 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
                 run.log({"cv/permuted_score_mean": float(np.mean(results))}, step=run.last_step)
                 run.note("cv/score", "the score without permutation is computed before this run begins")
             else:
-                _record_folds(run, function, tasks, results)
+                _record_folds(run, function, given, tasks, results)
 
         yield from recorded(training, before, after)
 
@@ -87,7 +92,22 @@ def _asked(iterable: Any) -> tuple[str | None, Mapping[str, Any]]:
     given = frame.f_locals
     if "estimator" not in given:
         return None, {}
-    return iterable.gi_code.co_qualname.split(".")[0], given
+    function = iterable.gi_code.co_qualname.split(".")[0]
+    return function, {**given, "encoder": _encoder_of(function)}  # a copy: the frame is cleared at its end
+
+
+def _encoder_of(function: str) -> Any:
+    """What ``cross_val_predict`` has numbered the classes with, for probabilities."""
+    if function != "cross_val_predict":
+        return None
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(12):  # the engine's frames are between
+        if frame is None:
+            return None
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__") in _MODULES:
+            return frame.f_locals.get("le")
+        frame = frame.f_back
+    return None
 
 
 # The folds ----------------------------------------------------------------------------------------
@@ -112,56 +132,83 @@ def _noted(tasks: Iterable[Any], notes: list[_Task]) -> Iterator[Any]:
         yield task
 
 
-def _record_folds(run: Run, function: str, tasks: list[_Task], results: Any) -> None:
+def _record_folds(
+    run: Run, function: str, given: Mapping[str, Any], tasks: list[_Task], results: Any
+) -> None:
     rows: list[dict[str, Any]] = []
+    scores: list[dict[str, float]] = []
     for number, (task, result) in enumerate(zip(tasks, results, strict=False)):
         if not isinstance(result, Mapping):  # learning_curve with partial_fit: an array per fold
             run.note("cv/folds", "not recorded: learned incrementally")
             return
-        row: dict[str, Any] = {"fold": number, **task.parameters}
-        row |= {"train_rows": task.train_rows, "test_rows": len(task.test)}
+        found: dict[str, float] = {}
         for part in ("test", "train"):
-            scores = result.get(f"{part}_scores", {})
-            scores = scores if isinstance(scores, Mapping) else {"score": scores}
-            row |= {f"{part}_{name}": float(value) for name, value in scores.items()}
-        row |= {f"{part}_seconds": result.get(f"{part}_time") for part in ("fit", "score")}
+            values = result.get(f"{part}_scores", {})
+            values = values if isinstance(values, Mapping) else {"score": values}
+            found |= {f"{part}_{name}": float(value) for name, value in values.items()}
+        row: dict[str, Any] = {"fold": number, **task.parameters}
+        row |= {"train_rows": task.train_rows, "test_rows": len(task.test), **found}
+        seconds = {f"{part}_seconds": result.get(f"{part}_time") for part in ("fit", "score")}
+        row |= {key: value for key, value in seconds.items() if value is not None}
         if result.get("fit_error"):
             row["error"] = str(result["fit_error"]).strip().splitlines()[-1]
             run.note("cv/folds", f"fold {number} failed: {row['error']}")
-        rows.append({key: value for key, value in row.items() if value is not None})
+        rows.append(row)
+        scores.append(found)
         if (fitted := result.get("estimator")) is not None:
             bind_run(fitted, run)
     run.long_table("cv/folds", rows)
-    scores = [key for key in (rows[0] if rows else ()) if key.startswith(("test_", "train_"))]
-    scores = [key for key in scores if not key.endswith("_rows")]
+    # A fold that failed may lack the scores that the others have.
+    by_score = {key: [found.get(key, math.nan) for found in scores] for found in scores for key in found}
     if function == "cross_validate":
-        for number, row in enumerate(rows):
-            run.log({f"cv/{key}": row[key] for key in scores}, step=number)
-        for key in scores:
-            values = [row[key] for row in rows]
+        for number, found in enumerate(scores):
+            run.log({f"cv/{key}": value for key, value in found.items()}, step=number)
+        for key, values in by_score.items():
             spread = {f"cv/{key}_mean": float(np.mean(values)), f"cv/{key}_std": float(np.std(values))}
             run.log(spread, step=run.last_step)
+    elif function == "learning_curve":
+        sizes = [task.train_rows for task in tasks]
+        _record_curve(run, function, "train_rows", list(dict.fromkeys(sizes)), sizes, by_score)
     else:
-        _record_curve(run, function, rows, scores)
+        # Each fold goes through all values in their order: by that they are told apart, not by equality,
+        # which arrays, NaN and estimators have in ways of their own.
+        count = len(given["param_range"])
+        places = [value for task in tasks[:count] for value in task.parameters.values()]
+        numbers = [number % count for number in range(len(tasks))]
+        _record_curve(run, function, str(given["param_name"]), places, numbers, by_score)
 
 
-def _record_curve(run: Run, function: str, rows: list[dict[str, Any]], scores: list[str]) -> None:
-    """The mean score over the folds, against the rows or the parameter."""
-    along = "train_rows" if function == "learning_curve" else next(k for k in rows[0] if k not in _ROW)
-    places = list(dict.fromkeys(row[along] for row in rows))
-    numeric = all(isinstance(place, (int, float)) for place in places)
+def _record_curve(
+    run: Run, function: str, along: str, places: list[Any], of: list[int], by_score: dict[str, list[float]]
+) -> None:
+    """The mean score over the folds, against the rows or the parameter.
+
+    Args:
+        places: where the curve has a point each.
+        of: the point that each task belongs to.
+    """
+    x, caption = _axis(places)
     series = []
-    for key in scores:
-        means = [float(np.mean([row[key] for row in rows if row[along] == place])) for place in places]
-        series.append({"name": key, "x": places if numeric else list(range(len(places))), "y": means})
+    for key, values in by_score.items():
+        points: dict[int, list[float]] = {}
+        for point, value in zip(of, values, strict=False):
+            points.setdefault(point, []).append(value)
+        means = [float(np.mean(point)) for point in points.values()]
+        series.append({"name": key, "x": x, "y": means})
         best = int(np.nanargmax(means)) if not all(map(np.isnan, means)) else 0
         run.log({f"cv/{key}_best_mean": means[best]}, step=run.last_step)
-    data = {"series": series, "x_label": along, "y_label": "Mean score of the folds", "markers": True}
+    label_of_x = along if caption is None else f"{along} (by number, see the caption)"
+    data = {"series": series, "x_label": label_of_x, "y_label": "Mean score of the folds", "markers": True}
     title = function.replace("_", " ").capitalize()
-    run.figure(f"cv/{function}", Chart("curve", title, data))
+    run.figure(f"cv/{function}", Chart("curve", title, data), caption=caption)
 
 
-_ROW = {"fold", "train_rows", "test_rows", "fit_seconds", "score_seconds", "error"}
+def _axis(places: list[Any]) -> tuple[list[float], str | None]:
+    """Where the points stand; values that are no numbers stand by their number, named in the caption."""
+    if all(isinstance(place, Real) and not isinstance(place, bool) for place in places):
+        return [float(place) for place in places], None
+    names = [f"{number}: {label(sanitize(place, limit=40), 40)}" for number, place in enumerate(places)]
+    return [float(number) for number in range(len(places))], ", ".join(names)
 
 
 def _record_predictions(run: Run, given: Mapping[str, Any], tasks: list[_Task], results: Any) -> None:
@@ -170,7 +217,12 @@ def _record_predictions(run: Run, given: Mapping[str, Any], tasks: list[_Task], 
     y = given.get("y")
     if task in (None, "clustering") or y is None or len(tasks) != len(results):
         return
-    truth = np.concatenate([np.asarray(y)[fold.test] for fold in tasks])
+    y = np.asarray(y)
+    if (encoder := given.get("encoder")) is not None:
+        y = np.asarray(encoder.classes_)[y]
+    elif method != "predict" and task == "classification":
+        run.note("cv", "the classes are numbered in their order: scikit-learn has done so, out of our sight")
+    truth = np.concatenate([y[fold.test] for fold in tasks])
     predicted = np.concatenate([np.asarray(result) for result in results])
     scores = None if task == "regression" or method == "predict" else predicted
     if method == "predict_log_proba":
@@ -180,7 +232,7 @@ def _record_predictions(run: Run, given: Mapping[str, Any], tasks: list[_Task], 
             truth,
             predicted if scores is None else None,
             scores=scores,
-            classes=None if scores is None else np.unique(np.asarray(y)),
+            classes=None if scores is None else np.unique(y),
             task=task,
         )
     except ValueError as error:  # several outputs, say

@@ -6,7 +6,7 @@ import inspect
 import sys
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -32,8 +32,10 @@ def is_model(estimator: Any) -> bool:
 
     What it is counts beside what it can do: a stacking classifier has no ``predict`` before its fit.
     """
-    can = any(hasattr(estimator, name) for name in ("predict", "fit_predict", "score_samples"))
-    return can or task_of(estimator) is not None
+    if any(hasattr(estimator, name) for name in ("predict", "fit_predict")):
+        return True
+    is_density = hasattr(estimator, "score_samples") and not hasattr(estimator, "transform")  # PCA is none
+    return is_density or task_of(estimator) is not None
 
 
 def task_of(estimator: Any) -> str | None:
@@ -121,31 +123,94 @@ class TrainingData:
 
     X: str | None
     y: str | None
+    task: str | None = None
+    classes: Any = None
     fit_seconds: float = 0.0
     fits: int = 0
     is_loop: bool = False
     """Of ``partial_fit`` or ``warm_start``: more of the same comes."""
+    place: weakref.ref[Any] | None = None
+    """The array itself: a part of it (``X_train[:50]``) is training data too."""
+    more: set[tuple[str | None, str | None]] = field(default_factory=set)
+    """Of a loop, the data of its further calls."""
+
+    def name_of(self, mark: tuple[str | None, str | None], X: Any) -> str | None:
+        """``train`` if data is what was learned from, ``train/part`` if it is a block of it; else None."""
+        # An X that is gone by now cannot be compared: then the target alone must tell.
+        if mark[1] == self.y and mark[0] in (self.X, None):
+            return "train"
+        if any(mark[1] == y and mark[0] in (known, None) for known, y in self.more):
+            return "train/part"
+        whole = self.place() if self.place is not None else None
+        return "train/part" if whole is not None and _is_part(X, whole) else None
 
 
 training_data: weakref.WeakKeyDictionary[Run, TrainingData] = weakref.WeakKeyDictionary()
+
+MOST_BATCHES = 1_000  # of a loop that are known again
+
+
+def _is_part(values: Any, whole: Any) -> bool:
+    """Whether an array is a block of another one that is still there."""
+    import numpy as np
+
+    if not isinstance(values, np.ndarray) or values.size == 0:
+        return False
+    same_memory = values.base is not None and values.base is (whole if whole.base is None else whole.base)
+    if not same_memory or not values.flags.c_contiguous or not whole.flags.c_contiguous:
+        return False
+    first = values.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return bool(first >= 0 and first + values.nbytes <= whole.nbytes)
+
+
+def _place_of(values: Any) -> weakref.ref[Any] | None:
+    import numpy as np
+
+    return weakref.ref(values) if isinstance(values, np.ndarray) else None
 
 
 def mark_of(values: Any) -> str | None:
     """A fingerprint of values, whether they come as a list, an array or a column of a frame."""
     if values is None:
         return None
+    import numpy as np
+
     if getattr(values, "ndim", None) == 1 and hasattr(values, "to_numpy"):
         values = values.to_numpy()
-    elif isinstance(values, (list, tuple)):
-        import numpy as np
-
-        values = np.asarray(values)
+    elif isinstance(values, (list, tuple)) and values:
+        values = _as_array(values)
+    elif getattr(values, "shape", (0, 0))[1:] == (1,) and hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ndarray):
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]  # a target as a column is the same target
+        if values.dtype.kind == "U":
+            values = values.astype(object)
     return datasets.fingerprint(values)
+
+
+def _as_array(values: Any) -> Any:
+    """A list of numbers or of short texts, or of rows of numbers; another list stays what it is.
+
+    (An array of texts is as wide as its longest: one long document among thousands takes gigabytes.)
+    """
+    import numpy as np
+
+    first = values[0]
+    if isinstance(first, str):
+        return np.array(values, dtype=object) if all(isinstance(value, str) for value in values) else values
+    if isinstance(first, (list, tuple)) and not all(isinstance(value, (int, float)) for value in first[:3]):
+        return values
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return values
+    return array if array.dtype.kind in "biuf" else values
 
 
 def record_data(run: Run, X: Any, y: Any) -> None:
     """Schema, class balance, fingerprint, and the first rows if they may be kept."""
-    training_data[run] = TrainingData(mark_of(X), mark_of(y))
+    training_data[run] = TrainingData(mark_of(X), mark_of(y), place=_place_of(X))
     if not run.settings.log_data:
         return
     described = datasets.describe(X, y)

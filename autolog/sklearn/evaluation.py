@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 HELD_VALUES = 8_000_000  # numbers, 64 MB
+SMALL_VALUES = 500  # numbers that are not counted
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
 # fmt: off
@@ -74,7 +75,7 @@ class _Output(weakref.ref[Any]):
     Made at every ``predict``, so it is one small object: no closure, no dict of its own.
     """
 
-    __slots__ = ("X", "estimator", "is_owner", "key", "method", "run", "transposed")
+    __slots__ = ("X", "estimator", "fits", "is_owner", "key", "mark", "method", "run", "shape", "transposed")
 
     key: int
     is_owner: bool  # it refers to the array that owns the memory of what was returned
@@ -82,12 +83,16 @@ class _Output(weakref.ref[Any]):
     run: Run
     estimator: weakref.ref[Any]
     method: str
+    fits: int  # how often the model had been trained by then
     X: Any  # or a weak reference to it, see _held
+    shape: Any  # of X by then
+    mark: str | None  # of X, once it was asked for
 
     @property
     def data(self) -> Any:
-        """What was predicted, if it is still there."""
-        return self.X() if isinstance(self.X, weakref.ref) else self.X
+        """What was predicted, if it is still there as it was. (A frame may have got a column since.)"""
+        X = self.X() if isinstance(self.X, weakref.ref) else self.X
+        return X if getattr(X, "shape", None) == self.shape else None
 
     @property
     def whole(self) -> Any:
@@ -120,7 +125,9 @@ def set_latest(run: Run, subject: Any) -> None:
 
 
 def _forget(output: _Output) -> None:
+    global _held
     _outputs.pop(output.key, None)
+    _held -= _holding.pop(output.key, 0)
 
 
 Observer = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]
@@ -131,9 +138,13 @@ def _observe_output(method: str) -> Observer:
 
     def observe(estimator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         run = find_run(estimator)
-        if run is None or watching.active("sklearn"):
+        if run is None:
+            _thread.latest = None  # what is drawn next is of somebody else's model
             return
-        _thread.latest = (run, weakref.ref(estimator))
+        if (
+            getattr(result, "shape", (0,))[0] == 1
+        ):  # one row is served, not evaluated; every microsecond counts
+            return
         X = args[0] if args else kwargs.get("X")
         scored = _scored.get()
         if scored is not None and scored[0] is run:
@@ -194,26 +205,39 @@ def _remember(
     output.transposed = transposed
     output.run = run
     output.estimator = weakref.ref(estimator)
+    _thread.latest = (run, output.estimator)
     output.method = method
-    output.X = _held(X)
+    output.fits = run.trainings
+    output.X, output.shape, output.mark = X, getattr(X, "shape", None), None
     _outputs[output.key] = output
+    _hold(output)
 
 
-def _held(X: Any) -> Any:
-    """The data of a prediction, for as long as the prediction lives: to tell which set it is.
+# The data of predictions is kept for as long as they live, to tell which set they are of: `predict(X[rows])`
+# would be gone by the time of the metric. All of it together is bounded; what is older becomes weak.
+_holding: dict[int, int] = {}  # numbers held, by output
+_held = 0  # about their sum; threads may miscount it, so it is counted anew before anything is let go
 
-    Small data is kept, since ``predict(X[rows])`` would be gone by the time of the metric. Large data is
-    not ours to keep in memory.
-    """
-    size = getattr(X, "size", None)
+
+def _hold(output: _Output) -> None:
+    global _held  # the process has one memory
+    size = getattr(output.X, "size", None)
     if not isinstance(size, int):
-        size = len(X) if hasattr(X, "__len__") else 0
-    if size <= HELD_VALUES:
-        return X
-    try:
-        return weakref.ref(X)
-    except TypeError:
-        return None
+        size = len(output.X) if hasattr(output.X, "__len__") else 0
+    if size <= SMALL_VALUES:
+        return
+    _holding[output.key] = size
+    _held += size
+    if _held > HELD_VALUES:
+        _held = sum(list(_holding.values()))
+    while _held > HELD_VALUES and _holding:
+        key = next(iter(_holding))
+        _held -= _holding.pop(key, 0)
+        if (oldest := _outputs.get(key)) is not None:
+            try:
+                oldest.X = weakref.ref(oldest.X)
+            except TypeError:
+                oldest.X = None
 
 
 def _output_of(value: Any) -> _Output | None:
@@ -239,30 +263,41 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     for argument in _PREDICTIONS:
         output = _output_of(given.get(argument))
         if output is not None:
-            with shield("scikit-learn: evaluation"):
-                charge(output.run)
-                _evaluate(output, given[argument], given["y_true"], given.get("sample_weight"))
+            _see(output, given[argument], given["y_true"], given.get("sample_weight"))
             return
+    # The two the other way round, which for many metrics makes no difference.
+    output = _output_of(given.get("y_true"))
+    if output is not None and output.method == "predict" and "y_pred" in given:
+        _see(output, given["y_true"], given["y_pred"], given.get("sample_weight"))
 
 
-def remember_clusters(run: Run, estimator: Any, result: Any, X: Any) -> None:
+def _see(output: _Output, value: Any, truth: Any, weight: Any) -> None:
+    with shield("scikit-learn: evaluation"):
+        charge(output.run)
+        _thread.latest = (output.run, output.estimator)
+        _evaluate(output, value, truth, weight)
+
+
+def remember_clusters(run: Run, estimator: Any, result: Any) -> None:
     """What a clustering says of the data that it was fitted on: to know it again beside a truth."""
     for labels in (getattr(estimator, "labels_", None), result):
         if labels is not None and labels is not estimator:
-            _remember(labels, run, estimator, "fit_predict", X)
+            _remember(labels, run, estimator, "fit_predict", None)
 
 
 def _evaluate_clusters(truth: Any, labels: Any) -> None:
     """A clustering of ours is compared with a truth that the user has."""
     for one, other in ((truth, labels), (labels, truth)):  # most of these scores do not mind the order
         output = _output_of(other)
-        if output is None or output.method not in ("predict", "fit_predict"):
-            continue
+        if output is None or output.method not in ("predict", "fit_predict") or output() is not other:
+            continue  # a part of the labels is no evaluation of the clustering
         with shield("scikit-learn: evaluation of clusters"):
             charge(output.run)
             from sklearn import metrics
 
-            name = "train" if output.method == "fit_predict" else "val"
+            known = training_data.get(output.run)
+            is_training = known is not None and mark_of(output.data) == known.X
+            name = "train" if output.method == "fit_predict" or is_training else "val"
             homogeneity, completeness, v_measure = metrics.homogeneity_completeness_v_measure(one, other)
             found = {
                 "adjusted_rand": metrics.adjusted_rand_score(one, other),
@@ -299,51 +334,65 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         value: the user's own argument: the output, or a view of it.
     """
     run, estimator, whole = output.run, output.estimator(), output.whole
-    if estimator is None or whole is None:
+    known = training_data.get(run)
+    if whole is None or known is None:
         return
-    task = task_of(estimator)
     labels = output.method == "predict"
+    task, classes = known.task, known.classes
+    if task is None and estimator is not None:  # one of the models of a cross-validation
+        task, classes = task_of(estimator), getattr(estimator, "classes_", None)
     if task in (None, "clustering") or (task == "regression" and not labels):
         return
-    X = output.data
-    scores = None if labels else _whole_scores(value, whole, truth, estimator)
+    is_whole = not labels or (not output.is_owner and _is_same(np.ravel(value), np.ravel(whole)))
+    X = output.data if is_whole else None
+    scores = None if labels else _whole_scores(value, whole, truth, classes)
     if scores is not None and output.method == "predict_log_proba":
         scores = np.exp(scores)
     if not labels and scores is None:
         return  # a part of the scores against a truth of the user's making: not what the model is trained for
-    is_whole = not labels or (value is whole and not output.is_owner)
-    which = _set_of(run, truth, X if is_whole else value)
+    if output.mark is None and X is not None:
+        output.mark = mark_of(X)
+    which = _set_of(run, truth, (output.mark if X is not None else None) if is_whole else mark_of(value), X)
     kind = "labels" if labels else "scores"
     if which is None:
         return
-    trainings = known.fits if (known := training_data.get(run)) is not None else 0
-    if which.trainings != trainings:
-        which.trainings, which.done = trainings, set()
+    if which.trainings != known.fits:
+        which.trainings, which.done = known.fits, set()
     if kind in which.done:
         return
     which.done.add(kind)
+    predicted = value
+    # What is asked of the model once more must be of the model that made the prediction.
+    is_the_same = estimator is not None and find_run(estimator) is run and output.fits == known.fits
+    if task == "classification":
+        predicted = value if labels else None
+        if X is not None and is_the_same:
+            try:
+                if not labels:
+                    predicted = _predicted(run, estimator, X)
+                elif "scores" not in which.done:
+                    scores = _scores(run, estimator, X, truth, which)
+            except Exception as error:  # the model's own: the data has changed under it, say
+                run.note(f"{which.name}/roc", f"left out: {type(error).__name__}: {error}"[:300])
+    if predicted is not None:
+        which.done.add("labels")
+    if weight is not None:
+        run.note(which.name, "weighted, by the sample weights that were given")
     try:
-        predicted = value
-        if task == "classification":
-            predicted = value if labels else _predicted(run, estimator, X)
-            if labels and is_whole and "scores" not in which.done:
-                scores = _scores(run, estimator, X, truth, which)
-            if predicted is not None:
-                which.done.add("labels")
         result = evaluation.evaluate(
             truth,
             predicted,
             scores=scores,
-            classes=getattr(estimator, "classes_", None) if scores is not None else None,
+            classes=classes if scores is not None else None,
             sample_weight=weight,
             task=task,
         )
-        if predicted is None:
-            result = _of_scores_only(result)
-    except ValueError as error:  # several outputs, say
+    except ValueError as error:
         run.note(which.name, f"not evaluated: {error}")
         return
-    record_evaluation(run, which.name, _with_inputs(run, result, X if is_whole else None))
+    if predicted is None:
+        result = _of_scores_only(result)
+    record_evaluation(run, which.name, _with_inputs(run, result, X))
 
 
 def _with_inputs(run: Run, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
@@ -380,12 +429,11 @@ def _predicted(run: Run, estimator: Any, X: Any) -> Any:
     return estimator.predict(X)
 
 
-def _whole_scores(value: Any, whole: Any, truth: Any, estimator: Any) -> Any:
+def _whole_scores(value: Any, whole: Any, truth: Any, classes: Any) -> Any:
     """All scores, if the user passed all of them, or the positive class's column of two, with labels.
 
     Of any other part we cannot know which class the user takes for the positive one.
     """
-    classes = getattr(estimator, "classes_", None)
     if classes is None or not _are_labels(truth, classes):
         return None
     if _is_same(value, whole):
@@ -413,19 +461,19 @@ def _are_labels(truth: Any, classes: Any) -> bool:
     return all(label in known for label in set(truth.tolist()))
 
 
-def _set_of(run: Run, truth: Any, X: Any) -> _Set | None:
+def _set_of(run: Run, truth: Any, mark_of_X: str | None, X: Any) -> _Set | None:
     """The evaluation set that this is: the training data, or a held-out set by order of sight."""
-    mark = (mark_of(X), mark_of(truth))
+    mark = (mark_of_X, mark_of(truth))
     sets = _sets.setdefault(run, {})
     if mark not in sets:
         known = training_data.get(run)
-        # An X that is gone by now cannot be compared: then the target alone must tell.
-        if known is not None and mark[1] == known.y and mark[0] in (known.X, None):
-            sets[mark] = _Set("train")
+        learned = known.name_of(mark, X) if known is not None else None
+        if learned is not None:
+            sets[mark] = _Set(learned)
         else:
             # Where the fit had an evaluation set of its own, what comes later is another one.
             first = "test" if any(s.given for s in sets.values()) else "val"
-            held_out = 1 + sum(s.name != "train" and not s.given for s in sets.values())
+            held_out = 1 + sum(not s.name.startswith("train") and not s.given for s in sets.values())
             if held_out > MOST_SETS:
                 run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
                 return None

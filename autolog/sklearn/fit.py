@@ -20,8 +20,10 @@ from autolog.sklearn.budget import affordable_rows
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
 from autolog.sklearn.described import (
+    MOST_BATCHES,
     is_being_checked,
     is_model,
+    mark_of,
     record_data,
     record_parameters,
     task_of,
@@ -43,7 +45,7 @@ Frame = Generator[None, Outcome, None]
 def observe_fit(call: Call) -> Frame:
     """One run per outermost fit of something that predicts; of a ``warm_start`` loop, one for all of it."""
     if not _is_ours_to_record(call.subject):
-        yield
+        yield from _passed_on(call.subject)
         return
     goes_on = getattr(call.subject, "warm_start", None) is True
     yield from _observe(call, call.subject, "fit", goes_on)
@@ -52,9 +54,18 @@ def observe_fit(call: Call) -> Frame:
 def observe_partial_fit(call: Call) -> Frame:
     """One run per estimator, for all of its calls."""
     if not _is_ours_to_record(call.subject):
-        yield
+        yield from _passed_on(call.subject)
         return
     yield from _observe(call, call.subject, "partial_fit", goes_on=True)
+
+
+def _passed_on(estimator: Any) -> Frame:
+    """A fit that is no run. The models inside of scikit-learn's own preprocessing are none either."""
+    if type(estimator).__module__.startswith("sklearn.") and not is_model(estimator):
+        with watching("sklearn"):
+            yield
+    else:
+        yield
 
 
 def _is_ours_to_record(estimator: Any) -> bool:
@@ -104,7 +115,11 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             if known is not None:
                 known.fit_seconds += seconds
                 known.fits += 1
+                run.trainings = known.fits
                 known.is_loop = goes_on
+                known.task, known.classes = task_of(estimator), getattr(estimator, "classes_", None)
+                if loop is not None and loop.calls and len(known.more) < MOST_BATCHES:
+                    known.more.add((mark_of(X), mark_of(y)))
             for part in (estimator, *_parts(estimator)):
                 bind_run(part, run)
             if loop is not None:
@@ -112,7 +127,7 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
                 return
             if task_of(estimator) == "clustering":
                 with shield("scikit-learn: clusters"):
-                    remember_clusters(run, estimator, result, X)
+                    remember_clusters(run, estimator, result)
             sets: dict[str, str] = {}
             with shield("scikit-learn: evaluation sets"):
                 sets = evaluation_sets(run, call)
@@ -260,6 +275,9 @@ def _record_fitted(run: Run, estimator: Any, sets: dict[str, str], *, with_curve
 def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any) -> None:
     task = task_of(estimator)
     if not run.settings.evaluate_training_data or task in (None, "clustering") or y is None or X is None:
+        return
+    if type(estimator).__module__.startswith("sklearn.semi_supervised"):
+        run.note("train/metrics", "left out: some of the targets stand for none")
         return
     rows = affordable_rows(run, estimator, "predict", X, at_most=TRAINING_ROWS)
     if isinstance(rows, str):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations, zip_longest
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,9 @@ TABLE_CLASSES = 20
 # What estimators keep of their iterations, under the name of what it is.
 _CURVES = {
     "loss_curve_": "train/loss",  # MLP
-    "validation_scores_": "val/score",
-    "train_score_": "train/score",  # gradient boosting, histograms or not
-    "validation_score_": "val/score",
+    "validation_scores_": "early_stopping/score",
+    "train_score_": "train/score",  # gradient boosting on histograms
+    "validation_score_": "early_stopping/score",
     "oob_scores_": "train/oob_score",
     "estimator_errors_": "train/error",  # AdaBoost
     "lower_bounds_": "train/lower_bound",  # mixtures
@@ -58,16 +58,27 @@ _OUTCOMES = {
 def final_estimator(estimator: Any) -> Any:
     """What was trained in the end: the last step of a pipeline, the best of a search, and so on down."""
     for _ in range(10):
-        steps = getattr(estimator, "steps", None)
-        inner = (
-            _attribute(estimator, "best_estimator_")
-            or _attribute(estimator, "regressor_")  # TransformedTargetRegressor
-            or (steps[-1][1] if isinstance(steps, list) and steps else None)
-        )
-        if inner is None or not hasattr(inner, "get_params"):
+        inner = _inner(estimator)
+        if inner is None:
             return estimator
         estimator = inner
     return estimator
+
+
+def _inner(estimator: Any) -> Any:
+    """What an estimator has trained in its place; None if it has learned by itself."""
+    steps = getattr(estimator, "steps", None)
+    inner = _attribute(estimator, "best_estimator_")
+    if inner is None:
+        inner = _attribute(estimator, "regressor_")  # TransformedTargetRegressor
+    if inner is None and isinstance(steps, list) and steps:
+        inner = steps[-1][1]
+    return inner if hasattr(inner, "get_params") else None
+
+
+def _is_one(estimator: Any, name: str) -> bool:
+    """Whether it is of a class, by ``package.Class``: without an import of it."""
+    return any(f"{kind.__module__.split('.')[0]}.{kind.__name__}" == name for kind in type(estimator).__mro__)
 
 
 def _attribute(thing: Any, name: str) -> Any:
@@ -106,7 +117,9 @@ def _curves(final: Any) -> dict[str, list[float]]:
     for name, key in _CURVES.items():
         values = _attribute(final, name)
         if values is not None and np.ndim(values) == 1 and len(values) > 0:
-            found[key] = np.asarray(values, dtype=float).tolist()
+            # That of gradient boosting without histograms is the loss, whatever its name says.
+            is_loss = name == "train_score_" and _is_one(final, "sklearn.BaseGradientBoosting")
+            found["train/loss" if is_loss else key] = np.asarray(values, dtype=float).tolist()
     return found
 
 
@@ -137,6 +150,8 @@ def record_outcome(run: Run, estimator: Any) -> None:
     found: dict[str, Any] = {}
     for name, key in _OUTCOMES.items():
         value = _attribute(final, name)
+        if name == "best_iteration_" and _is_one(final, "lightgbm.LGBMModel") and not value:
+            continue  # it counts from 1: nothing has stopped it early
         if isinstance(value, (bool, np.bool_)) or _is_number(value):
             found.setdefault(key, value.item() if isinstance(value, np.generic) else value)
         elif name == "n_iter_" and np.ndim(value) == 1 and len(value):
@@ -155,7 +170,7 @@ def observe_permutation_importances(
         charge(run)
         means, spread = np.asarray(result.importances_mean), np.asarray(result.importances_std)
         chosen = _largest(run, "permutation_importances", np.abs(means))
-        names = _names(estimator, estimator, len(means))
+        names = _names([_attribute(estimator, "feature_names_in_")], len(means))
         rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
         run.long_table("model/permutation_importances_table", rows)
         top = rows[:CHART_BARS]
@@ -177,7 +192,7 @@ def record_importances(run: Run, estimator: Any) -> None:
     importances, coefficients = _attribute(final, "feature_importances_"), _attribute(final, "coef_")
     if importances is not None and np.ndim(importances) == 1:
         values = np.asarray(importances, dtype=float)
-        _record_bars(run, "importances", "Feature importances", "Importance", values, estimator, final)
+        _record_bars(run, "importances", "Feature importances", "Importance", values, estimator)
     elif coefficients is not None:
         _record_coefficients(run, estimator, final, coefficients)
 
@@ -188,15 +203,13 @@ def _record_coefficients(run: Run, estimator: Any, final: Any, coefficients: Any
         return
     values = np.atleast_2d(values)
     if len(values) == 1:
-        _record_bars(run, "coefficients", "Coefficients", "Coefficient", values[0], estimator, final)
+        _record_bars(run, "coefficients", "Coefficients", "Coefficient", values[0], estimator)
         return
-    classes = _attribute(final, "classes_")
-    columns = [str(c) for c in classes] if classes is not None and len(classes) == len(values) else None
-    columns = columns or [f"output {n}" for n in range(len(values))]
+    kind, columns = _outputs_of(final, len(values))
     # Of many classes and features those that say most, for any class.
     weight = np.abs(values).max(axis=0)
     chosen = _largest(run, "coefficients", weight)
-    names = _names(estimator, final, values.shape[1])
+    names = _names(_known_names(estimator), values.shape[1])
     rows = [
         {
             "feature": names(n),
@@ -209,14 +222,27 @@ def _record_coefficients(run: Run, estimator: Any, final: Any, coefficients: Any
     data = {
         "names": [names(n) for n in top],
         "values": weight[top].tolist(),
-        "x_label": "Largest coefficient of any class, without its sign",
+        "x_label": f"Largest coefficient of any {kind}, without its sign",
     }
     run.figure("model/coefficients", Chart("bars", "Coefficients", data))
 
 
-def _record_bars(run: Run, key: str, title: str, label: str, values: Any, estimator: Any, final: Any) -> None:
+def _outputs_of(final: Any, count: int) -> tuple[str, list[str]]:
+    """What the rows of the coefficients are: of a class each, of a pair of them, of an output."""
+    classes = _attribute(final, "classes_")
+    names = [] if classes is None else [str(name) for name in classes]
+    if _is_one(final, "sklearn.BaseSVC"):  # a machine for every two classes, three of them for three
+        pairs = [f"{one} vs {other}" for one, other in combinations(names, 2)]
+        if len(pairs) == count:
+            return "pair", pairs
+    elif len(names) == count:
+        return "class", names
+    return "output", [f"output {n}" for n in range(count)]
+
+
+def _record_bars(run: Run, key: str, title: str, label: str, values: Any, estimator: Any) -> None:
     chosen = _largest(run, key, np.abs(values))
-    names = _names(estimator, final, len(values))
+    names = _names(_known_names(estimator), len(values))
     rows = [{"feature": names(n), label.lower(): float(values[n])} for n in chosen]
     run.long_table(f"model/{key}_table", rows)
     top = rows[:CHART_BARS]
@@ -237,24 +263,31 @@ def _largest(run: Run, key: str, weight: Any) -> Any:
     return few[np.argsort(-weight[few], kind="stable")]
 
 
-def _names(estimator: Any, final: Any, count: int) -> Callable[[int], str]:
-    """The name of each feature that the final estimator saw."""
-    for names in _known_names(estimator, final):
+def _names(known: Iterable[Any], count: int) -> Callable[[int], str]:
+    """The name of each of so many features, by the first names that are as many."""
+    for names in known:
         if names is not None and len(names) == count:
             return lambda n: str(names[n])
     return lambda n: f"x{n}"
 
 
-def _known_names(estimator: Any, final: Any) -> Iterator[Any]:
-    yield _attribute(final, "feature_names_in_")
-    for _ in range(10):  # down to the pipeline whose last step is the final one
-        steps = getattr(estimator, "steps", None)
-        if isinstance(steps, list) and len(steps) > 1:
-            try:
-                yield estimator[:-1].get_feature_names_out()
-            except Exception:  # a step that names nothing
-                yield None
-        inner = _attribute(estimator, "best_estimator_") or _attribute(estimator, "regressor_")
+def _known_names(estimator: Any) -> list[Any]:
+    """The names of what the final estimator saw: through every pipeline on the way down to it, and its own.
+
+    The names of what came into a pipeline are none of what came out of it, be they as many or not.
+    """
+    names = None
+    for _ in range(10):
+        own = _attribute(estimator, "feature_names_in_")
+        names = own if names is None else names
+        inner = _inner(estimator)
         if inner is None:
-            return
+            return [names, own]
+        steps = getattr(estimator, "steps", None)
+        if isinstance(steps, list) and len(steps) > 1 and inner is steps[-1][1]:
+            try:
+                names = estimator[:-1].get_feature_names_out(names)
+            except Exception:  # a step that names nothing
+                names = None
         estimator = inner
+    return []

@@ -18,13 +18,17 @@ def record_search(run: Run, search: Any) -> None:
     if not isinstance(results, Mapping) or "params" not in results:
         return
     names = sorted((key for key in results if key != "params"), key=_column_order)
-    rank = next((name for name in names if name.startswith("rank_")), None)
-    order = sorted(range(len(results["params"])), key=lambda n: results[rank][n] if rank else n)
+    order = _best_first(search, results, names)
     columns = {"candidate": order, **{name: [results[name][n] for n in order] for name in names}}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     run.long_table("search/cv_results", rows)
-    run.describe({"search/candidates": len(rows)})
-    if isinstance(iterations := getattr(search, "n_iterations_", None), int):  # halving
+    # A halving search tries its better candidates again with more data: each of them is one all the same.
+    halving = getattr(search, "n_candidates_", None)
+    candidates = halving[0] if isinstance(halving, list) and halving else len(rows)
+    run.describe({"search/candidates": candidates})
+    if candidates != len(rows):
+        run.describe({"search/rungs": len(rows)})
+    if isinstance(iterations := getattr(search, "n_iterations_", None), int):
         run.describe({"search/iterations": iterations})
     if hasattr(search, "best_params_"):
         run.describe({"best/params": search.best_params_})
@@ -33,8 +37,27 @@ def record_search(run: Run, search: Any) -> None:
         run.log({"cv/best_score": search.best_score_}, step=run.last_step)
     if hasattr(search, "refit_time_"):
         run.log({"perf/refit_seconds": search.refit_time_}, step=run.last_step)
-    for place, n in enumerate(order[: int(run.settings.search_runs)]):
-        _open_child(run, place, results["params"][n], rows[place])
+    once = {id(results["params"][n]): place for place, n in reversed([*enumerate(order)])}
+    for number, place in enumerate(sorted(once.values())[: int(run.settings.search_runs)]):
+        _open_child(run, number, results["params"][order[place]], rows[place])
+
+
+def _best_first(search: Any, results: Mapping[str, Any], names: list[str]) -> list[int]:
+    """The candidates by the score that the search decides by, the one that it chose on top.
+
+    That one may rank lower: ``refit`` can be a function. A halving search compares within a rung alone, and
+    who came further is better.
+    """
+    refit = getattr(search, "refit", None)
+    ranks = [name for name in names if name.startswith("rank_")]
+    rank = f"rank_test_{refit}" if f"rank_test_{refit}" in ranks else next(iter(ranks), None)
+    best = getattr(search, "best_index_", None)
+
+    def place(n: int) -> tuple[Any, ...]:
+        rung = results["iter"][n] if "iter" in results else 0
+        return n != best, -rung, results[rank][n] if rank else n
+
+    return sorted(range(len(results["params"])), key=place)
 
 
 def _column_order(name: str) -> int:

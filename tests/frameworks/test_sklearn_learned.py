@@ -60,12 +60,16 @@ def only(sink: MemorySink) -> MemoryRun:
         (
             MLPClassifier(4, max_iter=5, early_stopping=True, random_state=0),
             "validation_scores_",
-            "val/score",
+            "early_stopping/score",
         ),
-        (GradientBoostingClassifier(n_estimators=5), "train_score_", "train/score"),
+        (GradientBoostingClassifier(n_estimators=5), "train_score_", "train/loss"),
         (GradientBoostingClassifier(n_estimators=5, subsample=0.5), "oob_scores_", "train/oob_score"),
         (HistGradientBoostingClassifier(max_iter=5, early_stopping=True), "train_score_", "train/score"),
-        (HistGradientBoostingClassifier(max_iter=5, early_stopping=True), "validation_score_", "val/score"),
+        (
+            HistGradientBoostingClassifier(max_iter=5, early_stopping=True),
+            "validation_score_",
+            "early_stopping/score",
+        ),
         (AdaBoostClassifier(n_estimators=3), "estimator_errors_", "train/error"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
@@ -86,7 +90,7 @@ def test_the_curve_of_the_best_of_a_search_over_pipelines_is_found(recording: Me
     search = GridSearchCV(model, {"gradientboostingclassifier__max_depth": [1, 2]}, cv=2)
     search.fit(X_train, y_train)
     run = only(recording)
-    assert run.values("train/score") == pytest.approx(list(search.best_estimator_[-1].train_score_))
+    assert run.values("train/loss") == pytest.approx(list(search.best_estimator_[-1].train_score_))
     assert {row["feature"] for row in run.tables["model/importances_table"]} == set(COLUMNS)
 
 
@@ -96,7 +100,7 @@ def test_a_long_curve_is_thinned_and_says_so(recording: MemorySink, monkeypatch:
     monkeypatch.setattr(learned, "CURVE_POINTS", 5)
     GradientBoostingClassifier(n_estimators=12).fit(X_train, y_train)
     run = only(recording)
-    assert [step for step, values in run.rows if "train/score" in values] == [0, 3, 6, 9, 11]
+    assert [step for step, values in run.rows if "train/loss" in values] == [0, 3, 6, 9, 11]
     assert "every 3th of 12" in run.config["autolog/notes"]["curves"]
 
 
