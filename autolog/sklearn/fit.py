@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -222,6 +223,8 @@ class _Loop:
 
 
 _loops: dict[Run, _Loop] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_loops.clear)  # a forked child ends none of its parent's
 
 
 def end_abandoned_loops() -> None:

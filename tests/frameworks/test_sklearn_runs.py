@@ -46,6 +46,8 @@ from sklearn.preprocessing import StandardScaler
 import autolog
 from autolog import MemorySink
 from autolog.sinks.memory import MemoryRun
+from tests import programs
+from tests.programs import read, values
 
 X, y = load_iris(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
@@ -416,3 +418,26 @@ def test_a_learning_curve_display_is_in_the_run_of_the_curve(recording: MemorySi
     assert "cv/learning_curve" in curve.charts
     assert "figures/LearningCurveDisplay" in curve.html
     pyplot.close("all")
+
+
+def test_a_forked_child_does_not_end_its_parents_loop(tmp_path: Path) -> None:
+    programs.run(
+        tmp_path,
+        """
+        from sklearn.linear_model import LinearRegression, SGDClassifier
+        autolog.enable("sklearn", log_code=False)
+        X, y = [[0.0], [1.0], [2.0]], [0, 1, 1]
+        model = SGDClassifier().partial_fit(X, y, classes=[0, 1])
+        pid = os.fork()
+        if pid == 0:
+            del model
+            LinearRegression().fit(X, y)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        model.partial_fit(X, y)
+        """,
+    )
+    kept = next(r for r in read(tmp_path) if r["config"].get("model") == "SGDClassifier")
+    assert len(values(kept, "perf/partial_fit_seconds")) == 2
+    assert kept["config"]["model/partial_fit_calls"] == 2
+    assert kept["config"]["status"] == "finished"
