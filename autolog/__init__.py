@@ -61,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_TABLE})
+    return sorted({*__all__, *_TABLE, "__version__"})

@@ -104,4 +104,4 @@ def test_the_readmes_query_finds_the_metrics(tmp_path: Path) -> None:
     program = shlex.split(command)
     program[0] = str(Path(sys.executable).parent / "trackio")
     out = subprocess.run(program, env=environment(tmp_path), capture_output=True, text=True, check=True)
-    assert "val/roc_auc" in out.stdout
+    assert "0.5" in out.stdout

@@ -520,7 +520,7 @@ def _first_rows(X: Any, count: int) -> list[dict[Any, Any]]:
     if is_table or hasattr(X, "tocsr"):
         part = X.tocsr()[:count, :50].toarray() if hasattr(X, "tocsr") else X[:count]
         rows = [list(row)[:50] if isinstance(row, (list, tuple)) else row[:50].tolist() for row in part]
-        return [{str(index): cell for index, cell in enumerate(row)} for row in rows]
+        return [{f"x{index}": cell for index, cell in enumerate(row)} for row in rows]
     return [{"value": value} for value in _first(X, count)]
 
 

@@ -422,7 +422,7 @@ class Run:
 
     def pictures(self, name: str, result: Evaluation) -> None:
         """The tables and pictures of one evaluation."""
-        for key, rows in result.tables.items():
+        for key, rows in sorted(result.tables.items(), key=lambda table: table[0] == "best_and_worst"):
             if key == "best_and_worst" and not self.keeps("predictions"):
                 why = "not sent to the server: Settings.share does not name 'predictions'"
                 self.note(f"{name}/best_and_worst", why)
@@ -455,12 +455,13 @@ class Run:
             self.group = values["group"] = self.name
         self._config(values)
 
-    def long_table(self, key: str, rows: list[dict[str, Any]]) -> None:
+    def long_table(self, key: str, rows: list[dict[str, Any]], *, shown: int | None = None) -> None:
         """A table whose first rows are shown, and the whole of which is kept in a file if there are more."""
-        brief = [{name: _brief(value) for name, value in row.items()} for row in rows[:ROWS_SHOWN]]
+        shown = ROWS_SHOWN if shown is None else min(shown, ROWS_SHOWN)
+        brief = [{name: _brief(value) for name, value in row.items()} for row in rows[:shown]]
         self.table(key, brief)
-        if len(rows) > ROWS_SHOWN:
-            self.note(key, f"the first {ROWS_SHOWN} of {len(rows):,} rows; all are in the artifact")
+        if len(rows) > shown:
+            self.note(key, f"the first {shown} of {len(rows):,} rows; all are in the artifact")
             path = self.stage(f"{_artifact_name(key)}.csv")
             names = list(dict.fromkeys(name for row in rows for name in row))
             with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
@@ -478,6 +479,14 @@ class Run:
                 return
             self._notes[what] = (f"{before}; {why}" if before else why)[:1_000]
             notes = dict(list(self._notes.items())[:100])
+        self._config({"autolog/notes": notes})
+
+    def note_no_more(self, what: str) -> None:
+        """What was said to be missing is there now."""
+        with self._lock:
+            if self._notes.pop(what, None) is None:
+                return
+            notes = dict(self._notes)
         self._config({"autolog/notes": notes})
 
     def note_fault(self, message: str) -> None:
@@ -700,8 +709,12 @@ def status_of(error: BaseException | None) -> str:
 def _account_of(error: Exception) -> str:
     """What happened, first, then where: the user's frames and the framework's, not ours."""
     story = traceback.TracebackException.from_exception(error, limit=50)
-    ours = os.path.dirname(os.path.dirname(__file__))
-    frames = [frame for frame in story.stack if not frame.filename.startswith(ours + os.sep)]
+    ours = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    # A framework's call that we watch ends in our frames; who called it stands above them.
+    callers = traceback.extract_stack()[-40:]
+    frames = [f for f in (*callers, *story.stack) if not f.filename.startswith((ours, "<autolog"))]
+    places = {(f.filename, f.name): n for n, f in enumerate(frames)}  # the last sight of each is the nearest
+    frames = [f for n, f in enumerate(frames) if places[f.filename, f.name] == n][-12:]
     where = "".join(traceback.StackSummary.from_list(frames).format())
     return f"{type(error).__name__}: {error}"[:2_000] + f"\n\n{where[-8_000:]}"
 

@@ -49,7 +49,7 @@ def seconds_left(run: Run) -> float:
     if known is None:
         return LEAST_BUDGET_SECONDS
     share = run.settings.budget * known.fit_seconds
-    return share if known.fits > 1 else max(LEAST_BUDGET_SECONDS, share)
+    return share if known.is_loop else max(LEAST_BUDGET_SECONDS, share)
 
 
 def affordable_rows(
@@ -59,7 +59,7 @@ def affordable_rows(
 
     Only a model whose prediction is known to change nothing: scikit-learn's own and its boosting kin, with
     no code or random generator of the user's inside. And only inside the budget, as one row and a few
-    foretell. With ``at_most`` fewer rows will do; without it, all or none.
+    foretell: all of them, or ``at_most`` so many, or none.
     """
     whole = length(X)
     if not whole or not hasattr(estimator, method):
@@ -80,9 +80,8 @@ def affordable_rows(
         return short
     spent = _seconds(call, few.of(X))
     per_row = max(0.0, spent - fixed) / max(1, few.count - 1)
-    if spent + per_row * (wanted - few.count) <= budget:
-        return Rows(wanted, whole)
-    return few if at_most and spent <= budget else short
+    # Not as many as there is time for: what rests on other rows each time cannot be compared.
+    return Rows(wanted, whole) if spent + per_row * (wanted - few.count) <= budget else short
 
 
 def length(values: Any) -> int | None:

@@ -392,6 +392,8 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         return
     if predicted is None:
         result = _of_scores_only(result)
+    if scores is not None:
+        run.note_no_more(f"{which.name}/roc")
     record_evaluation(run, which.name, _with_inputs(run, result, X))
 
 

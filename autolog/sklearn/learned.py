@@ -172,7 +172,7 @@ def observe_permutation_importances(
         chosen = _largest(run, "permutation_importances", np.abs(means))
         names = _names([_attribute(estimator, "feature_names_in_")], len(means))
         rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
-        run.long_table("model/permutation_importances_table", rows)
+        run.long_table("model/permutation_importances_table", rows, shown=CHART_BARS)
         top = rows[:CHART_BARS]
         data = {
             "names": [row["feature"] for row in top],
@@ -217,7 +217,7 @@ def _record_coefficients(run: Run, estimator: Any, final: Any, coefficients: Any
         }
         for n in chosen
     ]
-    run.long_table("model/coefficients_by_class", rows)
+    run.long_table("model/coefficients_by_class", rows, shown=CHART_BARS)
     top = chosen[:CHART_BARS]
     data = {
         "names": [names(n) for n in top],
@@ -244,7 +244,7 @@ def _record_bars(run: Run, key: str, title: str, label: str, values: Any, estima
     chosen = _largest(run, key, np.abs(values))
     names = _names(_known_names(estimator), len(values))
     rows = [{"feature": names(n), label.lower(): float(values[n])} for n in chosen]
-    run.long_table(f"model/{key}_table", rows)
+    run.long_table(f"model/{key}_table", rows, shown=CHART_BARS)
     top = rows[:CHART_BARS]
     data = {
         "names": [row["feature"] for row in top],

@@ -167,7 +167,7 @@ def test_an_array_with_classes():
     assert found.columns is None
     assert found.target == {"classes": {"0": 2, "1": 4}}
     assert found.missing == 0
-    assert found.head[:2] == [{"0": 0.0, "1": 1.0, "target": 0}, {"0": 2.0, "1": 3.0, "target": 1}]
+    assert found.head[:2] == [{"x0": 0.0, "x1": 1.0, "target": 0}, {"x0": 2.0, "x1": 3.0, "target": 1}]
     assert len(found.head) == 5
 
 
@@ -199,7 +199,7 @@ def test_sparse_matrices(layout):
     matrix = sp.csr_matrix(X).asformat(layout)
     found = describe(matrix)
     assert (found.rows, found.shape) == (6, (6, 2))
-    assert found.head[1] == {"0": 2.0, "1": 3.0}
+    assert found.head[1] == {"x0": 2.0, "x1": 3.0}
     assert fingerprint(matrix) == fingerprint(matrix.copy())
     assert fingerprint(matrix) != fingerprint(sp.csr_matrix(X + 1).asformat(layout))
 
