@@ -26,6 +26,7 @@ from sklearn.metrics import (
     ConfusionMatrixDisplay,
     accuracy_score,
     adjusted_rand_score,
+    log_loss,
     mean_squared_error,
 )
 from sklearn.model_selection import train_test_split
@@ -291,3 +292,59 @@ def test_a_figure_is_in_the_run_of_its_predictions(recording: MemorySink) -> Non
     second.predict(X_test)
     ConfusionMatrixDisplay.from_predictions(y_test, predicted)
     assert [bool(run.html) for run in recording.runs] == [True, False]
+
+
+# What a person reads ----------------------------------------------------------------------------------
+
+
+def test_the_alert_of_a_failure_names_the_users_own_line(recording: MemorySink) -> None:
+    def his_training() -> None:
+        LogisticRegression(C=-1.0).fit(X_train, y_train)
+
+    with pytest.raises(ValueError, match="'C' parameter"):
+        his_training()
+    (alert,) = only(recording).alerts
+    assert "in his_training" in alert["text"]
+    assert "_param_validation" in alert["text"]
+    assert "<autolog" not in alert["text"]
+
+
+def test_a_note_goes_when_what_it_missed_is_there(sink: MemorySink, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autolog.sklearn import budget
+
+    monkeypatch.setattr(budget, "LEAST_BUDGET_SECONDS", 0.0)
+    with autolog.enabled("sklearn", sink=sink, log_code=False, budget=0.0):
+        model = LR().fit(X_train, y_train)
+        accuracy_score(y_test, model.predict(X_test))
+        assert "val/roc" in only(sink).config["autolog/notes"]
+        log_loss(y_test, model.predict_proba(X_test))
+    run = only(sink)
+    assert "val/roc" in run.charts
+    assert "val/roc" not in run.config["autolog/notes"]
+
+
+def test_training_metrics_rest_on_the_same_rows_or_are_not_there(
+    sink: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autolog.sklearn import budget
+
+    def seconds(function: Any, argument: Any) -> float:
+        function(argument)
+        return 0.0001 * len(argument)  # so that the probe passes and the whole does not
+
+    monkeypatch.setattr(budget, "_seconds", seconds)
+    monkeypatch.setattr(budget, "LEAST_BUDGET_SECONDS", 0.005)
+    with autolog.enabled("sklearn", sink=sink, log_code=False, budget=0.0):
+        LR().fit(X_train, y_train)
+    run = only(sink)
+    assert "train/accuracy" not in run.metrics
+    assert "would pass the budget" in run.config["autolog/notes"]["train/metrics"]
+
+
+def test_columns_of_an_array_stand_after_what_is_said_of_a_row(recording: MemorySink) -> None:
+    model = LR().fit(X_train, y_train)
+    model.score(X_test, y_test)
+    run = only(recording)
+    assert list(run.tables["val/best_and_worst"][0])[:2] == ["kind", "row"]
+    assert {"x0", "x1", "x2", "x3"} <= set(run.tables["val/best_and_worst"][0])
+    assert {"x0", "x1", "x2", "x3"} <= set(run.tables["data/head"][0])
