@@ -206,7 +206,7 @@ def measured(function: F) -> F:
 
 # Never twice ------------------------------------------------------------------------------------
 
-watched: ContextVar[frozenset[str]] = ContextVar("autologwatched", default=frozenset())
+watched: ContextVar[frozenset[str]] = ContextVar("autolog_watched", default=frozenset())
 
 
 class watching:  # noqa: N801 - reads as a statement: with watching("sklearn"):

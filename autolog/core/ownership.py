@@ -36,6 +36,7 @@ __all__ = [
     "conclude",
     "current_run",
     "find_run",
+    "given_run",
     "open_run",
     "run",
 ]
@@ -355,6 +356,20 @@ guard.account_of = find_run
 def bind_run(subject: Any, run: Run) -> None:
     """From now on this object's records belong to this run."""
     _subjects.bind(subject, run)
+
+
+def given_run(what: str, run: Run | None) -> Run | None:
+    """The run that the user gives to a callback of ours, if it is one that can be written to.
+
+    Raises:
+        TypeError: it is none of autolog's runs.
+        RunError: it is finished.
+    """
+    if run is not None and not isinstance(run, Run):
+        raise TypeError(f"{what}: run={run!r}; expected a run as `with autolog.run() as run` gives it.")
+    if run is not None and run._closed:
+        raise RunError(f"{what}: run {run.name!r} is already finished. Leave run= out, or open another.")
+    return run
 
 
 class Training:

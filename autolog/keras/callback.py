@@ -11,7 +11,8 @@ import numpy as np
 
 from autolog.core import catalogue
 from autolog.core.guard import charge, shield
-from autolog.core.run import Run, RunError
+from autolog.core.ownership import given_run
+from autolog.core.run import Run
 from autolog.keras.checkpoints import Checkpoints
 from autolog.keras.gradients import GradientNorms
 from autolog.keras.predictions import Kept
@@ -37,15 +38,7 @@ class TrackioCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, run: Run | None = None):
         super().__init__()
-        if run is not None and not isinstance(run, Run):
-            raise TypeError(
-                f"TrackioCallback: run={run!r}; expected a run as `with autolog.run() as run` gives it."
-            )
-        if run is not None and run._closed:
-            raise RunError(
-                f"TrackioCallback: run {run.name!r} is already finished. Leave run= out, or open another."
-            )
-        self.run = run
+        self.run = given_run("TrackioCallback", run)
         catalogue.arm("keras")
 
 
@@ -63,7 +56,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._batch_size = batch_size
         self._every = int(run.settings.log_every_n_steps)
         self._base = 0  # optimizer steps before this training and in its finished epochs
-        self._epoch = 0
         self._epoch_began = time.perf_counter()
         self._batches = 0
         self._told_of_loss = False
@@ -75,7 +67,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._base = steps_of(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch = epoch
         self._batches = 0
         self._epoch_began = time.perf_counter()
 

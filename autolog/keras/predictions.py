@@ -2,7 +2,7 @@
 
 On the torch backend a validation step is plain Python: what it hands to ``compute_metrics`` is kept, on the
 device it is on, until the training ends. On JAX and TensorFlow the step is traced once and then runs out
-of our sight; there the arrays of ``validation_data`` are predicted once more, if that fits the budget.
+of our sight: there the run says that its held-out pictures are not recorded.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import numpy as np
 
 from autolog.core import catalogue
 from autolog.core.guard import charge, shield
-from autolog.core.ownership import innermost
-from autolog.core.run import Run, RunError
+from autolog.core.ownership import given_run, innermost
+from autolog.core.run import Run
 from autolog.sklearn.budget import LEAST_BUDGET_SECONDS, Rows, length
 
 __all__ = ["TrackioCallback", "callback_of"]
@@ -49,14 +49,7 @@ class TrackioCallback:
     """
 
     def __init__(self, run: Run | None = None, *, max_propagation_depth: int | None = 1):
-        if run is not None and not isinstance(run, Run):
-            raise TypeError(
-                f"TrackioCallback: run={run!r}; expected a run as `with autolog.run() as run` gives it."
-            )
-        if run is not None and run._closed:
-            raise RunError(
-                f"TrackioCallback: run {run.name!r} is already finished. Leave run= out, or open another."
-            )
+        self.run = given_run("TrackioCallback", run)
         depth = max_propagation_depth
         if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
             raise TypeError(
@@ -71,7 +64,6 @@ class TrackioCallback:
                 f"scikit-learn {sklearn.__version__} has no callbacks. Run: pip install 'scikit-learn>=1.9', "
                 'or call autolog.enable("sklearn"), which needs none.'
             ) from None
-        self.run = run
         self.max_propagation_depth = max_propagation_depth
         self._fits: WeakKeyDictionary[Any, _Fit] = WeakKeyDictionary()
         catalogue.arm("sklearn")

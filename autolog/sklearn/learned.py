@@ -109,7 +109,9 @@ def record_curves(run: Run, estimator: Any, sets: Mapping[str, str]) -> None:
             row = {key: value for key, value in zip(curves, values, strict=True) if value is not None}
             run.log(row, step=step)
     scalars = {key: _attribute(final, name) for name, key in _SCALARS.items() if key not in curves}
-    run.log({key: value for key, value in scalars.items() if _is_number(value)}, step=longest)
+    numbers = {key: value for key, value in scalars.items() if _is_number(value)}
+    if numbers:  # an empty row would be a step more
+        run.log(numbers, step=run.last_step)
 
 
 def _curves(final: Any) -> dict[str, list[float]]:
@@ -127,9 +129,8 @@ def _boosting_curves(final: Any, sets: Mapping[str, str]) -> dict[str, list[floa
     """XGBoost's and LightGBM's metrics per round: ``{set: {metric: [value per round]}}``."""
     results = _attribute(final, "evals_result_")
     if not isinstance(results, Mapping):
-        method = _attribute(final, "get_evals_result") or _attribute(
-            final, "evals_result"
-        )  # CatBoost, XGBoost
+        # CatBoost's, else XGBoost's.
+        method = _attribute(final, "get_evals_result") or _attribute(final, "evals_result")
         if not callable(method) or not sets:
             return {}
         results = method()
