@@ -422,7 +422,8 @@ class Run:
 
     def pictures(self, name: str, result: Evaluation) -> None:
         """The tables and pictures of one evaluation."""
-        for key, rows in sorted(result.tables.items(), key=lambda table: table[0] == "best_and_worst"):
+        # The dashboard shows the last first: what is longest stands below.
+        for key, rows in sorted(result.tables.items(), key=lambda table: table[0] != "best_and_worst"):
             if key == "best_and_worst" and not self.keeps("predictions"):
                 why = "not sent to the server: Settings.share does not name 'predictions'"
                 self.note(f"{name}/best_and_worst", why)
