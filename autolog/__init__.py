@@ -57,8 +57,10 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _TABLE:
         return importlib.import_module(_TABLE[name].module)
+    if name == "torch":  # a loop is watched by hand: there is nothing for enable() to turn on
+        return importlib.import_module("autolog.torch")
     raise AttributeError(f"module 'autolog' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_TABLE, "__version__"})
+    return sorted({*__all__, *_TABLE, "torch", "__version__"})

@@ -39,6 +39,19 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
         [("Sequential", {"train/loss", "val/loss", "grad_norm", "val/confusion_matrix", "test/accuracy"})],
     ),
     "sklearn_text": ("docstrings", [("Pipeline", {"val/accuracy", "model/coefficients"})]),
+    "lightning_digits": (
+        "lightning-digits",
+        [("Digits", {"train/loss", "val/loss", "lr", "grad_norm/edges", "val/roc", "test/accuracy"})],
+    ),
+    "torch_loop": (
+        "torch-digits",
+        [
+            (
+                "Sequential",
+                {"train/loss", "val/accuracy", "lr", "grad_norm/1", "param_norm", "grad_histogram/1"},
+            )
+        ],
+    ),
 }
 
 

@@ -7,6 +7,7 @@ rendering happens beside the user's thread.
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 import math
@@ -42,7 +43,9 @@ class Chart:
     - `bars`: `names`, `values`, `x_label`, and optionally `errors`;
     - `histogram`: `edges` (b + 1 numbers, ascending), `series` (each `name` and b `counts`), `x_label`,
       `y_label`, and optionally `shares`: each series is drawn as shares of its own total, so that a few
-      rows can be read beside many.
+      rows can be read beside many;
+    - `images`: `tiles` (each `title`, `kind`, `shape` (height, width) or with channels, and `pixels`, 8 bits
+      each, row by row, in base64).
     """
 
     kind: str
@@ -340,6 +343,34 @@ def _histogram(chart: Chart) -> Figure:
     return figure
 
 
+def _images(chart: Chart) -> Figure:
+    import numpy as np
+
+    tiles: list[dict[str, Any]] = chart.data["tiles"]
+    across = 5
+    kinds = list(dict.fromkeys(tile["kind"] for tile in tiles))  # each begins a line of its own
+    lines = [
+        (kind, of_kind[start : start + across])
+        for kind in kinds
+        for of_kind in [[tile for tile in tiles if tile["kind"] == kind]]
+        for start in range(0, len(of_kind), across)
+    ]
+    figure, axes = _new(chart.title, 1.5 * across, 1.75 * len(lines) + 0.6)
+    axes.set_axis_off()
+    below = 1 - 0.6 / (1.75 * len(lines) + 0.6)
+    axes.set_position((0, 0, 0.99, below))  # its title stands above all of them
+    for line, (kind, shown) in enumerate(lines):
+        for place, tile in enumerate(shown):
+            height = below / len(lines)
+            box = (place / across, below - (line + 1) * height, 0.94 / across, 0.8 * height)
+            part = figure.add_axes(box)
+            levels = np.frombuffer(base64.b64decode(tile["pixels"]), "uint8").reshape(tile["shape"])
+            part.imshow(levels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            part.set_axis_off()
+            part.set_title(f"{kind}: {_short(tile['title'])}", fontsize=8, color=_INK, pad=3)
+    return figure
+
+
 def _padded(ends: tuple[float, float]) -> tuple[float, float]:
     pad = 0.02 * (ends[1] - ends[0])
     return ends[0] - pad, ends[1] + pad
@@ -351,4 +382,5 @@ _DRAW: dict[str, Callable[[Chart], Figure]] = {
     "scatter": _scatter,
     "bars": _bars,
     "histogram": _histogram,
+    "images": _images,
 }

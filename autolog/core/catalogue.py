@@ -65,6 +65,16 @@ class Framework:
 TABLE: dict[str, Framework] = {
     "sklearn": Framework("scikit-learn", ">=1.4", "1.9", "sklearn.base", "autolog.sklearn"),
     "keras": Framework("keras", ">=3.5", "3.15", "keras", "autolog.keras"),
+    "lightning": Framework(
+        "lightning", ">=2.4", "2.6", "lightning.pytorch.trainer.trainer", "autolog.lightning"
+    ),
+    "pytorch_lightning": Framework(
+        "pytorch-lightning",
+        ">=2.4",
+        "2.6",
+        "pytorch_lightning.trainer.trainer",
+        "autolog.pytorch_lightning",
+    ),
 }
 
 _on: dict[str, list[Hook]] = {}
@@ -167,6 +177,11 @@ def arm(name: str) -> None:
         if name not in _armed:
             _armed[name] = list(importlib.import_module(TABLE[name].module).HOOKS)
             install(_armed[name])
+
+
+def is_armed(name: str) -> bool:
+    """Whether calls that carry a native callback of ours are recorded: from the first to ``disable()``."""
+    return name in _armed
 
 
 def is_on(name: str) -> bool:

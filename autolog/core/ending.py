@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from autolog.core import background, signals
+from autolog.core import background, loops, signals
 from autolog.core.guard import shield
 from autolog.core.settings import Settings, split_token
 
@@ -24,6 +24,7 @@ __all__ = [
     "adopted",
     "finish",
     "forget",
+    "is_live",
     "release",
     "remember",
     "remember_adopted",
@@ -67,6 +68,11 @@ def remember(run: Run) -> None:
             signals.catch(functools.partial(_end_all, "killed"))
         if run.settings.system_interval:
             _watch_system(run.settings.system_interval)
+
+
+def is_live(run_id: str) -> bool:
+    """Whether a run is going on in this process."""
+    return run_id in _live
 
 
 def adopted(run_id: str) -> Run | None:
@@ -148,7 +154,9 @@ def _end_all(status: str, timeout: float | None = None) -> None:
     end = time.monotonic() + (_timeout if timeout is None else timeout)
     background.drain(_left(end))
     for run in runs:
-        run._end("finished" if run.is_left_open else status)
+        loop = loops.loop_of(run)
+        is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
+        run._end(status if is_interrupted else "finished")
     _write_adopted_configs()
     if _sink is not None:
         sink, _sink = _sink, None

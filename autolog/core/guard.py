@@ -228,7 +228,10 @@ class watching:  # noqa: N801 - reads as a statement: with watching("sklearn"):
         self._token = watched.set(watched.get() | self.names)
 
     def __exit__(self, *exc: object) -> None:
-        watched.reset(self._token)
+        try:
+            watched.reset(self._token)
+        except ValueError:  # left in another context than entered, as generators may be
+            watched.set(watched.get() - self.names)
 
 
 # Across threads and processes -------------------------------------------------------------------

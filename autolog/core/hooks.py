@@ -158,15 +158,18 @@ class _Patch:
         self.active = True
         self.outermost_of = hook.outermost_of if hook is not None else None
         self._signature: inspect.Signature | None = None
+        self._observer: Any = None
 
-    @functools.cached_property
+    @property
     def observer(self) -> Observer:
         assert self.hook is not None
         named = self.hook.observer
         if not isinstance(named, str):
             return named
-        module, _, name = named.partition(":")
-        observer: Observer = getattr(importlib.import_module(module), name)
+        if self._observer is None:  # (no cached_property: its lock is more than torch.compile can trace)
+            module, _, name = named.partition(":")
+            self._observer = getattr(importlib.import_module(module), name)
+        observer: Observer = self._observer
         return observer
 
     def signature(self, original: Callable[..., Any]) -> inspect.Signature:

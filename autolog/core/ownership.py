@@ -17,13 +17,16 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from autolog.capture import params as capture_params
 from autolog.capture.provenance import project_name
-from autolog.core import ending, guard, surroundings
+from autolog.core import ending, guard, loops, resuming, surroundings
 from autolog.core import settings as settings_module
+from autolog.core.guard import shield
+from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run, RunError, plain_run_name, status_of, without_underscores
 from autolog.core.settings import Settings, check_project, disabled_by_environment
 from autolog.sinks import Sink
@@ -42,6 +45,8 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+TAKE_OVER_SECONDS = 2.0  # that a training waits for at most whoever delivers the journal of its last process
 
 # Opening ------------------------------------------------------------------------------------------
 
@@ -373,11 +378,16 @@ def given_run(what: str, run: Run | None) -> Run | None:
 
 
 class Training:
-    """A training that is being recorded: its run, and whether the run ends with it."""
+    """A training that is being recorded: its run, and whether the run ends with it.
+
+    Attributes:
+        checkpoint: from where it could go on in its run, if it were interrupted.
+    """
 
     def __init__(self, run: Run, *, owns: bool):
         self.run = run
         self.owns = owns
+        self.checkpoint: Checkpoint | None = None
 
     @contextmanager
     def current(self) -> Iterator[Run]:
@@ -390,30 +400,78 @@ class Training:
             leave()
 
 
-def begin_training(subject: Any, name: str, *, given: Run | None = None) -> Training:
-    """The run for a training that begins: see the module's text for the order.
+def begin_training(
+    subject: Any, name: str, *, given: Run | None = None, resume: Checkpoint | None = None
+) -> Training:
+    """The run for a training that begins: see the module's text for the order. A loop of it is over.
 
     Args:
         subject: the estimator, model, trainer: later calls on it find the run by it.
         name: of what is trained, e.g. its class.
         given: a run that the user gave by hand.
+        resume: where the training saves itself. If there is something to go on from, and the run that saved
+            it is known and has nobody any more, it goes on in that run; in a run of the user's never.
     """
-    training = _place_for_training(name, given)
+    if (loop := loops.loop_of(find_run(subject))) is not None:
+        loop.end()
+    training = _place_for_training(name, given, resume)
     training.run.is_training = True
     guard.charge(training.run)
     _subjects.bind(subject, training.run)
+    if resume is not None and training.owns and training.run.parent is None:
+        with shield("remembering where a training could go on"):
+            resuming.remember(resume, training.run)
+            training.checkpoint = resume
     return training
 
 
-def _place_for_training(name: str, given: Run | None) -> Training:
-    outer = given or innermost()
+def _place_for_training(name: str, given: Run | None, resume: Checkpoint | None) -> Training:
+    inner = innermost()
+    outer = inner if given is None or (inner is not None and inner.is_below(given)) else given
     if outer is None and (ambient := _ambient_run()) is not None:
         outer = _adopt(ambient)
     if outer is None:
-        return Training(open_run(by_user=False, subject=name), owns=True)
+        run = _gone_on_with(resume) if resume is not None and resume.exists else None
+        return Training(run or open_run(by_user=False, subject=name), owns=True)
     if outer.claim():
         return Training(outer, owns=False)
     return Training(open_run(parent=outer, by_user=False, subject=name), owns=True)
+
+
+def _gone_on_with(checkpoint: Checkpoint) -> Run | None:
+    """The run that a checkpoint is of, open again; None if there is none, or it is somebody's."""
+    from autolog.sinks.delivery import take_over
+
+    with shield("going on with a run"):
+        settings = settings_module.current()
+        left = resuming.left_at(checkpoint)
+        project = settings.project or _default_project()
+        if left is None or settings.sink != "trackio" or disabled_by_environment():
+            return None
+        if (left.project, left.destination) != (project, _destination(settings)) or left.is_going_on:
+            return None
+        config: dict[str, Any] | None = {}  # of this process delivery knows it
+        if not left.is_of_this_process:
+            config = take_over(Path(left.journal), left.id, TAKE_OVER_SECONDS)
+        if config is None:
+            return None
+        run = _make(
+            settings,
+            name=left.name,
+            project=left.project,
+            group=left.group,
+            run_id=left.id,
+            resumed=left.resumed + 1,
+        )
+        run._tags = list(config.get("tags", []))
+        if config:
+            run._write("config", values=config)
+        run._config({"status": "running", "resumed": run.resumed, "error": None})
+        ending.remember(run)
+        surroundings.record(run)
+        _tell(run)
+        return run
+    return None
 
 
 def _ambient_run() -> Any:
@@ -458,6 +516,9 @@ def conclude(training: Training, error: BaseException | None = None, *, more_to_
     run.is_training = False
     if error is not None:
         run._note_error(error)
+    elif training.checkpoint is not None:
+        with shield("forgetting where a training could have gone on"):
+            resuming.forget(training.checkpoint)
     if training.owns and not (more_to_come and error is None):
         run._end(status_of(error))
     else:

@@ -66,6 +66,7 @@ class Run:
         ambient: Any = None,
         run_id: str | None = None,
         joined: bool = False,
+        resumed: int = 0,
         opened_by_user: bool = False,
         destination: tuple[str, str] = ("local", ""),
         when_ended: Callable[[Run], None] = lambda run: None,
@@ -80,6 +81,7 @@ class Run:
         self.opened_by_user = opened_by_user
         self.is_training = False
         self.trainings = 0  # of the model that it is of, so far
+        self.resumed = resumed  # how many times it was gone on with after an interruption
         self._sink = sink
         self._ambient = ambient
         self._joined = joined
@@ -98,6 +100,7 @@ class Run:
         self._tags: list[str] = []
         self._children = 0
         self._first_children: list[str] = []
+        self._params: dict[str, dict[str, Any]] = {}
         self._notes: dict[str, str] = {}
         self._faults: list[str] = []
         self._exits: list[Callable[[], None]] = []
@@ -110,7 +113,7 @@ class Run:
 
     @measured
     def params(self, values: Mapping[str, Any], *, prefix: str = "params") -> None:
-        """Record hyperparameters: into the config, under ``prefix``.
+        """Record hyperparameters: into the config, under ``prefix``, beside those of earlier calls.
 
         Args:
             values: names to anything. What JSON does not know becomes its repr or qualified name, a long
@@ -129,7 +132,12 @@ class Run:
         self._check_open("params")
         overflow: dict[str, str] = {}
         clean = capture_params.sanitize(dict(values), overflow=overflow)
-        self._config({prefix: clean} if prefix else without_underscores(clean))
+        if prefix:  # with what was recorded under it before: a config's key is replaced as a whole
+            with self._lock:
+                clean = self._params[prefix] = {**self._params.get(prefix, {}), **clean}
+            self._config({prefix: clean})
+        else:
+            self._config(without_underscores(clean))
         for path, text in overflow.items():
             where = "/".join(part for part in (prefix, path) if part)
             self._text_file(where, text)
@@ -360,6 +368,10 @@ class Run:
         """The run at the top of those that enclose this one."""
         return self if self.parent is None else self.parent.outermost
 
+    def is_below(self, other: Run) -> bool:
+        """Whether it is a child of the other one, or a child's child."""
+        return self.parent is not None and (self.parent is other or self.parent.is_below(other))
+
     @property
     def last_step(self) -> int:
         """The last step that was logged; 0 if there was none."""
@@ -387,6 +399,9 @@ class Run:
     def __repr__(self) -> str:
         return f"<autolog.Run {self.name!r} in {self.project!r}: {self._status}>"
 
+    def __deepcopy__(self, memo: Any) -> Run:
+        return self  # whoever copies what writes to it (KerasTuner copies callbacks) writes to the same run
+
     def __reduce__(self) -> Any:
         # A run that is pickled to another process is the same run there.
         from autolog.core.ownership import run_of_ticket
@@ -413,14 +428,15 @@ class Run:
         """Whether a training has written in place already."""
         return self._claimed
 
-    def evaluation(self, name: str, result: Evaluation) -> None:
+    def evaluation(self, name: str, result: Evaluation, *, step: int | None = None) -> None:
         """Metrics, tables and pictures of one evaluation, under the name of its data (``val``, ``test``)."""
-        self.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=self.last_step)
+        step = self.last_step if step is None else step
+        self.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=step)
         for note in result.notes:
             self.note(name, note)
-        self.pictures(name, result)
+        self.pictures(name, result, step=step)
 
-    def pictures(self, name: str, result: Evaluation) -> None:
+    def pictures(self, name: str, result: Evaluation, *, step: int | None = None) -> None:
         """The tables and pictures of one evaluation."""
         # The dashboard shows the last first: what is longest stands below.
         for key, rows in sorted(result.tables.items(), key=lambda table: table[0] != "best_and_worst"):
@@ -429,9 +445,9 @@ class Run:
                 self.note(f"{name}/best_and_worst", why)
                 continue
             # Two things under one key would hide each other in the dashboard.
-            self.long_table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows)
+            self.long_table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows, step=step)
         for key, chart in result.charts.items():
-            self.figure(f"{name}/{key}", chart)
+            self.figure(f"{name}/{key}", chart, step=step)
 
     def at_end(self, last_words: Callable[[], None]) -> None:
         """Call this when the run ends, before its end is recorded."""
@@ -456,11 +472,13 @@ class Run:
             self.group = values["group"] = self.name
         self._config(values)
 
-    def long_table(self, key: str, rows: list[dict[str, Any]], *, shown: int | None = None) -> None:
+    def long_table(
+        self, key: str, rows: list[dict[str, Any]], *, shown: int | None = None, step: int | None = None
+    ) -> None:
         """A table whose first rows are shown, and the whole of which is kept in a file if there are more."""
         shown = ROWS_SHOWN if shown is None else min(shown, ROWS_SHOWN)
         brief = [{name: _brief(value) for name, value in row.items()} for row in rows[:shown]]
-        self.table(key, brief)
+        self.table(key, brief, step=step)
         if len(rows) > shown:
             self.note(key, f"the first {shown} of {len(rows):,} rows; all are in the artifact")
             path = self.stage(f"{_artifact_name(key)}.csv")
@@ -503,7 +521,7 @@ class Run:
         """A path for a file that is handed to :meth:`staged_artifact` once it is written."""
         if self._sink is None:
             raise RunError("a run that records nothing has no place for files")
-        return self._sink.stage(self.id) / name
+        return self._folder(self._sink) / name
 
     def staged_artifact(
         self,
@@ -551,7 +569,7 @@ class Run:
 
     def _announce(self) -> None:
         self._announced = True
-        if self._joined:  # ids must not meet those that another process gives to the same run
+        if self._joined or self.resumed:  # ids must not meet those that others have given to the same run
             self._id_prefix = f"{self.id}-{os.urandom(3).hex()}-"
         self._write(
             "open",
@@ -562,6 +580,7 @@ class Run:
             to=list(self._destination),
             adopted=self._ambient is not None,
             joined=self._joined,
+            resumed=self.resumed,
         )
 
     def ticket(self) -> dict[str, Any]:
@@ -609,11 +628,15 @@ class Run:
         """Pictures, tables and alerts are of the last step that was logged; only metrics make a new one."""
         return self.last_step if step is None else self._step(step)
 
+    def _folder(self, sink: Sink) -> Path:
+        """Where its files wait; not among those that it had before it was gone on with."""
+        return sink.stage(f"{self.id}-{self.resumed}" if self.resumed else self.id)
+
     def _kept(self, files: dict[str, Path]) -> dict[str, Path]:
         """The files under names of our own (a second link, no copy): the user may delete his right away."""
         if self._sink is None or not all(file.is_file() for file in files.values()):
             return files
-        folder = self._sink.stage(self.id)
+        folder = self._folder(self._sink)
         kept: dict[str, Path] = {}
         try:
             for inside, file in files.items():

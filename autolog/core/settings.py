@@ -97,6 +97,17 @@ class Settings:
     log_every_n_steps: int = 50
     """Optimizer steps between two rows of a training that tells of its batches; 0: epochs only."""
 
+    log_gradients: bool = True
+    """Whether gradient norms are recorded, every ``log_every_n_steps``, within the budget."""
+
+    compiled_steps: bool = False
+    """Keras on JAX and TensorFlow: whether to look inside the compiled steps, where alone gradients exist.
+    Adds gradient norms, and the held-out predictions of every kind of model and input; costs one more
+    compilation per ``fit``."""
+
+    evaluate_every_n_epochs: int = 0
+    """Epochs between two confusion matrices (or residuals) of the validation data; 0: at the end only."""
+
     search_runs: int = 0
     """How many of a search's best candidates become runs of their own, below the search's."""
 

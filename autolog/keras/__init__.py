@@ -5,6 +5,9 @@
 >>> model.fit(x, y, epochs=5, validation_data=(x_val, y_val))  # a run
 >>> model.evaluate(x_test, y_test)  # goes on in it, as test/*
 
+A loop of ``train_on_batch`` that you write yourself is a run, too; the models of a GAN share one.
+A search of KerasTuner is a run, and each of its trials one below it.
+
 Or for one training: ``model.fit(..., callbacks=[autolog.keras.TrackioCallback()])``.
 
 What happens in a training is told by a callback of ours, which the hook around ``fit`` puts beside the user's
@@ -44,6 +47,12 @@ HOOKS = [
     for hook in (
         Hook(module, f"{trainer}.fit", "autolog.keras.fit:observe_fit", outermost_of="keras"),
         Hook(module, f"{trainer}.evaluate", "autolog.keras.fit:observe_evaluate", outermost_of="keras"),
+        Hook(
+            module,
+            f"{trainer}.train_on_batch",
+            "autolog.keras.loops:observe_train_on_batch",
+            outermost_of="keras",
+        ),
     )
 ] + [
     # What the step that runs anyway predicts: on torch it can be looked at, elsewhere it is being traced.
@@ -51,6 +60,25 @@ HOOKS = [
         "keras.src.trainers.trainer",
         "Trainer.compute_metrics",
         "autolog.keras.predictions:observe_compute_metrics",
+        kind="after",
+    ),
+    # `train_on_batch` returns a list: which number is which stands only here.
+    Hook(
+        "keras.src.trainers.trainer",
+        "Trainer._flatten_metrics_in_order",
+        "autolog.keras.loops:observe_flatten_metrics",
+        kind="after",
+    ),
+    Hook("keras_tuner.src.engine.base_tuner", "BaseTuner.search", "autolog.keras.tuner:observe_search"),
+    Hook(
+        "keras_tuner.src.engine.base_tuner",
+        "BaseTuner._run_and_update_trial",
+        "autolog.keras.tuner:observe_trial",
+    ),
+    Hook(
+        "keras_tuner.src.engine.base_tuner",
+        "BaseTuner.on_trial_end",
+        "autolog.keras.tuner:observe_trial_end",
         kind="after",
     ),
 ]

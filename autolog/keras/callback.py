@@ -7,17 +7,19 @@ import time
 from typing import Any
 
 import keras
-import numpy as np
 
 from autolog.core import catalogue
-from autolog.core.guard import charge, shield
+from autolog.core.guard import charge, shield, watching
+from autolog.core.hooks import Call
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
 from autolog.keras.checkpoints import Checkpoints
+from autolog.keras.described import batch_size_of, short
+from autolog.keras.evaluation import record_evaluation
 from autolog.keras.gradients import GradientNorms
-from autolog.keras.predictions import Kept
+from autolog.keras.predictions import HeldOut, validation_arrays
 
-__all__ = ["Recorder", "TrackioCallback", "short"]
+__all__ = ["Recorder", "TrackioCallback", "learning_rate", "steps_of"]
 
 
 class TrackioCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -41,6 +43,13 @@ class TrackioCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.run = given_run("TrackioCallback", run)
         catalogue.arm("keras")
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        if not watching.active("keras") and catalogue.is_armed("keras"):
+            with shield("Keras: joining a training"):
+                from autolog.keras.latecomer import join
+
+                join(self.model)
+
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Our ears inside one training. Every method is shielded: an exception here would abort the training."""
@@ -48,19 +57,27 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     # Keras runs the ends of batches on threads of its own if all callbacks allow it; ours does not mind.
     async_safe = True
 
-    def __init__(self, run: Run, batch_size: int | None, kept: Kept, checkpoints: Checkpoints):
+    def __init__(self, run: Run, call: Call, callbacks: list[Any]):
         super().__init__()
-        self._kept = kept
-        self._checkpoints = checkpoints
         self._run = run
-        self._batch_size = batch_size
+        self._batch_size = batch_size_of(call)
+        self._classes = getattr(call.get("validation_data"), "class_names", None)
+        self._checkpoints = Checkpoints(run, callbacks)
+        self._restoring = [c for c in callbacks if getattr(c, "restore_best_weights", False)]
         self._every = int(run.settings.log_every_n_steps)
         self._base = 0  # optimizer steps before this training and in its finished epochs
         self._epoch_began = time.perf_counter()
         self._batches = 0
+        self._told: set[str] = set()  # metrics of the validation data that Keras has told itself
         self._told_of_loss = False
-        self.validated: set[str] = set()  # metrics of the validation data that Keras has told itself
-        self.gradients = GradientNorms(run)
+        self._is_closed = False
+        self._began = time.perf_counter()
+        self._evaluated = -1  # the step of the last evaluation
+        self._trained = call.subject
+        # A step that is compiled already cannot be looked into.
+        may_look_inside = run.settings.compiled_steps and not getattr(call, "is_running", False)
+        self._held_out = HeldOut(call.subject, run, validation_arrays(call), may_look_inside)
+        self._gradients = GradientNorms(run, call.subject, may_look_inside)
 
     def on_train_begin(self, logs: Any = None) -> None:
         with shield("Keras: the training's beginning"):
@@ -72,16 +89,16 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         with shield("Keras: gradient norms"):
+            charge(self._run)
             self._batches = max(self._batches, batch)
-            # The gradients of the step before are still there; this one has not begun.
-            if self._every and batch and (self._base + batch) % self._every == 0:
-                charge(self._run)
-                self.gradients.record(self.model, self._base + batch)
+            self._gradients.before(self._base + batch, self._at_once())
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         with shield("Keras: a batch"):
-            step = self._base + batch + 1
-            if self._every and step % self._every == 0:
+            before = self._base + batch + 1 - self._at_once()
+            # Keras counts the last call of an epoch as if it were a whole one.
+            step = self._base + min(batch + 1, (self.params or {}).get("steps") or batch + 1)
+            if self._every and step // self._every != before // self._every:
                 charge(self._run)
                 self._run.log({f"train/{key}": value for key, value in (logs or {}).items()}, step=step)
 
@@ -99,24 +116,57 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             if self._batch_size:
                 row["perf/samples_per_second"] = batches * self._batch_size / seconds
             self._run.log(row, step=step)
-            self.validated.update(key for key in row if key.startswith("val/"))
-            self.gradients.record(self.model, step)
+            self._told.update(key for key in row if key.startswith("val/"))
+            self._gradients.at_epoch_end(step)
             self._base = step
             self._watch(row, step)
             self._checkpoints.look(epoch, logs or {}, step)
+            self._look_at_validation(epoch, step)
 
     def on_test_begin(self, logs: Any = None) -> None:
         with shield("Keras: validation"):
-            self._kept.begin()
+            self._held_out.begin()
 
     def on_test_end(self, logs: Any = None) -> None:
         with shield("Keras: validation"):
-            self._kept.end()
+            self._held_out.end()
 
     def close(self) -> None:
-        """The training has ended, or failed."""
-        self.gradients.close()
-        self._checkpoints.close()
+        """The training has ended, or failed: the model is as it was."""
+        if not self._is_closed:
+            self._is_closed = True
+            try:
+                self._gradients.close()
+            finally:
+                self._held_out.close()
+                self._checkpoints.close()
+
+    def record_evaluation(self, seconds: float) -> None:
+        """The held-out evaluation of the weights that the training ends with."""
+        step = None
+        if any(callback.best_weights is not None for callback in self._restoring):
+            self._held_out.go_back_to_best()
+            step = self._held_out.best_step
+        self._evaluate(seconds, step)
+
+    def _look_at_validation(self, epoch: int, step: int) -> None:
+        if any(callback.best_epoch == epoch for callback in self._restoring):
+            self._held_out.mark_best(step)
+        every = self._run.settings.evaluate_every_n_epochs
+        if every and (epoch + 1) % every == 0:
+            self._evaluate(time.perf_counter() - self._began, step)
+
+    def _evaluate(self, seconds: float, step: int | None) -> None:
+        found = self._held_out.predictions(seconds)
+        if self._evaluated != (step or self._run.last_step):  # not the last epoch's once more
+            self._evaluated = step or self._run.last_step
+            record_evaluation(
+                self._run, "val", self._trained, found, told=self._told, classes=self._classes, step=step
+            )
+
+    def _at_once(self) -> int:
+        """Steps that are executed by one call of the compiled function."""
+        return int(getattr(self._trained, "steps_per_execution", 1) or 1)
 
     def _watch(self, row: dict[str, Any], step: int) -> None:
         loss = row.get("train/loss")
@@ -137,9 +187,3 @@ def learning_rate(model: Any) -> float | None:
     if optimizer is None:
         return None
     return short(keras.ops.convert_to_numpy(optimizer.learning_rate))
-
-
-def short(value: Any) -> float:
-    """A number that was meant: Keras keeps 0.001 in 32 bits, which is 0.0010000000475 in Python's 64."""
-    in_32_bits = np.float32(value)
-    return float(str(in_32_bits)) if in_32_bits == value else float(value)

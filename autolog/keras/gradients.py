@@ -1,4 +1,4 @@
-"""Gradient norms on the torch backend, where gradients outlive their step."""
+"""Norms of the gradients as they are before clipping: of all, and per layer."""
 
 from __future__ import annotations
 
@@ -10,57 +10,122 @@ import keras
 
 from autolog.capture import gradients
 from autolog.core.run import Run
+from autolog.keras.inside import Inside, gradients_of_step, layer_of
 
-__all__ = ["GradientNorms"]
+__all__ = ["GradientNorms", "gradients_of", "row_of"]
 
 MOST_LAYERS = 100
 
 
 class GradientNorms:
-    """Norms of the gradients as they are before clipping: of all, and per layer."""
+    """On the torch backend gradients outlive their step; elsewhere the compiled step has to tell them."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, model: Any, may_look_inside: bool):
         self._run = run
+        self._model = model
         self._began = time.perf_counter()
         self._spent = 0.0
         self._left_out = 0
-        self._is_torch = keras.backend.backend() == "torch"
-        if not self._is_torch:
-            run.note("grad_norm", f"not recorded on the {keras.backend.backend()} backend")
-
-    def record(self, model: Any, step: int) -> None:
-        """The gradients of the step before, if there is time for them."""
-        if not self._is_torch:
+        self._inside: Inside | None = None
+        self._steps = (0, 1)  # made so far, and how many are executed at once
+        self._latest: tuple[int, Any] | None = None  # a step and its norms, on their device
+        self._due: list[tuple[int, Any]] = []  # to be logged: read once later ones have come, without a wait
+        backend = keras.backend.backend()
+        self._outlive = backend == "torch" and run.settings.log_gradients
+        if not run.settings.log_gradients:
             return
+        if getattr(getattr(model, "optimizer", None), "gradient_accumulation_steps", None):
+            run.note("grad_norm", "of single batches: the optimizer accumulates them inside")
+        if self._outlive:
+            return
+        if not may_look_inside:
+            why = "unless Settings.compiled_steps is on"
+            if run.settings.compiled_steps:
+                why = "this time: the step was compiled before the callback came; enable() comes earlier"
+            run.note("grad_norm", f"not recorded on the {backend} backend {why}")
+        elif _replicas(model) > 1:
+            run.note("grad_norm", "not recorded: the model is trained on several devices")
+        else:
+            self._inside = Inside(model, "train", gradients_of_step, self._take)
+            self._inside.begin()
+
+    def before(self, steps: int, executed: int) -> None:
+        """A step comes after so many, or several at once: the gradients of the last one are still there."""
+        self._steps = (steps, executed)
+        self._write_due(all_but=1)
+        every = int(self._run.settings.log_every_n_steps)
+        if self._outlive and every and steps and steps % every == 0:
+            self._read(steps)
+
+    def at_epoch_end(self, step: int) -> None:
+        """An epoch has ended with this step."""
+        if self._outlive:
+            self._read(step)
+        elif self._latest is not None:
+            self._due = [entry for entry in self._due if entry[0] < step]
+            self._due.append((step, self._latest[1]))
+            self._write_due()
+
+    def close(self) -> None:
+        """The training has ended, or failed."""
+        self._write_due()
+        if self._inside is not None:
+            self._inside.end()
+        if self._left_out:
+            self._run.note("grad_norm", f"left out at {self._left_out} steps: they would pass the budget")
+
+    def _read(self, step: int) -> None:
         started = time.perf_counter()
         if self._spent > max(0.050, self._run.settings.budget * (started - self._began)):
             self._left_out += 1
             return
-        by_layer: defaultdict[str, list[Any]] = defaultdict(list)
-        for variable in model.trainable_variables:
-            gradient = variable.value.grad
-            if gradient is not None:
-                layer = variable.path.rpartition("/")[0].removeprefix(f"{model.name}/")
-                by_layer[layer].append(gradient)
-        if not by_layer:
-            return
-        whole, parts = gradients.norms(list(by_layer.values()))
-        scale = _scale(model)
-        row = {"grad_norm": whole / scale}
-        if len(by_layer) <= MOST_LAYERS:
-            row |= {f"grad_norm/{name}": norm / scale for name, norm in zip(by_layer, parts, strict=True)}
-        else:
-            self._run.note("grad_norm/layers", f"not recorded: {len(by_layer)} layers")
-        self._run.log(row, step=step)
+        found = gradients_of(self._model)
+        if found is not None:
+            self._write(step, *found)
         self._spent += time.perf_counter() - started
 
-    def close(self) -> None:
-        """The training has ended."""
-        if self._left_out:
-            self._run.note("grad_norm", f"left out at {self._left_out} steps: they would pass the budget")
+    def _take(self, found: dict[str, Any]) -> None:
+        """What a compiled step has told."""
+        steps, executed = self._steps
+        every = int(self._run.settings.log_every_n_steps)
+        self._latest = steps + executed, found["norms"]
+        if every and (steps + executed) // every != steps // every:
+            self._due.append(self._latest)
+
+    def _write_due(self, all_but: int = 0) -> None:
+        layers = list(dict.fromkeys(layer_of(self._model))) if len(self._due) > all_but else []
+        while len(self._due) > all_but:
+            step, norms = self._due.pop(0)
+            parts = keras.ops.convert_to_numpy(norms).tolist()
+            whole = sum(part * part for part in parts) ** 0.5
+            self._write(step, whole, dict(zip(layers, parts, strict=True)))
+
+    def _write(self, step: int, whole: float, by_layer: dict[str, float]) -> None:
+        self._run.log(row_of(self._run, whole, by_layer), step=step)
 
 
-def _scale(model: Any) -> float:
-    """What the loss was multiplied by, under mixed precision."""
-    scale = getattr(model.optimizer, "dynamic_scale", None)
-    return float(scale) if scale is not None else 1.0
+def gradients_of(model: Any) -> tuple[float, dict[str, float]] | None:
+    """On the torch backend: the norms of the last step's gradients, of all and per layer."""
+    by_layer: defaultdict[str, list[Any]] = defaultdict(list)
+    for layer, variable in zip(layer_of(model), model.trainable_variables, strict=True):
+        if variable.value.grad is not None:
+            by_layer[layer].append(variable.value.grad)
+    if not by_layer:
+        return None
+    whole, parts = gradients.norms(list(by_layer.values()))
+    scale = getattr(model.optimizer, "dynamic_scale", None)  # of the loss, in mixed precision
+    scale = 1.0 if scale is None else float(scale)
+    return whole / scale, {layer: norm / scale for layer, norm in zip(by_layer, parts, strict=True)}
+
+
+def row_of(run: Run, whole: float, by_layer: dict[str, float], key: str = "grad_norm") -> dict[str, float]:
+    """The norms as metrics."""
+    if len(by_layer) > MOST_LAYERS:
+        run.note(f"{key}/layers", f"not recorded: {len(by_layer)} layers")
+        return {key: whole}
+    return {key: whole, **{f"{key}/{layer}": norm for layer, norm in by_layer.items()}}
+
+
+def _replicas(model: Any) -> int:
+    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
+    return int(getattr(strategy, "num_replicas_in_sync", 1) or 1)

@@ -1,77 +1,278 @@
-"""Held-out predictions, from the validation that runs anyway.
+"""Held-out predictions, from the validation that runs anyway where that is possible.
 
 On the torch backend a validation step is plain Python: what it hands to ``compute_metrics`` is kept, on the
-device it is on, until the training ends. On JAX and TensorFlow the step is traced once and then runs out
-of our sight: there the run says that its held-out pictures are not recorded.
+device it is on, until the training ends. On JAX and TensorFlow the step is compiled: with
+``Settings.compiled_steps`` it hands them out, too; else arrays are predicted once more at the end, if the
+budget allows it and the model has no code of the user's in it. A loader is never read a second time.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["Kept", "observe_compute_metrics"]
+from autolog.core.hooks import Call
+from autolog.core.run import Run
+from autolog.keras.inside import Inside, predictions_of_step
 
-MOST_VALUES = 8_000_000  # numbers that are kept of one validation, 32 MB
+__all__ = ["HeldOut", "Predictions", "given_arrays", "observe_compute_metrics", "validation_arrays"]
+
+Arrays = tuple[Any, Any, Any]  # x, y, sample_weight or None
+
+MOST_VALUES = 8_000_000  # numbers that are kept of one validation's predictions, 32 MB
+MOST_INPUTS = 8_000_000  # and of its inputs
+ROWS_AT_ONCE = 256
 
 
-class Kept:
-    """The last validation's targets and predictions, batch by batch.
+@dataclass
+class Predictions:
+    """A validation's targets and predictions by output, and the inputs if they are at hand."""
 
-    It is armed for a model while one of its validations runs, and begins anew with each.
+    truth: dict[str, Any]
+    predicted: dict[str, Any]
+    inputs: Any
+    is_weighted: bool
+
+
+@dataclass
+class _Validation:
+    """What is kept of one validation, batch by batch, on the device."""
+
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    values: int = 0
+    inputs: int = 0
+    too_large: bool = False
+
+    def add(self, batch: dict[str, Any]) -> None:
+        if self.too_large:
+            return
+        self.values += sum(_size(batch[key]) for key in ("y", "y_pred"))
+        if self.values > MOST_VALUES:
+            self.batches, self.too_large = [], True
+            return
+        self.inputs += _size(batch.get("x"))
+        if self.inputs > MOST_INPUTS:
+            for kept in (batch, *self.batches):
+                kept.pop("x", None)
+        self.batches.append(batch)
+
+
+class HeldOut:
+    """The last validation of a model, and the best one where ``EarlyStopping`` goes back to it.
+
+    Args:
+        model: the model.
+        run: where what is missing is said.
+        data: the validation's ``(x, y, sample_weight)`` if they are arrays.
+        may_look_inside: whether a compiled step may be made to tell its predictions.
     """
 
-    def __init__(self, model: Any):
-        self._model = weakref.ref(model)
-        self._truth: list[Any] = []
-        self._predicted: list[Any] = []
-        self._values = 0
+    def __init__(self, model: Any, run: Run, data: Arrays | None, may_look_inside: bool):
+        self._model = model
+        self._run = run
+        self._data = data
+        self._validation = self._best = _Validation()
+        self._began = 0.0
+        self._first_seconds: float | None = None
+        self._listening = False
+        self._inside: Inside | None = None
         self.is_open = False
-        self.too_large = False
-        with _lock:
-            _kept[id(model)] = self
+        self.best_step: int | None = None
+        if keras.backend.backend() == "torch":
+            self._listening = True
+            with _lock:
+                _listening[id(model)] = weakref.ref(self)
+        elif may_look_inside and getattr(model, "steps_per_execution", 1) == 1:
+            self._inside = Inside(model, "test", predictions_of_step, self.take)
+            self._inside.begin()
 
     def begin(self) -> None:
         """A validation begins."""
-        self._truth, self._predicted, self._values = [], [], 0
+        self._validation = _Validation()
         self.is_open = True
+        self._began = time.perf_counter()
 
     def end(self) -> None:
         """It has ended."""
         self.is_open = False
+        if self._first_seconds is None:  # with its compilation: about what predicting once more takes
+            self._first_seconds = time.perf_counter() - self._began
+
+    def mark_best(self, step: int) -> None:
+        """The validation that has just ended is the one of the weights that will be restored."""
+        self._best, self.best_step = self._validation, step
+
+    def go_back_to_best(self) -> None:
+        """The weights have been restored."""
+        self._validation = self._best
 
     def close(self) -> None:
-        """The training has ended: nothing is kept any more."""
-        with _lock:
-            for key in [key for key, kept in _kept.items() if kept is self]:
-                del _kept[key]
+        """The training has ended: nothing is kept any more, and the model is as it was."""
+        if self._listening:
+            with _lock:
+                _listening.pop(id(self._model), None)
+        if self._inside is not None:
+            self._inside.end()
 
-    def take(self, y: Any, y_pred: Any) -> None:
-        """One batch of it. (A model that is only being built is asked with tensors that hold nothing.)"""
-        if y_pred.is_meta:
-            return
-        self._values += int(np.prod(y_pred.shape)) + int(np.prod(y.shape))
-        if self._values > MOST_VALUES:
-            self._truth, self._predicted, self.is_open, self.too_large = [], [], False, True
-            return
-        self._truth.append(y.detach() if hasattr(y, "detach") else y)
-        self._predicted.append(y_pred.detach())
+    def belongs_to(self, model: Any) -> bool:
+        """Whether this is about that very model."""
+        return self._model is model
 
-    def arrays(self) -> tuple[Any, Any] | None:
-        """Targets and predictions of the last validation; None if it was not seen."""
-        if not self._predicted:
-            return None
-        host = keras.ops.convert_to_numpy
-        truth, predicted = ([host(part) for part in parts] for parts in (self._truth, self._predicted))
-        return np.concatenate(truth), np.concatenate(predicted)
+    def take(self, batch: dict[str, Any]) -> None:
+        """One batch: ``y``, ``y_pred``, and perhaps ``x`` and ``sample_weight``."""
+        if self.is_open and "y" in batch and "y_pred" in batch:
+            self._validation.add(batch)
+
+    def predictions(self, seconds: float) -> Predictions | str:
+        """Those of the last validation, or why there are none; "" if there was no validation.
+
+        Args:
+            seconds: what the training took, for the budget.
+        """
+        if self._validation.too_large:
+            return "left out: the validation data is too large to be kept"
+        if self._validation.batches:
+            return self._kept()
+        if self._first_seconds is None or keras.backend.backend() == "torch":
+            return ""
+        setting = "Settings.compiled_steps would take them from the validation itself"
+        if self._data is None:
+            return f"not recorded: the data is no array. {setting}"
+        if not _is_all_keras(self._model):
+            return f"not recorded: the model has code of its own, which is not run once more. {setting}"
+        allowed = max(0.050, self._run.settings.budget * seconds)
+        if self._first_seconds > allowed:
+            return (
+                f"left out: predicting once more takes about {self._first_seconds:.2g} s, "
+                f"and the budget allows {allowed:.2g} s. {setting}"
+            )
+        return self._made_once_more()
+
+    def _kept(self) -> Predictions | str:
+        batches = self._validation.batches
+        try:
+            return Predictions(
+                self._joined([batch["y"] for batch in batches]),
+                self._joined([batch["y_pred"] for batch in batches]),
+                self._data[0] if self._data is not None else _inputs_of(batches),
+                any("sample_weight" in batch for batch in batches),
+            )
+        except ValueError as error:  # batches of different lengths, say
+            return f"left out: {error}"
+
+    def _made_once_more(self) -> Predictions:
+        assert self._data is not None
+        x, y, weight = self._data
+        rows = len(keras.tree.flatten(x)[0])
+        predict = _without_a_trace(self._model)
+        batches = []
+        for start in range(0, rows, ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            batches.append(predict(keras.tree.map_structure(lambda a, part=part: a[part], x)))
+        return Predictions(self._joined([y]), self._joined(batches), x, weight is not None)
+
+    def _joined(self, batches: list[Any]) -> dict[str, Any]:
+        """Batches of outputs, one after the other, by the output's name; a single output has none."""
+        names = getattr(self._model, "output_names", None) or []
+        by_output = [_by_output(batch, names) for batch in batches]
+        return {name: _one_after_the_other([batch[name] for batch in by_output]) for name in by_output[0]}
 
 
-_kept: dict[int, Kept] = {}
+def _inputs_of(batches: list[dict[str, Any]]) -> Any:
+    inputs = [batch.get("x") for batch in batches]
+    return _one_after_the_other(inputs) if all(hasattr(x, "shape") for x in inputs) else None
+
+
+def validation_arrays(call: Call) -> Arrays | None:
+    """The arrays that a ``fit`` validates on: given, or split off the end as Keras does it."""
+    validation = call.get("validation_data")
+    if isinstance(validation, (list, tuple)) and len(validation) in (2, 3):
+        x, y, *weight = validation
+        return _if_arrays(x, y, weight[0] if weight else None)
+    if validation is not None or not call.get("validation_split"):
+        return None
+    found = given_arrays(call)
+    if found is None:
+        return None
+    split = math.floor(len(keras.tree.flatten(found[0])[0]) * (1 - call.get("validation_split")))
+
+    def tail(part: Any) -> Any:
+        return None if part is None else keras.tree.map_structure(lambda array: array[split:], part)
+
+    return tail(found[0]), tail(found[1]), tail(found[2])
+
+
+def given_arrays(call: Call) -> Arrays | None:
+    """The arrays that an ``evaluate`` was given."""
+    return _if_arrays(call.get("x"), call.get("y"), call.get("sample_weight"))
+
+
+def _if_arrays(x: Any, y: Any, weight: Any) -> Arrays | None:
+    leaves = keras.tree.flatten([x, y])
+    are_arrays = all(isinstance(getattr(leaf, "shape", None), tuple) and len(leaf.shape) for leaf in leaves)
+    return (x, y, weight) if y is not None and are_arrays else None
+
+
+def _by_output(values: Any, names: list[str]) -> dict[str, Any]:
+    """Values by the output's name; of a single output, by nothing."""
+    if isinstance(values, Mapping):
+        return {str(name): value for name, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        known = names if len(names) == len(values) else [str(number) for number in range(len(values))]
+        return dict(zip(known, values, strict=True))
+    return {"": values}
+
+
+def _one_after_the_other(parts: list[Any]) -> Any:
+    return np.concatenate([np.asarray(keras.ops.convert_to_numpy(part)) for part in parts])
+
+
+def _size(values: Any) -> int:
+    if isinstance(values, Mapping):
+        return sum(map(_size, values.values()))
+    if isinstance(values, (list, tuple)):
+        return sum(map(_size, values))
+    return math.prod(getattr(values, "shape", ()) or (1,)) if values is not None else 0
+
+
+# Once more, and without a trace -------------------------------------------------------------------------
+
+
+def _is_all_keras(model: Any) -> bool:
+    """Whether predicting runs no code but Keras' own: the user's could count, print or draw numbers."""
+    layers = list(model._flatten_layers())
+    return all(
+        type(layer).__module__.startswith("keras.") and not isinstance(layer, keras.layers.Lambda)
+        for layer in layers
+    )
+
+
+def _without_a_trace(model: Any) -> Any:
+    """A function that predicts one batch and leaves the model's state as it is."""
+    trainable = [variable.value for variable in model.trainable_variables]
+    others = [variable.value for variable in model.non_trainable_variables]
+
+    def predict(trainable: Any, others: Any, x: Any) -> Any:
+        return model.stateless_call(trainable, others, x, training=False)[0]
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        predict = jax.jit(predict)
+    return lambda x: predict(trainable, others, keras.tree.map_structure(keras.ops.convert_to_tensor, x))
+
+
+# On torch the step can be listened to ---------------------------------------------------------------------
+
+_listening: dict[int, weakref.ref[HeldOut]] = {}
 _lock = threading.Lock()
 
 
@@ -79,10 +280,22 @@ def observe_compute_metrics(
     model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
 ) -> None:
     """A step of a model's training or validation hands over its targets and predictions."""
-    kept = _kept.get(id(model))
-    if kept is None or not kept.is_open or kept._model() is not model:
+    reference = _listening.get(id(model))
+    held_out = reference() if reference is not None else None
+    if held_out is None or not held_out.is_open or not held_out.belongs_to(model):
         return
-    y = args[1] if len(args) > 1 else kwargs.get("y")
-    y_pred = args[2] if len(args) > 2 else kwargs.get("y_pred")
-    if hasattr(y_pred, "detach") and hasattr(y, "shape"):  # torch, one output
-        kept.take(y, y_pred)
+    names = ("x", "y", "y_pred", "sample_weight")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    if any(getattr(leaf, "is_meta", False) for leaf in keras.tree.flatten(given.get("y_pred"))):
+        return  # a model that is only being built is asked with tensors that hold nothing
+    held_out.take(
+        {
+            name: keras.tree.map_structure(_detached, given[name])
+            for name in names
+            if given.get(name) is not None
+        }
+    )
+
+
+def _detached(tensor: Any) -> Any:
+    return tensor.detach() if hasattr(tensor, "detach") else tensor

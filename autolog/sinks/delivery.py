@@ -24,9 +24,9 @@ from typing import Any, Protocol
 
 from autolog.capture.figures import Chart, render
 from autolog.sinks import Record
-from autolog.sinks.journal import Journal, Tail
+from autolog.sinks.journal import Journal, Tail, try_lock
 
-__all__ = ["Channel", "Destination", "Place", "RunState", "discard_staged", "iso"]
+__all__ = ["Channel", "Destination", "Place", "RunState", "discard_staged", "iso", "take_over"]
 
 logger = logging.getLogger("autolog")
 
@@ -93,6 +93,7 @@ class Channel:
         # Of each journal the part that is being delivered: from where, to where, and what is left of it. On a
         # line that breaks all the time a part that began from its start each time would never end.
         self._begun: dict[Path, tuple[int, int, dict[str, _Batch]]] = {}
+        self._taken_over: dict[Path, set[str]] = {}  # runs of a journal that another one goes on with
         self._asked: list[threading.Event] = []
         self._wake = threading.Event()
         self._closed = False
@@ -202,12 +203,23 @@ class Channel:
 
     def _batches(self, records: list[Record], journal: Path) -> dict[str, _Batch]:
         batches: dict[str, _Batch] = {}
-        for record in records:
+        for record in self._still_valid(records, journal):
             run = self._state(record, journal)
             if run is not None:
                 run.take(record)
                 batches.setdefault(run.id, _Batch(run)).take(record)
         return batches
+
+    def _still_valid(self, records: list[Record], journal: Path) -> list[Record]:
+        """Of a run that another process goes on with: what was logged, but not its config and end."""
+        taken_over = self._taken_over.get(journal)
+        if not taken_over:
+            return records
+        return [
+            {**record, "joined": True} if record["kind"] == "open" and record["run"] in taken_over else record
+            for record in records
+            if record["run"] not in taken_over or record["kind"] not in ("config", "finish")
+        ]
 
     def _deliver_batches(self, batches: dict[str, _Batch], place: Place) -> None:
         """After a failure the same batches come again, less what has arrived of them."""
@@ -231,11 +243,12 @@ class Channel:
         run = self._runs.get(record["run"])
         if run is None and record["kind"] == "open":
             run = self._runs[record["run"]] = RunState(record)
-            run.forgotten = record["joined"]
+            run.forgotten = record["joined"] or bool(record.get("resumed"))
         if run is not None and run.forgotten:
             run.config = self._place.config(run) or run.config
             run.forgotten = False
         if run is not None and record["kind"] == "open" and not record["joined"]:
+            run.record = record
             run.journal = journal
             run.running = True
         return run
@@ -282,17 +295,21 @@ class Channel:
 
     def _deliver_left(self, path: Path) -> None:
         tail = Tail(path)
+        taken_over = _taken_over(path)
+        if taken_over != self._taken_over.get(path, set()):
+            self._begun.pop(path, None)  # it was begun before
+        self._taken_over[path] = taken_over
         try:
             delivered = int(_cursor(path).read_text())
         except (OSError, ValueError):
             delivered = 0
         while tail.offset < delivered and (records := tail.read(delivered - tail.offset)):
-            for record in records:
+            for record in self._still_valid(records, path):
                 if (run := self._state(record, path)) is not None:
                     run.take(record)
         self._deliver(tail)
         for run in list(self._runs.values()):
-            if run.journal == path and run.running and not run.adopted:
+            if run.journal == path and run.running and not run.adopted and run.id not in taken_over:
                 self._mark_crashed(run)
 
     def _mark_crashed(self, run: RunState) -> None:
@@ -312,6 +329,55 @@ class Channel:
         self._deliver_batches(self._batches([alert, finish], run.journal), self._place)
 
 
+# Runs that are gone on with -------------------------------------------------------------------------
+
+
+def take_over(journal: Path, run_id: str, timeout: float) -> dict[str, Any] | None:
+    """Go on with a run of a process that is gone: from now on what its journal says of its end is past.
+
+    Returns:
+        The run's config as the journal tells it; empty if the journal has been delivered, and stands where
+        it was delivered to. None: somebody is delivering it, for longer than ``timeout`` seconds.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            with journal.open("r+b") as file:
+                if try_lock(file) and journal.exists():  # who delivers it holds this lock
+                    with _takers(journal).open("a") as takers:
+                        takers.write(f"{run_id}\n")
+                    return _config_in(journal, run_id)
+        except FileNotFoundError:
+            return {}
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.02)
+
+
+def _config_in(journal: Path, run_id: str) -> dict[str, Any]:
+    run: RunState | None = None
+    tail = Tail(journal)
+    while records := tail.read():
+        for record in records:
+            if record["run"] == run_id:
+                if record["kind"] == "open" and run is None:
+                    run = RunState(record)
+                elif run is not None:
+                    run.take(record)
+    return run.config if run is not None else {}
+
+
+def _takers(journal: Path) -> Path:
+    return journal.with_suffix(".resumed")
+
+
+def _taken_over(journal: Path) -> set[str]:
+    try:
+        return set(_takers(journal).read_text().split())
+    except OSError:
+        return set()
+
+
 # What is put together for delivery ------------------------------------------------------------------
 
 
@@ -323,7 +389,6 @@ class RunState:
         self.id: str = record["run"]
         self.project: str = record["project"]
         self.name: str = record["name"]
-        self.joined: bool = record["joined"]
         self.adopted: bool = record["adopted"]
         self.journal: Path | None = None  # the one whose process owns the run
         self.running = False
@@ -375,7 +440,7 @@ class _Batch:
         self.size += 1
         kind = record["kind"]
         if kind in ("open", "config", "finish"):
-            self.config_changed = self.config_changed or not (self.run.joined and kind == "open")
+            self.config_changed = self.config_changed or not (kind == "open" and record.get("joined"))
         else:
             {
                 "row": self.rows,
@@ -598,7 +663,7 @@ def _cursor(journal: Path) -> Path:
 
 
 def _remove(journal: Path) -> None:
-    for path in (journal, _cursor(journal)):
+    for path in (journal, _cursor(journal), _takers(journal)):
         with contextlib.suppress(OSError):
             path.unlink()
 

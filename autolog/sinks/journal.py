@@ -131,7 +131,7 @@ class Journal:
         """Journals whose process is gone, each with its file, which the caller closes."""
         for path in sorted(self._directory.glob("*.jsonl")):
             try:
-                file = path.open("ab", buffering=0)
+                file = path.open("r+b", buffering=0)
                 ours_to_lock = self._locks_work and path.stem.rsplit("-", 2)[0] == hostname()
                 if try_lock(file) if ours_to_lock else self._is_stale(path):
                     yield path if ours_to_lock else self._claim(path), file
@@ -166,8 +166,9 @@ class Journal:
     def _claim(self, path: Path) -> Path:
         """Take a journal that cannot be locked: under a new name, which one process alone succeeds in."""
         ours = self._directory / f"{hostname()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
-        with contextlib.suppress(OSError):
-            path.with_suffix(".delivered").rename(ours.with_suffix(".delivered"))
+        for beside in (".delivered", ".resumed"):
+            with contextlib.suppress(OSError):
+                path.with_suffix(beside).rename(ours.with_suffix(beside))
         path.rename(ours)
         os.utime(ours)
         return ours

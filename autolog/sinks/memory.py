@@ -23,6 +23,7 @@ class MemoryRun:
         config: all config values, the last of a key.
         rows: ``(step, values)`` in order.
         tables, charts, html: by key, the last one.
+        drawn: ``(step, key)`` of every chart, in order.
         alerts, artifacts, system: records in order.
     """
 
@@ -37,6 +38,7 @@ class MemoryRun:
         self.rows: list[tuple[int, dict[str, Any]]] = []
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.charts: dict[str, dict[str, Any]] = {}
+        self.drawn: list[tuple[int, str]] = []
         self.html: dict[str, str] = {}
         self.alerts: list[Record] = []
         self.artifacts: list[Record] = []
@@ -67,6 +69,7 @@ class MemoryRun:
                 self.rows.append((record["step"], values))
         elif kind == "chart":
             self.charts[record["key"]] = record["chart"]
+            self.drawn.append((record["step"], record["key"]))
         elif kind == "html":
             self.html[record["key"]] = record["text"]
         elif kind == "alert":

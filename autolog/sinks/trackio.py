@@ -164,6 +164,11 @@ class TrackioSink:
         channel = self._channel_of(run_id)
         return channel.seconds.get(run_id, 0.0) if channel is not None else 0.0
 
+    def journal_of(self, run_id: str) -> Path | None:
+        """The journal that this run is written to."""
+        channel = self._channel_of(run_id)
+        return channel.journal.path if channel is not None else None
+
     @staticmethod
     def _journals() -> Path:
         return data_directory() / "autolog" / "journal"

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from autolog.capture import datasets, evaluation
+from autolog.capture import evaluation
 from autolog.core.guard import charge, shield, watching
 from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import find_run
@@ -399,19 +399,12 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
 
 def _with_inputs(run: Run, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
     """The best and worst predictions beside what they were made from."""
-    rows = result.tables.get("best_and_worst")
-    if not rows or not run.keeps("predictions"):
+    if X is None or length(X) is None or not result.samples or not run.keeps("predictions"):
         return result
-    if X is not None and length(X) is not None:
-        from sklearn.utils import _safe_indexing
+    from sklearn.utils import _safe_indexing
 
-        chosen = X.tocsr() if hasattr(X, "tocsr") else X
-        inputs = datasets.rows(_safe_indexing(chosen, result.samples), len(result.samples))
-        rows = [
-            {**row, **{f"input {key}" if key in row else key: cell for key, cell in given.items()}}
-            for row, given in zip(rows, inputs, strict=False)
-        ]
-    return replace(result, tables={**result.tables, "best_and_worst": rows})
+    chosen = X.tocsr() if hasattr(X, "tocsr") else X
+    return evaluation.with_inputs(result, _safe_indexing(chosen, result.samples))
 
 
 def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -10,10 +9,10 @@ from types import FrameType
 from typing import Any
 
 from autolog.capture import evaluation, model
-from autolog.core import background
 from autolog.core.catalogue import is_on
 from autolog.core.guard import shield, watching
 from autolog.core.hooks import Call, Outcome
+from autolog.core.loops import Loop, end_abandoned_loops, loop_of
 from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
 from autolog.core.run import Run
 from autolog.sklearn.boosting import evaluation_sets
@@ -37,7 +36,6 @@ from autolog.sklearn.search import record_search
 __all__ = ["observe_fit", "observe_partial_fit", "recorded"]
 
 TRAINING_ROWS = 2_000  # that training metrics rest on at most
-ABANDONED_SECONDS = 5.0
 ONLY_OURS = 2  # references: the loop's, and that of the call which counts them
 
 Frame = Generator[None, Outcome, None]
@@ -92,9 +90,8 @@ def _is_permutation() -> bool:
 def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
     with watching("sklearn"):  # first: if this run cannot be opened, its inner fits are no runs either
         try:
-            if _loops:
-                end_abandoned_loops()
-            loop = _loop_of(estimator, method, goes_on)
+            end_abandoned_loops()
+            loop = _loop_of(estimator, method) if goes_on else None
             training = loop.training if loop else _begin(estimator)
         except Exception:
             yield
@@ -183,37 +180,30 @@ def _begin(estimator: Any) -> Training:
 # A loop of short trainings --------------------------------------------------------------------------
 
 
-class _Loop:
-    """Calls of ``partial_fit``, or of ``fit`` with ``warm_start``: one run, one row per call.
-
-    What describes the whole (model, importances, pictures of the last evaluation) is recorded when the run
-    ends: when nobody but us holds the estimator any more, with its next other training, with
-    ``autolog.finish()``, or with the process.
-    """
+class _Loop(Loop):
+    """Calls of ``partial_fit``, or of ``fit`` with ``warm_start``: one row per call."""
 
     def __init__(self, training: Training, estimator: Any, method: str):
-        self.training = training
+        super().__init__(training)
         self.estimator = estimator
         self.method = method
         self.calls = 0
-        training.run.at_end(self._record_the_whole)
-        _loops[training.run] = self
-        background.every("ending loops of trainings", ABANDONED_SECONDS, end_abandoned_loops)
 
     def record_call(self, X: Any, y: Any, seconds: float) -> None:
-        run = self.training.run
         self.calls += 1
         row: dict[str, Any] = {f"perf/{self.method}_seconds": seconds}
         if isinstance(loss := getattr(self.estimator, "loss_", None), float):
             row["train/loss"] = loss
-        run.log(row)
+        self.run.log(row)
         if self.calls & (self.calls - 1) == 0:  # at doubling counts, so that it costs less and less
             with shield("scikit-learn: metrics on the training data"):
-                _record_training_metrics(run, self.estimator, X, y)
+                _record_training_metrics(self.run, self.estimator, X, y)
 
-    def _record_the_whole(self) -> None:
-        _loops.pop(self.training.run, None)
-        run, estimator = self.training.run, self.estimator
+    def is_abandoned(self) -> bool:
+        return sys.getrefcount(self.estimator) <= ONLY_OURS
+
+    def record_the_whole(self) -> None:
+        run, estimator = self.run, self.estimator
         run.describe({f"model/{self.method}_calls": self.calls})
         with shield("scikit-learn: parameters"):
             run.params(estimator.get_params(deep=True))  # of a warm start they change on the way
@@ -222,29 +212,10 @@ class _Loop:
             _record_model(run, estimator)
 
 
-_loops: dict[Run, _Loop] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_loops.clear)  # a forked child ends none of its parent's
-
-
-def end_abandoned_loops() -> None:
-    """End the loops whose estimator nobody else holds: nothing more can come."""
-    for loop in list(_loops.values()):
-        if sys.getrefcount(loop.estimator) <= ONLY_OURS and loop.training.owns:
-            loop.training.run._end("finished")
-    if not _loops:
-        background.every("ending loops of trainings", 0, end_abandoned_loops)
-
-
-def _loop_of(estimator: Any, method: str, goes_on: bool) -> _Loop | None:
-    """The loop that this call goes on with. Another one that the estimator was in ends here."""
-    run = find_run(estimator)
-    loop = _loops.get(run) if run is not None and run.status == "running" else None
-    if loop is None or (goes_on and loop.method == method):
-        return loop
-    if loop.training.owns:
-        loop.training.run._end("finished")
-    return None
+def _loop_of(estimator: Any, method: str) -> _Loop | None:
+    """The loop that this call goes on with."""
+    loop = loop_of(find_run(estimator))
+    return loop if isinstance(loop, _Loop) and loop.method == method else None
 
 
 # What was learned -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections import Counter
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolog.capture.evaluation import classification, regression
+from autolog.capture.evaluation import classification, regression, with_inputs
 from autolog.capture.evaluation.extremes import confused, extremes
 
 RNG = np.random.default_rng(0)
@@ -146,3 +147,54 @@ def test_rows_are_counted_as_they_were_passed_in():
     assert found.samples == [1, 3, 5]
     found = regression([np.nan, 1.5, 2, 3, 4], [1, 1, np.inf, 1, 1], sample_weight=[1, 1, 1, 1, 0])
     assert found.samples == [3, 1]
+
+
+# Beside their inputs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        ((4, 8, 8), (8, 8)),
+        ((4, 8, 12, 1), (8, 12)),
+        ((4, 8, 12, 3), (8, 12, 3)),
+        ((4, 3, 8, 12), (8, 12, 3)),
+        ((4, 1, 8, 12), (8, 12)),
+        ((4, 8, 12), None),  # a series
+        ((4, 4, 4, 3), None),  # too small to see anything
+        ((4, 8, 8, 7), None),
+        ((4, 8), None),
+    ],
+)
+def test_what_is_an_image_is_shown_as_one(shape: tuple[int, ...], shown: tuple[int, ...] | None) -> None:
+    result = classification([0, 1, 0, 1], scores=[0.1, 0.9, 0.8, 0.3])
+    inputs = np.linspace(0, 1, int(np.prod(shape))).reshape(shape)
+    found = with_inputs(result, inputs[result.samples])
+    chart = found.charts.get("best_and_worst_images")
+    if shown is None:
+        assert chart is None
+        return
+    assert chart is not None
+    assert [tuple(tile["shape"]) for tile in chart.data["tiles"]] == [shown] * 4
+    assert chart.data["tiles"][0]["title"].startswith("0 → 1")
+
+
+@pytest.mark.parametrize(("high", "brightest"), [(1.0, 255), (16.0, 255), (255.0, 255), (200.0, 200)])
+def test_images_are_as_bright_as_they_are(high: float, brightest: int) -> None:
+    result = classification([0, 1], scores=[0.1, 0.9])
+    inputs = np.linspace(0, high, 2 * 64).reshape(2, 8, 8)
+    chart = with_inputs(result, inputs[result.samples]).charts["best_and_worst_images"]
+    found = [max(base64.b64decode(tile["pixels"])) for tile in chart.data["tiles"]]
+    assert max(found) == brightest
+
+
+def test_a_large_image_is_thinned_out() -> None:
+    result = classification([0, 1], scores=[0.1, 0.9])
+    chart = with_inputs(result, np.zeros((2, 1000, 500))[result.samples].reshape(2, 1000, 500, 1)).charts
+    assert chart["best_and_worst_images"].data["tiles"][0]["shape"] == [91, 46]
+
+
+def test_texts_stand_in_the_table() -> None:
+    result = classification([0, 1], scores=[0.1, 0.9])
+    rows = with_inputs(result, ["good", "bad"]).tables["best_and_worst"]
+    assert [row["value"] for row in rows] == ["good", "bad"]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from autolog.capture.evaluation import classification, multilabel, regression
+from autolog.capture.evaluation import classification, multilabel, regression, with_inputs
 from autolog.capture.figures import Chart, render, to_html
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -44,6 +44,9 @@ def charts():
     found |= {f"decision {k}": c for k, c in classification(y % 2, scores=p[:, 0] - 1).charts.items()}
     found |= {f"labels {k}": c for k, c in multilabel(p > 0.1, scores=p).charts.items()}
     found |= {f"regression {k}": c for k, c in regression(p[:, 0], p[:, 1]).charts.items()}
+    images = rng.integers(0, 255, (400, 8, 9, 3)).astype("uint8")
+    result = classification(y, scores=p)
+    found["images"] = with_inputs(result, images[result.samples]).charts["best_and_worst_images"]
     found["bars"] = Chart("bars", "Importances", {"names": ["a", "b"], "values": [1, -2], "x_label": "Gain"})
     found["empty"] = Chart("curve", "Nothing", {"series": [], "x_label": "Step", "y_label": "Loss"})
     return found

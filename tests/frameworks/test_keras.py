@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gc
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,6 @@ from autolog import MemorySink
 from autolog.core import settings as settings_module
 from autolog.keras import TrackioCallback
 from autolog.sinks.memory import MemoryRun
-from tests.programs import read, run, values
 
 digits = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -327,6 +328,118 @@ def test_an_uncompiled_model_raises_keras_own_error(recording: MemorySink) -> No
     assert [run.status for run in recording.runs] == ["failed"]
 
 
+# Held-out data of every kind ---------------------------------------------------------------------------
+
+
+def two_heads() -> Any:
+    keras.utils.set_random_seed(0)
+    x = keras.Input((64,), name="pixels")
+    hidden = keras.layers.Dense(8, activation="relu")(x)
+    digit = keras.layers.Dense(10, activation="softmax", name="digit")(hidden)
+    ink = keras.layers.Dense(1, name="ink")(hidden)
+    return keras.Model(x, [digit, ink])
+
+
+@pytest.mark.parametrize("losses", ["list", "dict"])
+def test_several_outputs_are_evaluated_each(recording: MemorySink, losses: str) -> None:
+    model = two_heads()
+    digit, ink = "sparse_categorical_crossentropy", "mse"
+    model.compile("adam", [digit, ink] if losses == "list" else {"digit": digit, "ink": ink})
+    train, test = ([y, x.mean(axis=1, keepdims=True)] for x, y in ((X_train, y_train), (X_test, y_test)))
+    model.fit(X_train, train, epochs=1, validation_data=(X_test, test), verbose=0)
+    digits_of, ink_of = model.predict(X_test, verbose=0)
+    run = only(recording)
+    assert run.metrics["val/digit/accuracy"] == pytest.approx((digits_of.argmax(axis=1) == y_test).mean())
+    assert run.metrics["val/ink/mae"] == pytest.approx(abs(ink_of - test[1]).mean(), rel=1e-4)
+    assert {"val/digit/confusion_matrix", "val/ink/residuals"} <= set(run.charts)
+
+
+def test_the_pictures_are_of_the_weights_that_were_restored(recording: MemorySink) -> None:
+    model = classifier(
+        optimizer=keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.5, 8, 40))
+    )
+    stop = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True, monitor="val_loss")
+    data = (X_test, y_test)
+    model.fit(X_train, y_train, epochs=9, validation_data=data, verbose=0, callbacks=[stop])
+    predicted = model.predict(X_test, verbose=0)
+    run = only(recording)
+    assert stop.best_epoch < len(run.values("epoch")) - 1  # else this test shows nothing
+    worst = run.tables["val/best_and_worst"][0]
+    assert worst["probability_of_true"] == pytest.approx(
+        predicted[np.arange(128), y_test].min(), rel=1e-3, abs=1e-6
+    )
+    assert (8 * (stop.best_epoch + 1), "val/confusion_matrix") in run.drawn
+
+
+def test_a_confusion_matrix_of_every_epoch_on_demand(sink: MemorySink) -> None:
+    with autolog.enabled("keras", sink=sink, log_code=False, evaluate_every_n_epochs=2):
+        classifier().fit(X_train, y_train, epochs=5, validation_data=(X_test, y_test), verbose=0)
+    autolog.finish()
+    drawn = [step for step, key in only(sink).drawn if key == "val/confusion_matrix"]
+    assert drawn == [16, 32, 40]
+
+
+def test_images_stand_beside_the_best_and_worst_predictions(recording: MemorySink) -> None:
+    keras.utils.set_random_seed(0)
+    shape = (8, 8, 1)
+    model = keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    test = X_test.reshape(-1, *shape)
+    model.fit(X_train.reshape(-1, *shape), y_train, epochs=1, validation_data=(test, y_test), verbose=0)
+    run = only(recording)
+    chart = run.charts["val/best_and_worst_images"]
+    rows = run.tables["val/best_and_worst"]
+    tiles = chart["data"]["tiles"]
+    assert len(tiles) == len(rows) == 20
+    for row, tile in zip(rows, tiles, strict=True):
+        assert tile["shape"] == [8, 8]
+        shown = np.frombuffer(base64.b64decode(tile["pixels"]), "uint8").reshape(8, 8)
+        assert np.allclose(shown, 255 * test[row["row"], :, :, 0], atol=1)
+        assert tile["title"].startswith(f"{row['true']} → {row['predicted']}")
+
+
+def test_of_a_loader_the_inputs_are_those_that_were_validated_on(recording: MemorySink) -> None:
+    classifier().fit(X_train, y_train, epochs=1, validation_data=Batches(), verbose=0)
+    rows = only(recording).tables["val/best_and_worst"]
+    assert all(row["x10"] == pytest.approx(X_train[row["row"], 10], rel=1e-5) for row in rows)
+
+
+def test_pixels_of_masks_are_rows(recording: MemorySink) -> None:
+    keras.utils.set_random_seed(0)
+    images = X_train.reshape(-1, 8, 8, 1)
+    masks = (images > 0.5).astype("int32")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")])
+    model.compile("adam", "binary_crossentropy")
+    model.fit(images, masks, epochs=1, validation_data=(images, masks), verbose=0)
+    rows = only(recording).tables["val/confusion_matrix_counts"]
+    assert sum(row[f"predicted {n}"] for row in rows for n in (0, 1)) == masks.size
+
+
+def test_margins_are_no_probabilities(recording: MemorySink) -> None:
+    data, target = load_breast_cancer(return_X_y=True)
+    data = (data - data.mean(axis=0)) / data.std(axis=0)
+    model = network(1, "tanh", 30)
+    model.compile("adam", "hinge")
+    model.fit(data, 2 * target - 1, epochs=1, validation_data=(data, 2 * target - 1), verbose=0)
+    run = only(recording)
+    expected = ((model.predict(data, verbose=0)[:, 0] > 0) == target).mean()
+    assert run.metrics["val/accuracy"] == pytest.approx(expected)
+    assert "val/roc" not in run.charts
+
+
+def test_what_compile_was_given_is_told(recording: MemorySink) -> None:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = network(10, None)
+    model.compile("adam", loss, metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=3)])
+    model.fit(X_train, y_train, epochs=1, verbose=0)
+    given = only(recording).config["params"]
+    assert given["loss/config"]["from_logits"] is True
+    assert given["metrics"][0] == "accuracy"
+    assert given["metrics"][1]["k"] == 3
+
+
 # The callback by hand ---------------------------------------------------------------------------------
 
 
@@ -350,6 +463,54 @@ def test_the_callback_records_what_carries_it(into: MemorySink) -> None:
     assert all({"train/loss", "test/accuracy"} <= set(run.metrics) for run in into.runs)
 
 
+def fit_by_callback(model: Any, **more: Any) -> Any:
+    # `model.fit` is looked up before the callback is made, which puts the hooks in.
+    return model.fit(
+        X_train, y_train, epochs=2, verbose=0, callbacks=[*more.pop("others", ()), TrackioCallback()], **more
+    )
+
+
+def test_the_first_callback_of_a_process_records_too(into: MemorySink) -> None:
+    stop = keras.callbacks.EarlyStopping(patience=9, restore_best_weights=True)
+    bare = classifier().fit(
+        X_train, y_train, epochs=2, verbose=0, validation_data=(X_test, y_test), callbacks=[stop]
+    )
+    model = classifier()
+    history = fit_by_callback(model, validation_data=(X_test, y_test), others=[stop])
+    assert history.history == bare.history
+    model.evaluate(X_test, y_test, verbose=0)
+    run = only(into)
+    assert run.status == "finished"
+    assert run.config["params/epochs"] == 2
+    assert (run.config["data/train"]["rows"], run.config["data/val"]["rows"]) == (256, 128)
+    assert len(run.values("epoch")) == len(run.values("val/loss")) == 2
+    assert run.values("grad_norm")
+    assert {"val/confusion_matrix", "test/confusion_matrix"} <= set(run.charts)
+    assert run.metrics["val/accuracy"] == history.history["val_accuracy"][-1]
+    assert [artifact["type"] for artifact in run.artifacts].count("model") == 1
+    fit_by_callback(classifier())  # the hooks are in now
+    assert [len(run.values("epoch")) for run in into.runs] == [2, 2]
+    callbacks = [TrackioCallback()]
+    settings = settings_module.in_force()
+    autolog.disable()
+    settings_module.use(settings)
+    classifier().fit(X_train, y_train, epochs=1, verbose=0, callbacks=callbacks)
+    assert len(into.runs) == 2
+
+
+def test_the_first_callback_of_a_process_and_an_error(into: MemorySink) -> None:
+    class Broken(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fit_by_callback(classifier(), others=[Broken()])
+    gc.collect()
+    assert only(into).status in ("failed", "killed")
+    fit_by_callback(classifier())
+    assert [run.parent for run in into.runs] == [None, None]
+
+
 def test_beside_enable_each_thing_is_recorded_once(recording: MemorySink) -> None:
     classifier().fit(X_train, y_train, epochs=1, verbose=0, callbacks=[TrackioCallback()])
     assert len(only(recording).values("epoch")) == 1
@@ -364,38 +525,3 @@ def test_the_callback_writes_to_the_run_that_it_is_given(into: MemorySink) -> No
         TrackioCallback(his)
     with pytest.raises(TypeError, match="expected a run"):
         TrackioCallback("his")  # type: ignore[arg-type]
-
-
-# Other backends ---------------------------------------------------------------------------------------
-
-
-def test_on_jax_a_training_is_recorded_and_identical(tmp_path: Path) -> None:
-    pytest.importorskip("jax", reason="jax is not installed")
-    out = run(
-        tmp_path,
-        """
-        import keras, numpy as np
-        from sklearn.datasets import load_digits
-        X, y = load_digits(return_X_y=True)
-        X = (X / 16).astype("float32")
-        def train():
-            keras.utils.set_random_seed(0)
-            layers = [keras.Input((64,)), keras.layers.Dense(10, activation="softmax")]
-            model = keras.Sequential(layers)
-            model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-            model.fit(X[:512], y[:512], epochs=2, validation_data=(X[512:], y[512:]), verbose=0)
-            return model
-        bare = train().predict(X, verbose=0)
-        autolog.enable("keras", log_code=False)
-        model = train()
-        assert np.array_equal(model.predict(X, verbose=0), bare)
-        print("accuracy", model.evaluate(X[512:], y[512:], verbose=0)[1])
-        """,
-        KERAS_BACKEND="jax",
-    )
-    (kept,) = read(tmp_path)
-    assert kept["config"]["framework/backend"] == "jax"
-    assert len(values(kept, "epoch")) == 2
-    assert values(kept, "test/accuracy")[-1] == pytest.approx(float(out.split("accuracy")[1].split()[0]))
-    assert "jax" in kept["config"]["autolog/notes"]["grad_norm"]
-    assert "autolog/faults" not in kept["config"]

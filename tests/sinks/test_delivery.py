@@ -116,7 +116,7 @@ def test_the_journal_begins_anew_when_it_has_arrived(tmp_path: Path) -> None:
     (kept,) = read(tmp_path)
     assert values(kept, "m") == list(range(2_500))
     assert kept["config"]["x"] == 1
-    assert kept["config"]["params"] == {"p4": 4}
+    assert kept["config"]["params"] == {f"p{part}": part for part in range(5)}
     assert kept["config"]["status"] == "finished"
 
 

@@ -26,8 +26,17 @@ from autolog.capture.evaluation.inputs import (
 from autolog.capture.evaluation.labels import are_by_label, multilabel
 from autolog.capture.evaluation.outputs import multioutput, task_of
 from autolog.capture.evaluation.result import Evaluation
+from autolog.capture.evaluation.samples import with_inputs
 
-__all__ = ["Evaluation", "classification", "evaluate", "multilabel", "multioutput", "regression"]
+__all__ = [
+    "Evaluation",
+    "classification",
+    "evaluate",
+    "multilabel",
+    "multioutput",
+    "regression",
+    "with_inputs",
+]
 
 
 def evaluate(

@@ -1,0 +1,154 @@
+"""What a training is made from: its parameters and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from autolog.capture import datasets
+from autolog.core.run import Run
+
+__all__ = [
+    "batch_size_of",
+    "name_of",
+    "plain",
+    "record_data",
+    "record_parameters",
+    "short",
+]
+
+# Arguments of `fit` that are hyperparameters, and no data.
+_ARGUMENTS = (
+    "batch_size",
+    "epochs",
+    "initial_epoch",
+    "steps_per_epoch",
+    "shuffle",
+    "class_weight",
+    "validation_split",
+    "validation_steps",
+    "validation_batch_size",
+    "validation_freq",
+)
+
+
+class Arguments(Protocol):
+    """The arguments of a call, by their names."""
+
+    def get(self, name: str, /) -> Any: ...
+
+
+def record_parameters(run: Run, call: Arguments, model: Any, callbacks: list[Any]) -> None:
+    """What was set by hand: arguments of ``fit`` and ``compile``, the optimizer, callbacks."""
+    given = {name: call.get(name) for name in _ARGUMENTS if call.get(name) is not None}
+    given.setdefault("batch_size", batch_size_of(call))
+    optimizer = getattr(model, "optimizer", None)
+    settings = optimizer.get_config() if optimizer is not None else {}
+    for name, value in settings.items():
+        given[f"optimizer/{name}"] = plain(value)
+    given |= {"loss": name_of(model.loss)} if getattr(model, "loss", None) is not None else {}
+    given |= _compiled(model)
+    names = [name_of(callback) for callback in callbacks]
+    run.describe(
+        {
+            "framework": "keras",
+            "framework/version": keras.__version__,
+            "framework/backend": keras.backend.backend(),
+            "model": type(model).__name__,
+            "model/class": f"{type(model).__module__}.{type(model).__qualname__}",
+            "model/name": model.name,
+            "optimizer": type(optimizer).__name__ if optimizer is not None else None,
+            "precision": model.dtype_policy.name,
+            "callbacks": names,
+            **{f"params/{key}": given[key] for key in ("epochs", "batch_size", "loss") if key in given},
+            **_learning_rate(settings),
+        }
+    )
+    run.params(given)
+
+
+def _compiled(model: Any) -> dict[str, Any]:
+    """The rest of what ``compile`` was given, as far as it was given."""
+    try:
+        config = model.get_compile_config() or {}
+    except Exception as error:  # an object of the user's that does not serialize
+        return {"compile": f"not known: {type(error).__name__}: {error}"}
+    found = {}
+    for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        value = config.get(name)
+        if value and not (name == "loss" and isinstance(value, str)):
+            found[name if name != "loss" else "loss/config"] = _readable(value)
+    for name in ("run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"):
+        if config.get(name) not in (None, False, 1, "auto"):
+            found[name] = config[name]
+    return found
+
+
+def _readable(value: Any) -> Any:
+    """A part of a serialized config without what only a machine reads."""
+    if isinstance(value, Mapping) and "class_name" in value:
+        config = value.get("config")
+        if not isinstance(config, Mapping):
+            return config or value["class_name"]
+        return {"class": value["class_name"], **{key: _readable(part) for key, part in config.items()}}
+    if isinstance(value, Mapping):
+        return {key: _readable(part) for key, part in value.items()}
+    return [_readable(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _learning_rate(settings: Mapping[str, Any]) -> dict[str, Any]:
+    rate = settings.get("learning_rate")
+    return {"params/learning_rate": short(rate)} if isinstance(rate, (int, float)) else {}
+
+
+def plain(value: Any) -> Any:
+    """A part of a config: a schedule is what it is made from."""
+    if isinstance(value, Mapping) and "class_name" in value:
+        return {"class": value["class_name"], **value.get("config", {})}
+    return short(value) if isinstance(value, (float, np.floating)) else value
+
+
+def name_of(thing: Any) -> Any:
+    """A loss, metric or callback as a person calls it."""
+    if isinstance(thing, str):
+        return thing
+    if isinstance(thing, (list, tuple)):
+        return [name_of(part) for part in thing]
+    if isinstance(thing, Mapping):
+        return {str(key): name_of(part) for key, part in thing.items()}
+    name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
+    return name if isinstance(name, str) else type(thing).__name__
+
+
+def batch_size_of(call: Arguments) -> int | None:
+    """As Keras takes it: 32 for arrays, the loader's own otherwise."""
+    given = call.get("batch_size")
+    if given is not None:
+        return int(given)
+    x = call.get("x")
+    own = getattr(x, "batch_size", None)
+    if isinstance(own, int):
+        return own
+    return 32 if hasattr(x, "shape") or isinstance(x, (list, tuple)) else None
+
+
+def record_data(run: Run, call: Arguments) -> None:
+    """Shape, kinds and fingerprint of what is trained and validated on."""
+    if not run.settings.log_data:
+        return
+    described = datasets.describe(call.get("x"), call.get("y"))
+    run.describe({"data/train": described.config()})
+    for what in described.notes:
+        run.note("data/train", what)
+    validation = call.get("validation_data")
+    if isinstance(validation, (list, tuple)) and len(validation) >= 2:
+        run.describe({"data/val": datasets.describe(validation[0], validation[1]).config()})
+
+
+def short(value: Any) -> float:
+    """The number that was meant: Keras keeps 0.001 in 32 bits, which is 0.0010000000475 in Python's 64."""
+    in_32_bits = np.float32(value)
+    return float(str(in_32_bits)) if in_32_bits == value else float(value)

@@ -1,0 +1,157 @@
+"""Inside the compiled steps of JAX and TensorFlow.
+
+There a step's Python runs once, while it is traced; what it computes is never seen again, except what it
+returns. With ``Settings.compiled_steps`` a training step returns the gradients' norms beside its logs, and a
+validation step its targets and predictions. They are taken out again before Keras sees them: neither History
+nor any callback meets them, and when the training has ended the model has its own steps again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from autolog.core.guard import shield
+
+__all__ = ["Inside", "gradients_of_step", "layer_of", "predictions_of_step"]
+
+_KEY = "autolog"  # among the logs, between the step and us
+
+Look = Callable[[Any], Any]  # a context manager around one call of a step; yields a dict to be filled
+
+
+class Inside:
+    """A model's step that tells more, from ``begin`` to ``end``.
+
+    Args:
+        model: the model.
+        step: ``train`` or ``test``.
+        look: what listens while the step runs (or is traced), and fills in what it returns beside its logs.
+        tell: is called with that after every execution; tensors on their device, not waited for.
+    """
+
+    def __init__(self, model: Any, step: str, look: Look, tell: Callable[[Any], None]):
+        self._model = model
+        self._step, self._function, self._make = f"{step}_step", f"{step}_function", f"make_{step}_function"
+        self._look, self._tell = look, tell
+        self._before: Any = None
+
+    def begin(self) -> None:
+        """Let the model make its compiled function anew, from a step that tells more."""
+        model, on_jax = self._model, keras.backend.backend() == "jax"
+        step, make = getattr(model, self._step), getattr(model, self._make)
+        self._before = getattr(model, self._function)
+
+        def telling_step(*args: Any, **kwargs: Any) -> Any:
+            with self._look(model) as found:
+                result = step(*args, **kwargs)
+            logs = result[0] if on_jax else result
+            if not found or not isinstance(logs, dict):
+                return result
+            return ({**logs, _KEY: found}, *result[1:]) if on_jax else {**logs, _KEY: found}
+
+        def making(*args: Any, **kwargs: Any) -> Any:
+            made = make(*args, **kwargs)
+            function = getattr(model, self._function)
+            if not getattr(function, "tells_autolog", False):
+                setattr(model, self._function, self._taking_out(function, on_jax))
+            return made
+
+        setattr(model, self._function, None)
+        object.__setattr__(model, self._step, telling_step)
+        object.__setattr__(model, self._make, making)
+
+    def _taking_out(self, function: Callable[..., Any], on_jax: bool) -> Callable[..., Any]:
+        def function_without(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            logs = result[0] if on_jax else result
+            if isinstance(logs, dict) and _KEY in logs:
+                found = logs.pop(_KEY)
+                with shield("Keras: inside a compiled step"):
+                    self._tell(found)
+            return result
+
+        function_without.tells_autolog = True  # type: ignore[attr-defined]
+        return function_without
+
+    def end(self) -> None:
+        """Give the model its own step and compiled function back."""
+        for name in (self._step, self._make):
+            if name in vars(self._model):
+                object.__delattr__(self._model, name)
+        setattr(self._model, self._function, self._before)
+
+
+# What is looked for ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
+    """The norm of each layer's gradients, in the order of :func:`layer_of`'s names, before clipping."""
+    optimizer = model.optimizer
+    name = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
+    original = getattr(optimizer, name)
+    found: dict[str, Any] = {}
+
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        with shield("Keras: gradient norms inside a compiled step"):
+            gradients = args[1] if name == "stateless_apply" else args[0]
+            scale = _scale(optimizer, args[0] if name == "stateless_apply" else None)
+            found["norms"] = _norms(model, gradients) / scale
+        return original(*args, **kwargs)
+
+    with _standing_in(optimizer, name, apply):
+        yield found
+
+
+@contextmanager
+def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
+    """Targets, predictions and sample weights, as the step hands them to ``compute_metrics``."""
+    original = model.compute_metrics
+    found: dict[str, Any] = {}
+
+    def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        given = {"y": y, "y_pred": y_pred, "sample_weight": sample_weight}
+        found.update({key: value for key, value in given.items() if value is not None})
+        return original(x, y, y_pred, sample_weight)
+
+    with _standing_in(model, "compute_metrics", compute_metrics):
+        yield found
+
+
+def layer_of(model: Any) -> list[str]:
+    """The layer of each trainable variable, as the run calls it."""
+    return [v.path.rpartition("/")[0].removeprefix(f"{model.name}/") for v in model.trainable_variables]
+
+
+def _norms(model: Any, gradients: Any) -> Any:
+    ops = keras.ops
+    squares: dict[str, Any] = {}
+    for layer, gradient in zip(layer_of(model), gradients, strict=True):
+        if gradient is None:
+            continue
+        values = ops.cast(ops.convert_to_tensor(gradient), "float32")  # rows of an embedding become one array
+        squares[layer] = squares.get(layer, 0.0) + ops.sum(ops.square(values))
+    return ops.sqrt(ops.stack([squares.get(layer, 0.0) for layer in dict.fromkeys(layer_of(model))]))
+
+
+def _scale(optimizer: Any, values: Any) -> Any:
+    """What the loss was multiplied by, under mixed precision; on JAX the state is in the step's arguments."""
+    scale = getattr(optimizer, "dynamic_scale", None)
+    if scale is None:
+        return 1.0
+    if values is None:
+        return keras.ops.convert_to_tensor(scale)
+    return next(value for v, value in zip(optimizer.variables, values, strict=True) if v is scale)
+
+
+@contextmanager
+def _standing_in(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    object.__setattr__(owner, name, function)
+    try:
+        yield
+    finally:
+        object.__delattr__(owner, name)

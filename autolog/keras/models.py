@@ -1,0 +1,46 @@
+"""A Keras model in its run: how many parameters, its summary, the model itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autolog.core.run import Run
+
+__all__ = ["bytes_of", "record_model", "record_summary"]
+
+
+def record_summary(run: Run, model: Any, *, key: str = "model") -> None:
+    """The numbers of parameters, and the summary as a text."""
+    trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    run.describe({f"{key}/parameters": model.count_params(), f"{key}/trainable_parameters": trainable})
+    if not run.records:
+        return
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+    path = run.stage(f"{model.name}-summary.txt")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run.staged_artifact(f"{key}-summary".replace("/", "-"), "text", {"model-summary.txt": path})
+
+
+def record_model(run: Run, model: Any) -> None:
+    """The model as an artifact, up to ``Settings.artifact_limit``."""
+    if not run.settings.log_models or not run.records:
+        return
+    if bytes_of(model) > run.settings.artifact_limit:
+        limit = f"{run.settings.artifact_limit:,} bytes"
+        run.note("model", f"not kept: larger than Settings.artifact_limit ({limit})")
+        return
+    path = run.stage(f"{model.name}.keras")
+    try:
+        model.save(path)
+    except Exception as error:  # a class that is not registered, say
+        run.note("model", f"not kept: {type(error).__name__}: {error}")
+        return
+    run.staged_artifact(f"model-{model.name}", "model", {"model.keras": path}, {"bytes": path.stat().st_size})
+
+
+def bytes_of(model: Any) -> int:
+    """About how much the model's file takes."""
+    return sum(int(np.prod(variable.shape)) * 4 for variable in model.variables)

@@ -1,0 +1,25 @@
+"""PyTorch: a training loop of your own, watched at the steps of its optimizer.
+
+>>> import autolog
+>>> with autolog.torch.watch(model, optimizer) as watch:  # a run
+...     for x, y in loader:
+...         optimizer.zero_grad()
+...         loss = loss_function(model(x), y)
+...         loss.backward()
+...         optimizer.step()
+...         watch.log({"train/loss": loss})  # at the step that was just made
+
+Without ``with``: ``watch = autolog.torch.watch(model, optimizer)``, and after the loop
+``autolog.torch.unwatch(model)``. A loop is never found by itself: ``autolog.enable()`` does nothing for it.
+
+Recorded every ``log_every_n_steps`` steps: ``grad_norm`` and ``grad_norm/<module>``, ``lr``,
+``perf/step_seconds``; if wanted ``param_norm`` and histograms. An optimizer tells of its steps by hooks that
+torch offers. Of clipping, which comes before them, torch tells nobody: there one function of torch is hooked
+as long as something is watched (see ``loop.py``).
+"""
+
+from __future__ import annotations
+
+from autolog.torch.loop import Watch, unwatch, watch
+
+__all__ = ["Watch", "unwatch", "watch"]

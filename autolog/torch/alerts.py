@@ -1,0 +1,59 @@
+"""Gradients that a person should know of: one alert of each kind per run."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, deque
+from collections.abc import Mapping
+
+from autolog.core.run import Run
+
+__all__ = ["Alerts"]
+
+USUAL_ROWS = 20  # that say what is usual
+FEWEST_ROWS = 5  # before anything is
+EXPLODED = 100.0  # times the usual
+VANISHED = 1e-6  # of the whole
+VANISHED_ROWS = 3  # in a row: at the first step a gradient may be zero by the initial weights
+
+
+class Alerts:
+    """Looks at the gradient norms of every row."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._told: set[str] = set()
+        self._usual: deque[float] = deque(maxlen=USUAL_ROWS)
+        self._vanished: Counter[str] = Counter()
+
+    def look(self, step: int, whole: float, by_module: Mapping[str, float]) -> None:
+        """The norms before an optimizer step that was made, of all gradients and per module."""
+        if not math.isfinite(whole):
+            wrong = [name for name, norm in by_module.items() if not math.isfinite(norm)]
+            self._tell("not finite", step, f"grad_norm is {whole}; in {_listed(wrong)}.", "error")
+            return
+        if len(self._usual) >= FEWEST_ROWS:
+            usual = statistics.median(self._usual)
+            if whole > EXPLODED * usual > 0:
+                why = f"grad_norm is {whole:.3g}; the median of the rows before is {usual:.3g}."
+                self._tell("exploding", step, why, "warn")
+        self._usual.append(whole)
+        for name, norm in by_module.items():
+            self._vanished[name] = self._vanished[name] + 1 if norm <= VANISHED * whole else 0
+        vanished = [name for name, rows in self._vanished.items() if rows >= VANISHED_ROWS]
+        if vanished:
+            why = (
+                f"Below {VANISHED:g} of grad_norm ({whole:.3g}) in {VANISHED_ROWS} rows: {_listed(vanished)}."
+            )
+            self._tell("vanishing", step, why, "warn")
+
+    def _tell(self, what: str, step: int, why: str, level: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._run.alert(f"Gradients are {what}", f"At step {step}: {why}", level=level, step=step)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -1,0 +1,174 @@
+"""Evaluation of what a torch model has predicted, kept batch by batch on its device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from autolog.capture import evaluation
+from autolog.capture.evaluation import Evaluation
+from autolog.core.run import Run
+
+__all__ = ["Kept", "record_evaluation"]
+
+MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
+MOST_INPUTS = 8_000_000  # and of inputs
+MOST_ROWS = 200_000  # of targets with a shape of their own, such as the pixels of masks
+
+
+class Kept:
+    """Targets, predictions and inputs of an evaluation."""
+
+    def __init__(self) -> None:
+        self._truth: list[torch.Tensor] = []
+        self._predicted: list[torch.Tensor] = []
+        self._inputs: list[Any] | None = []
+        self._values = self._input_values = 0
+        self.too_large = False
+
+    def add(self, truth: torch.Tensor, predicted: torch.Tensor, inputs: Any = None) -> None:
+        """One batch."""
+        if self.too_large:
+            return
+        self._values += truth.numel() + predicted.numel()
+        if self._values > MOST_VALUES:
+            self._truth, self._predicted, self._inputs, self.too_large = [], [], None, True
+            return
+        self._truth.append(truth)
+        self._predicted.append(predicted)
+        if isinstance(inputs, torch.Tensor):
+            self._input_values += inputs.numel()
+        is_short = isinstance(inputs, torch.Tensor) and self._input_values <= MOST_INPUTS
+        is_text = isinstance(inputs, (list, tuple)) and all(isinstance(text, str) for text in inputs)
+        if self._inputs is not None and (is_short or is_text):
+            self._inputs.append(inputs.detach() if isinstance(inputs, torch.Tensor) else list(inputs))
+        else:
+            self._inputs = None
+
+    def arrays(self) -> tuple[Any, Any]:
+        """Targets and predictions as NumPy arrays.
+
+        Raises:
+            ValueError: batches of different shapes.
+        """
+        return _joined(self._truth), _joined(self._predicted)
+
+    def chosen(self, samples: list[int]) -> Any:
+        """The inputs of these samples, or None."""
+        if not self._inputs or not samples:
+            return None
+        if isinstance(self._inputs[0], list):
+            texts = [text for batch in self._inputs for text in batch]
+            return [texts[sample] for sample in samples]
+        edges = np.cumsum([0, *(len(batch) for batch in self._inputs)])
+        rows = []
+        for sample in samples:
+            batch = int(np.searchsorted(edges, sample, side="right")) - 1
+            rows.append(self._inputs[batch][sample - int(edges[batch])])
+        return _plain(torch.stack(rows))
+
+
+def record_evaluation(run: Run, name: str, kept: Kept, told: set[str], step: int | None = None) -> None:
+    """Metrics, tables and pictures of predictions.
+
+    Args:
+        name: of the data, ``val`` or ``test``.
+        kept: the predictions.
+        told: names of metrics that the training has told itself: they are not said again.
+        step: the step of the weights that predicted; None: the run's last.
+    """
+    if kept.too_large:
+        run.note(f"{name}/confusion_matrix", "left out: the data is too large to be kept")
+        return
+    try:
+        truth, predicted = kept.arrays()
+        result = evaluated(truth, predicted)
+    except ValueError as error:
+        run.note(name, f"not evaluated: {error}")
+        return
+    if result.samples and result.rows == len(truth) and run.keeps("predictions"):
+        chosen = kept.chosen(result.samples)
+        if chosen is not None:
+            result = evaluation.with_inputs(result, chosen)
+    new = {key: value for key, value in result.metrics.items() if f"{name}/{key}" not in told}
+    run.evaluation(name, replace(result, metrics=new), step=step)
+
+
+def evaluated(truth: Any, predicted: Any) -> Evaluation:
+    """Classification or regression, as targets and predictions look.
+
+    Args:
+        truth: whole numbers are classes, in shape (n,), or (n, k) of 0 and 1 for labels; floats are amounts,
+            except 0.0 and 1.0 beside one score for each.
+        predicted: shape (n, classes), (n,) or (n, 1); of classes probabilities or logits, or their numbers.
+
+    Raises:
+        ValueError: the shapes do not go together.
+    """
+    if predicted.dtype.kind in "iub":
+        return evaluation.classification(truth, predicted)
+    if truth.shape == predicted.shape or truth.reshape(-1).shape == predicted.reshape(-1).shape:
+        return _one_number_each(truth, predicted)
+    if (
+        truth.dtype.kind not in "iub"
+        or predicted.ndim < 2
+        or truth.size * predicted.shape[1] != predicted.size
+    ):
+        raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
+    note = None
+    if predicted.ndim > 2:  # torch has the classes second: (n, classes, ...)
+        predicted = np.moveaxis(predicted, 1, -1).reshape(-1, predicted.shape[1])
+        truth, predicted, note = _thinned(truth.reshape(-1), predicted)
+    truth = truth.reshape(-1)
+    if truth.min() < 0 or truth.max() >= predicted.shape[1]:
+        raise ValueError(
+            f"targets {truth.min()} to {truth.max()} beside {predicted.shape[1]} scores for each"
+        )
+    classes = list(range(predicted.shape[1]))
+    result = evaluation.classification(truth, scores=_probabilities(predicted), classes=classes)
+    return result if note is None else replace(result, notes=(*result.notes, note))
+
+
+def _one_number_each(truth: Any, predicted: Any) -> Evaluation:
+    is_binary = bool(np.isin(truth, (0, 1)).all())
+    if not is_binary:
+        rows = len(truth)
+        return evaluation.evaluate(truth.reshape(rows, -1), predicted.reshape(rows, -1), task="regression")
+    scores = predicted if predicted.min() >= 0 and predicted.max() <= 1 else 1 / (1 + np.exp(-predicted))
+    if truth.ndim == 2 and truth.shape[1] > 1:
+        return evaluation.multilabel(truth.astype(int), (scores > 0.5).astype(int), scores=scores)
+    flat, scores, note = _thinned(truth.reshape(-1).astype(int), scores.reshape(-1))
+    result = evaluation.classification(flat, scores=scores, classes=[0, 1])
+    return result if note is None else replace(result, notes=(*result.notes, note))
+
+
+def _thinned(truth: Any, predicted: Any) -> tuple[Any, Any, str | None]:
+    every = -(-len(truth) // MOST_ROWS)
+    note = f"of every {every}th of {len(truth):,} places" if every > 1 else None
+    return truth[::every], predicted[::every], note
+
+
+def _probabilities(predicted: Any) -> Any:
+    """Logits, and logarithms of probabilities, become probabilities."""
+    if predicted.min() >= 0 and predicted.max() <= 1:
+        return predicted
+    shifted = np.exp(predicted - predicted.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _joined(parts: list[torch.Tensor]) -> Any:
+    shapes = {tuple(part.shape[1:]) for part in parts}
+    if len(shapes) > 1:
+        raise ValueError(f"batches of different shapes: {sorted(shapes)[:3]}")
+    return _plain(torch.cat([part.reshape(1) if not part.ndim else part for part in parts]))
+
+
+def _plain(tensor: torch.Tensor) -> Any:
+    """NumPy knows no bfloat16."""
+    tensor = tensor.detach().cpu()
+    return (
+        tensor.float() if tensor.is_floating_point() and tensor.dtype != torch.float64 else tensor
+    ).numpy()

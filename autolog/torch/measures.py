@@ -1,0 +1,223 @@
+"""What is read from a model and its optimizer at a step that is recorded."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from autolog.capture import gradients
+from autolog.capture.evaluation.distribution import histogram
+from autolog.capture.figures import Chart
+from autolog.core.run import Run
+
+__all__ = ["Found", "Measures", "by_module", "describe", "is_sharded", "learning_rates"]
+
+MOST_MODULES = 100  # with a norm of their own
+MOST_HISTOGRAMS = 20  # modules with histograms
+SAMPLED = 10_000  # values in a histogram, at most
+WRAPPERS = (
+    "_orig_mod",
+    "_checkpoint_wrapped_module",
+    "_fsdp_wrapped_module",
+)  # between a module and its name
+
+
+@dataclass
+class Found:
+    """What was read before a step.
+
+    Attributes:
+        row: metrics.
+        whole: norm of all gradients.
+        by_module: norms of the gradients per module.
+        pictures: charts by key.
+        of: a gradient that was read; the next backward pass after ``zero_grad`` makes another one.
+    """
+
+    row: dict[str, float]
+    whole: float
+    by_module: dict[str, float]
+    of: weakref.ref[Any]
+    pictures: dict[str, Chart] = field(default_factory=dict)
+
+
+class Measures:
+    """Gradients as they are before clipping, parameters if that is wanted.
+
+    Args:
+        run: the run; what cannot be recorded is noted there.
+        parameters: whether the norms of the parameters are recorded too.
+        histograms: whether histograms of both are drawn.
+        on_every_rank: whether every rank reads the same steps, so that a collective may be called.
+    """
+
+    def __init__(self, run: Run, *, parameters: bool, histograms: bool, on_every_rank: bool):
+        self._run = run
+        self._parameters = parameters
+        self._histograms = histograms
+        self._on_every_rank = on_every_rank
+        self._reads = 0
+        self._first: dict[str, tuple[str, Any]] = {}  # of each histogram, to be drawn beside the later ones
+
+    def read(self, model: Any, optimizer: Any, step: int) -> Found | None:
+        """Read what comes with this step; None: there is nothing to be read."""
+        modules = by_module(model, optimizer)
+        tensors = [parameter for module in modules.values() for parameter in module]
+        if not tensors or _is_captured():
+            return None
+        if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+            self._run.note("grad_norm", "not recorded: under FSDP 1 each rank has a part of each gradient")
+            return None
+        sharded = is_sharded(tensors)
+        if sharded and not self._on_every_rank:
+            why = "not recorded of sharded parameters: call watch(..., on_every_rank=True) on every rank"
+            self._run.note("grad_norm", why)
+            return None
+        values = {"grad": {name: [p.grad for p in module] for name, module in modules.items()}}
+        if self._parameters:
+            values["param"] = modules
+        found = self._norms(values, _scale(optimizer), tensors[0].grad)
+        self._reads += 1
+        if self._histograms and self._reads.bit_count() == 1:  # 1, 2, 4, 8, ...: a few over any training
+            if sharded:
+                self._run.note("histograms", "not drawn of sharded parameters")
+            else:
+                values["param"] = modules
+                found.pictures = self._pictures(values, step)
+        return found
+
+    def _norms(self, values: dict[str, dict[str, Any]], scale: float, of: Any) -> Found:
+        _, parts = gradients.norms([tensors for modules in values.values() for tensors in modules.values()])
+        norms = iter(parts)
+        found = Found({}, 0.0, {}, weakref.ref(of))
+        for kind, modules in values.items():
+            unit = scale if kind == "grad" else 1.0
+            by_module = {name: next(norms) / unit for name in modules}
+            whole = found.row[f"{kind}_norm"] = math.hypot(*by_module.values())
+            if len(modules) <= MOST_MODULES:
+                found.row |= {f"{kind}_norm/{name}": norm for name, norm in by_module.items()}
+            else:
+                self._run.note(f"{kind}_norm/modules", f"not recorded: {len(modules)} modules")
+            if kind == "grad":
+                found.whole, found.by_module = whole, by_module
+        return found
+
+    def _pictures(self, values: dict[str, dict[str, Any]], step: int) -> dict[str, Chart]:
+        """Histograms of each module, the first one beside the one of now."""
+        if len(values["grad"]) > MOST_HISTOGRAMS:
+            largest = sorted(values["param"], key=lambda name: -sum(p.numel() for p in values["param"][name]))
+            why = f"of the {MOST_HISTOGRAMS} largest of {len(largest)} modules"
+            self._run.note("histograms", why)
+            chosen = set(largest[:MOST_HISTOGRAMS])
+            values = {
+                kind: {name: tensors for name, tensors in modules.items() if name in chosen}
+                for kind, modules in values.items()
+            }
+        keys = [f"{kind}_histogram/{name}" for kind, modules in values.items() for name in modules]
+        groups = [tensors for modules in values.values() for tensors in modules.values()]
+        pictures = {}
+        for key, sample in zip(keys, gradients.samples(groups, SAMPLED), strict=True):
+            label = f"step {step}"
+            first, before = self._first.setdefault(key, (label, sample))
+            what = "Gradient" if key.startswith("grad") else "Parameter"
+            title = f"{what}s of {key.partition('/')[2]}"
+            chart = histogram(title, {first: before, label: sample}, what, shares=True)
+            if chart is not None:
+                pictures[key] = replace(chart, data={**chart.data, "y_label": "Share of the values"})
+        return pictures
+
+
+def by_module(model: Any, optimizer: Any) -> dict[str, list[Any]]:
+    """The parameters that the optimizer is about to change, by the module that owns them."""
+    ours = None
+    if optimizer is not None:
+        ours = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    modules: defaultdict[str, list[Any]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and (ours is None or id(parameter) in ours):
+            parts = [part for part in name.split(".")[:-1] if part not in WRAPPERS]
+            modules[".".join(parts) or type(model).__name__].append(parameter)
+    return modules
+
+
+def learning_rates(optimizer: Any) -> dict[str, float]:
+    """The rates of the next step: ``lr``, or ``lr/<group>`` where there are several groups."""
+    groups = optimizer.param_groups
+    names = [str(group.get("name", place)) for place, group in enumerate(groups)]
+    if len(set(names)) < len(names):
+        names = [str(place) for place in range(len(groups))]
+    rates = {name: group.get("lr") for name, group in zip(names, groups, strict=True)}
+    return {
+        "lr" if len(groups) == 1 else f"lr/{name}": float(rate)
+        for name, rate in rates.items()
+        if rate is not None  # Adafactor of transformers finds its own
+    }
+
+
+def skips(optimizer: Any) -> bool:
+    """Whether a fused optimizer will change nothing, since the scaled gradients have overflowed."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    return found_inf is not None and bool(found_inf)
+
+
+def is_sharded(parameters: list[Any]) -> bool:
+    """Whether a norm of these needs all ranks."""
+    return any(hasattr(parameter, "device_mesh") for parameter in parameters)
+
+
+def describe(run: Run, model: Any, optimizer: Any) -> None:
+    """The model and its optimizer, into the run's config."""
+    parameters = list(model.parameters())
+    sizes = [0 if torch.nn.parameter.is_lazy(parameter) else parameter.numel() for parameter in parameters]
+    trainable = sum(size for size, p in zip(sizes, parameters, strict=True) if p.requires_grad)
+    run.describe(
+        {
+            "framework": "torch",
+            "framework/version": torch.__version__,
+            "model": type(model).__name__,
+            "model/class": f"{type(model).__module__}.{type(model).__qualname__}",
+            "model/parameters": sum(sizes),
+            "model/trainable_parameters": trainable,
+            "model/dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
+            "device": ", ".join(sorted({str(p.device) for p in parameters})),
+        }
+    )
+    if optimizer is not None:
+        _describe_optimizer(run, optimizer)
+
+
+def _describe_optimizer(run: Run, optimizer: Any) -> None:
+    settings = {f"optimizer/{name}": _plain(value) for name, value in optimizer.defaults.items()}
+    groups = optimizer.param_groups
+    if len(groups) > 1:
+        settings["optimizer/groups"] = [
+            {name: len(value) if name == "params" else _plain(value) for name, value in group.items()}
+            for group in groups
+        ]
+    run.describe({"optimizer": type(optimizer).__name__})
+    if "optimizer/lr" in settings:
+        run.describe({"params/lr": settings["optimizer/lr"]})
+    run.params(settings)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+
+
+def _scale(optimizer: Any) -> float:
+    """What the loss was multiplied by, where it is the optimizer's own kernel that divides by it.
+
+    Set by ``GradScaler.step`` for fused optimizers alone; for the others it has divided already.
+    """
+    scale = getattr(optimizer, "grad_scale", None)
+    return 1.0 if scale is None else float(scale)
+
+
+def _is_captured() -> bool:
+    """Whether a CUDA graph is being recorded, which a transfer to the host would break."""
+    return bool(torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())

@@ -1,0 +1,249 @@
+"""Keras on JAX and TensorFlow, each in a program of its own: the backend is chosen when Keras is imported.
+
+TensorFlow is in no extra of ours: `.ci/run` runs this file once more in an environment that has it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from tests.programs import read, run, values
+
+PROGRAM = """
+import keras, numpy as np, orjson
+from sklearn.datasets import load_digits
+X, y = load_digits(return_X_y=True)
+X = (X / 16).astype("float32")
+X_train, y_train, X_val, y_val = X[:256], y[:256], X[256:384], y[256:384]
+
+def network(optimizer="adam", policy=None, dropout=0.2, **compiled):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((64,)),
+        keras.layers.Dense(16, activation="relu", name="hidden", dtype=policy),
+        keras.layers.Dropout(dropout, seed=1),
+        keras.layers.Dense(10, activation="softmax", name="head", dtype=policy),
+    ])
+    optimizer = keras.optimizers.get(optimizer)
+    if policy:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024.0)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], **compiled)
+    return model
+
+def fit(model, **more):
+    more = {"epochs": 2, "validation_data": (X_val, y_val), **more}
+    return model.fit(X_train, y_train, verbose=0, **more).history
+
+found = {}
+def record(name, work, **settings):
+    sink = autolog.MemorySink()
+    given = {"budget": 1e9, "log_every_n_steps": 3, **settings}
+    with autolog.enabled("keras", sink=sink, log_code=False, **given):
+        result = work()
+    autolog.finish()
+    run, = sink.runs
+    found[name] = {
+        "result": result, "rows": run.rows, "charts": sorted(run.charts), "tables": run.tables,
+        "notes": run.config.get("autolog/notes", {}), "faults": run.config.get("autolog/faults"),
+    }
+"""
+
+KINDS: dict[str, str] = {
+    "plain": "",
+    "several steps at once": "steps_per_execution=3",
+    "eager": "run_eagerly=True",
+    "mixed precision": "policy='mixed_float16'",
+    "not jitted": "jit_compile=False",
+}
+
+IDENTICAL = f"""
+for kind, make in {{{", ".join(f"{kind!r}: lambda: network({how})" for kind, how in KINDS.items())}}}.items():
+    bare = fit(make())
+    record(kind, lambda: fit(make()) == bare, compiled_steps=True)
+
+model = network()
+fit(model)
+own = [sorted(vars(model)), sorted(vars(model.optimizer)), model.train_function, model.test_function]
+record("again", lambda: fit(model), compiled_steps=True)
+now = [sorted(vars(model)), sorted(vars(model.optimizer)), model.train_function, model.test_function]
+found["as it was"] = own == now
+
+# With a rate of 1 a plain step takes the gradient itself off the weights.
+def of_layers(model):
+    return {{layer.name: [np.array(v) for v in layer.weights] for layer in model.layers if layer.weights}}
+model = network(keras.optimizers.SGD(1.0), dropout=0.0)
+before = of_layers(model)
+fit(model, epochs=1, batch_size=256)
+after = of_layers(model)
+found["taken off"] = {{
+    name: float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(weights, after[name]))))
+    for name, weights in before.items()
+}}
+clipped = lambda: network(keras.optimizers.SGD(1.0, global_clipnorm=1e-3), dropout=0.0)
+record("norms", lambda: fit(clipped(), epochs=1, batch_size=256), compiled_steps=True)
+
+# What is predicted.
+def confusion(model):
+    matrix = np.zeros((10, 10), int)
+    np.add.at(matrix, (y_val, model.predict(X_val, verbose=0).argmax(axis=1)), 1)
+    return matrix.tolist()
+for name, settings in {{"once more": {{}}, "inside": {{"compiled_steps": True}}}}.items():
+    record(name, lambda: (fit(model := network()), confusion(model))[1], **settings)
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, n):
+        return X_val[32 * n:32 * n + 32], y_val[32 * n:32 * n + 32]
+for name, settings in {{"loader": {{}}, "loader, inside": {{"compiled_steps": True}}}}.items():
+    record(name, lambda: fit(network(), validation_data=Batches()), **settings)
+record("split", lambda: fit(network(), validation_data=None, validation_split=0.25))
+record("poor", lambda: fit(network()), budget=0.0)
+
+class Own(keras.layers.Layer):
+    calls = 0
+    def call(self, x):
+        type(self).calls += 1
+        return x
+def with_own_code():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), Own(), keras.layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    Own.calls = 0
+    fit(model)
+    return Own.calls
+bare = with_own_code()
+record("own code", lambda: with_own_code() == bare)
+
+def two_heads():
+    x = keras.Input((64,), name="pixels")
+    h = keras.layers.Dense(8, activation="relu")(x)
+    digit = keras.layers.Dense(10, activation="softmax", name="digit")(h)
+    ink = keras.layers.Dense(1, name="ink")(h)
+    model = keras.Model({{"pixels": x}}, {{"digit": digit, "ink": ink}})
+    model.compile("adam", {{"digit": "sparse_categorical_crossentropy", "ink": "mse"}})
+    ys = lambda X, y: {{"digit": y, "ink": X.mean(axis=1, keepdims=True)}}
+    return model.fit({{"pixels": X_train}}, ys(X_train, y_train), epochs=1, verbose=0,
+                     validation_data=({{"pixels": X_val}}, ys(X_val, y_val))).history
+record("two heads", two_heads)
+record("two heads, inside", two_heads, compiled_steps=True)
+print("found", orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode())
+"""
+
+
+@pytest.fixture(scope="module", params=["jax", "tensorflow"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    return name
+
+
+@pytest.fixture(scope="module")
+def found(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the program recorded, by name."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    out = run(tmp_path_factory.mktemp(backend), PROGRAM + IDENTICAL, KERAS_BACKEND=backend, **quiet)
+    line = next(line for line in out.splitlines() if line.startswith("found "))
+    return orjson.loads(line.removeprefix("found "))
+
+
+def norms(kept: Any) -> dict[int, float]:
+    return {step: row["grad_norm"] for step, row in kept["rows"] if "grad_norm" in row}
+
+
+def test_nothing_failed(found: Any) -> None:
+    assert [name for name, kept in found.items() if isinstance(kept, dict) and kept.get("faults")] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_looking_inside_changes_no_number(found: Any, kind: str) -> None:
+    assert found[kind]["result"] is True  # the whole History, its keys too
+    steps = [3, 6, 8, 9, 12, 15, 16]
+    if kind == "several steps at once":
+        steps = [3, 6, 8, 11, 14, 16]
+    assert list(norms(found[kind])) == steps
+    batches = [step for step, row in found[kind]["rows"] if "train/loss" in row and "epoch" not in row]
+    # Keras tells of batches from threads, in any order.
+    assert sorted(batches) == ([3, 6, 11, 14, 16] if kind == "several steps at once" else [3, 6, 9, 12, 15])
+
+
+def test_mixed_precision_is_unscaled(found: Any) -> None:
+    plain, mixed = norms(found["plain"]), norms(found["mixed precision"])
+    assert [mixed[step] for step in plain] == pytest.approx(list(plain.values()), rel=0.02)
+
+
+def test_the_model_is_as_it_was(found: Any) -> None:
+    assert found["as it was"] is True
+    assert norms(found["again"])
+
+
+def test_norms_are_those_before_clipping(found: Any) -> None:
+    ((_, row),) = [(step, row) for step, row in found["norms"]["rows"] if "grad_norm" in row]
+    for layer, norm in found["taken off"].items():
+        assert row[f"grad_norm/{layer}"] == pytest.approx(norm, rel=1e-3)
+    whole = np.sqrt(sum(norm**2 for norm in found["taken off"].values()))
+    assert row["grad_norm"] == pytest.approx(whole, rel=1e-3)
+
+
+def counts(kept: Any) -> Any:
+    return [
+        [row[f"predicted {n}"] for n in range(10)] for row in kept["tables"]["val/confusion_matrix_counts"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["once more", "inside"])
+def test_what_is_shown_is_what_the_model_predicts(found: Any, name: str) -> None:
+    assert counts(found[name]) == found[name]["result"]
+    assert "x0" in found[name]["tables"]["val/best_and_worst"][0]
+
+
+def test_a_loader_is_not_read_again(found: Any) -> None:
+    assert "Settings.compiled_steps" in found["loader"]["notes"]["val/confusion_matrix"]
+    assert "val/confusion_matrix" not in found["loader"]["charts"]
+    assert counts(found["loader, inside"]) == counts(found["once more"])
+
+
+def test_a_split_is_evaluated(found: Any) -> None:
+    assert sum(map(sum, counts(found["split"]))) == 64
+
+
+def test_predicting_once_more_keeps_to_the_budget_and_runs_no_code_of_the_user(found: Any) -> None:
+    assert "budget" in found["poor"]["notes"]["val/confusion_matrix"]
+    assert "code of its own" in found["own code"]["notes"]["val/confusion_matrix"]
+    assert found["own code"]["result"] is True
+
+
+@pytest.mark.parametrize("name", ["two heads", "two heads, inside"])
+def test_several_outputs_are_evaluated_each(found: Any, name: str) -> None:
+    assert {"val/digit/confusion_matrix", "val/ink/residuals"} <= set(found[name]["charts"])
+    rows = found[name]["tables"]["val/digit/confusion_matrix_counts"]
+    assert sum(row[f"predicted {n}"] for row in rows for n in range(10)) == 128
+
+
+def test_a_training_is_recorded_and_identical(backend: str, tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        PROGRAM
+        + """
+bare = fit(network())
+autolog.enable("keras", log_code=False)
+model = network()
+assert fit(model) == bare
+print("accuracy", model.evaluate(X_val, y_val, verbose=0)[1])
+""",
+        KERAS_BACKEND=backend,
+    )
+    (kept,) = read(tmp_path)
+    assert kept["config"]["framework/backend"] == backend
+    assert len(values(kept, "epoch")) == 2
+    accuracy = float(out.rpartition("accuracy")[2].split()[0])
+    assert values(kept, "test/accuracy")[-1] == pytest.approx(accuracy)
+    assert backend in kept["config"]["autolog/notes"]["grad_norm"]
+    assert "autolog/faults" not in kept["config"]
