@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from autolog.capture import gradients
+from autolog.core.health import Alerts
 from autolog.core.run import Run
 from autolog.keras.inside import Inside, gradients_of_step, layer_of
 
@@ -23,6 +24,7 @@ class GradientNorms:
     def __init__(self, run: Run, model: Any, may_look_inside: bool):
         self._run = run
         self._model = model
+        self._alerts = Alerts(run)
         self._began = time.perf_counter()
         self._spent = 0.0
         self._left_out = 0
@@ -102,6 +104,7 @@ class GradientNorms:
 
     def _write(self, step: int, whole: float, by_layer: dict[str, float]) -> None:
         self._run.log(row_of(self._run, whole, by_layer), step=step)
+        self._alerts.look(step, whole, by_layer)
 
 
 def gradients_of(model: Any) -> tuple[float, dict[str, float]] | None:

@@ -23,11 +23,11 @@ from torch.optim import optimizer as torch_optimizer
 
 from autolog.core import settings as settings_module
 from autolog.core.guard import charge, measured, shield
+from autolog.core.health import Alerts
 from autolog.core.hooks import Hook, install, uninstall
 from autolog.core.loops import Loop
 from autolog.core.ownership import Training, begin_training, conclude, enter, given_run
 from autolog.core.run import Run
-from autolog.torch.alerts import Alerts
 from autolog.torch.measures import Found, Measures, describe, is_sharded, learning_rates, skips
 
 __all__ = ["HOOKS", "Watch", "listen_to_clipping", "unwatch", "watch"]
