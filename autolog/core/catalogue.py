@@ -75,6 +75,9 @@ TABLE: dict[str, Framework] = {
         "pytorch_lightning.trainer.trainer",
         "autolog.pytorch_lightning",
     ),
+    "transformers": Framework(
+        "transformers", ">=5.0", "5.23", "transformers.trainer", "autolog.transformers"
+    ),
 }
 
 _on: dict[str, list[Hook]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -56,8 +57,13 @@ class Kept:
         """
         return _joined(self._truth), _joined(self._predicted)
 
-    def chosen(self, samples: list[int]) -> Any:
-        """The inputs of these samples, or None."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._truth and not self.too_large
+
+    def chosen(self, samples: list[int]) -> list[Any] | None:
+        """The inputs of these samples, texts or tensors, or None."""
         if not self._inputs or not samples:
             return None
         if isinstance(self._inputs[0], list):
@@ -68,16 +74,27 @@ class Kept:
         for sample in samples:
             batch = int(np.searchsorted(edges, sample, side="right")) - 1
             rows.append(self._inputs[batch][sample - int(edges[batch])])
-        return _plain(torch.stack(rows))
+        return rows
 
 
-def record_evaluation(run: Run, name: str, kept: Kept, told: set[str], step: int | None = None) -> None:
+def record_evaluation(
+    run: Run,
+    name: str,
+    kept: Kept,
+    told: set[str],
+    *,
+    classes: list[str] | None = None,
+    shown: Callable[[list[Any]], Any] = list,
+    step: int | None = None,
+) -> None:
     """Metrics, tables and pictures of predictions.
 
     Args:
         name: of the data, ``val`` or ``test``.
         kept: the predictions.
         told: names of metrics that the training has told itself: they are not said again.
+        classes: names of the classes, where they are known.
+        shown: makes of chosen inputs what a person can read.
         step: the step of the weights that predicted; None: the run's last.
     """
     if kept.too_large:
@@ -85,25 +102,33 @@ def record_evaluation(run: Run, name: str, kept: Kept, told: set[str], step: int
         return
     try:
         truth, predicted = kept.arrays()
-        result = evaluated(truth, predicted)
+        result = evaluated(truth, predicted, classes)
     except ValueError as error:
         run.note(name, f"not evaluated: {error}")
         return
     if result.samples and result.rows == len(truth) and run.keeps("predictions"):
         chosen = kept.chosen(result.samples)
         if chosen is not None:
-            result = evaluation.with_inputs(result, chosen)
+            result = evaluation.with_inputs(result, _readable(shown(chosen)))
     new = {key: value for key, value in result.metrics.items() if f"{name}/{key}" not in told}
     run.evaluation(name, replace(result, metrics=new), step=step)
 
 
-def evaluated(truth: Any, predicted: Any) -> Evaluation:
+def _readable(rows: Any) -> Any:
+    """Tensors of one shape as one array."""
+    if all(isinstance(row, torch.Tensor) for row in rows):
+        return _plain(torch.stack(rows)) if len({row.shape for row in rows}) == 1 else []
+    return rows
+
+
+def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> Evaluation:
     """Classification or regression, as targets and predictions look.
 
     Args:
         truth: whole numbers are classes, in shape (n,), or (n, k) of 0 and 1 for labels; floats are amounts,
             except 0.0 and 1.0 beside one score for each.
         predicted: shape (n, classes), (n,) or (n, 1); of classes probabilities or logits, or their numbers.
+        classes: their names, where they are known.
 
     Raises:
         ValueError: the shapes do not go together.
@@ -127,8 +152,10 @@ def evaluated(truth: Any, predicted: Any) -> Evaluation:
         raise ValueError(
             f"targets {truth.min()} to {truth.max()} beside {predicted.shape[1]} scores for each"
         )
-    classes = list(range(predicted.shape[1]))
-    result = evaluation.classification(truth, scores=_probabilities(predicted), classes=classes)
+    names: list[Any] = list(range(predicted.shape[1]))
+    if classes is not None and len(set(classes)) == len(names):
+        names, truth = classes, np.asarray(classes)[truth]
+    result = evaluation.classification(truth, scores=_probabilities(predicted), classes=names)
     return result if note is None else replace(result, notes=(*result.notes, note))
 
 

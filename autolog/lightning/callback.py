@@ -1,0 +1,372 @@
+"""What a Lightning training tells while it runs."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import torch
+
+from autolog.core import catalogue
+from autolog.core.guard import charge, shield
+from autolog.core.hooks import Call, Outcome
+from autolog.core.ownership import enter, given_run
+from autolog.core.run import Run
+from autolog.lightning import ranks
+from autolog.lightning.checkpoints import Checkpoints
+from autolog.lightning.gradients import GradientNorms
+from autolog.lightning.names import canonical
+from autolog.lightning.predictions import HeldOut
+from autolog.lightning.ranks import Machines
+from autolog.torch.loop import listen_to_clipping
+from autolog.torch.measures import learning_rates
+
+__all__ = ["Recorder", "TrackioCallback", "arm", "observe_log_metrics", "recorder_of"]
+
+
+def _packages() -> list[Any]:
+    """Those in use. Up to Lightning 2.4 a Trainer takes callbacks of its own package alone."""
+    names = ("lightning.pytorch", "pytorch_lightning")
+    if found := [sys.modules[name] for name in names if name in sys.modules]:
+        return found
+    name = names[0] if importlib.util.find_spec("lightning") is not None else names[1]
+    return [importlib.import_module(name)]
+
+
+Callback: Any = type("Callback", tuple(package.Callback for package in _packages()), {})
+
+
+class TrackioCallback(Callback):  # type: ignore[misc]
+    """Records what its Trainer does, as ``autolog.enable("lightning")`` records every Trainer.
+
+    Args:
+        run: the run to write to. None: the one that is open, else a new one per training.
+
+    Raises:
+        TypeError: ``run`` is none of autolog's runs.
+        RunError: ``run`` is finished.
+
+    Example:
+        >>> Trainer(callbacks=[autolog.lightning.TrackioCallback()]).fit(module, loader)
+
+    One callback may serve several Trainers. ``autolog.disable()`` turns it off, too.
+    """
+
+    def __init__(self, run: Run | None = None):
+        super().__init__()
+        self.run = given_run("TrackioCallback", run)
+        arm()
+
+
+def arm() -> None:
+    """Put in the hooks for the Trainers that carry something of ours."""
+    for name in ("lightning", "pytorch_lightning"):
+        catalogue.arm(name)
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Our ears inside one call of a Trainer. Every method is shielded: an exception would abort the training.
+
+    It goes along to the processes that Lightning starts (``ddp_spawn``); only rank zero records.
+
+    Attributes:
+        reason: the exception that ended the training: Lightning turns Ctrl-C into ``SystemExit``.
+        is_telling: whether Lightning is handing metrics to its loggers, which are recorded here.
+        stage: whose metrics they are that a user logs by hand now: ``train``, ``val`` or ``test``.
+        began: when the training began in this process; None: it did not.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.is_telling = False
+        self.stage = "train"
+        self.reason: BaseException | None = None
+        self.began: float | None = None
+        self.held_out = HeldOut(run)
+        self.checkpoints = Checkpoints(run)
+        self._gradients = GradientNorms(run)
+        self._epoch_began = time.perf_counter()
+        self._samples = 0
+        self._loss: Any = None
+        self._rates: dict[str, float] = {}  # with which the last step was made
+        self._told_of_loss = False
+        self._pid = os.getpid()
+        self._machines: Machines | None = None
+        self._stop_clipping: Callable[[], None] = _nothing
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Each of the two is written as a whole: the other process goes on with what was said in this one.
+        said = self.run._params, self.run._notes
+        return {**self.__dict__, "_said": said, "_machines": None, "_stop_clipping": _nothing}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        said = state.pop("_said")
+        self.__dict__.update(state)
+        self.run._params, self.run._notes = said
+        arm()  # in a process of Lightning's: what is logged is seen by a hook
+
+    # Beginning and end, in the process that trains ------------------------------------------------
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        with shield("Lightning: many processes"):
+            if stage == "fit":
+                ranks.announce(trainer, self.run)
+            if self._pid != os.getpid():  # a process of Lightning's, to its end: a module may ask for its run
+                enter(self.run if trainer.is_global_zero else ranks.silent_run())
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self.began = time.perf_counter()
+        with shield("Lightning: many processes"):
+            everyone = ranks.everyone(trainer)
+            self._gradients.can_ask_all = everyone is not None and all(r.reads_gradients for r in everyone)
+            if everyone is not None and trainer.is_global_zero and self.run.settings.system_interval:
+                self._machines = Machines(self.run, everyone)
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        self._record_elsewhere(trainer, pl_module)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self.reason = exception
+        with shield("Lightning: many processes"):
+            if not trainer.is_global_zero:
+                ranks.tell(trainer, exception)
+            elif told := ranks.told(trainer):  # the others only see that it is gone
+                self.run.describe({"error/ranks": told})
+        self._record_elsewhere(trainer, pl_module)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        with shield("Lightning: many processes"):
+            if stage == "fit":
+                ranks.withdraw(trainer)
+
+    def leave(self) -> None:
+        """The call has ended, or goes on without us."""
+        self.held_out.end()
+        self._stop_clipping()
+        if self._machines is not None:
+            self._machines.stop()
+
+    def _record_elsewhere(self, trainer: Any, module: Any) -> None:
+        """In a process of Lightning's (``ddp_spawn``), whose memory ends with it."""
+        if self._pid == os.getpid() or self.began is None or not trainer.is_global_zero:
+            return
+        from autolog.lightning.fit import record_result
+
+        seconds = None if self.reason is not None else time.perf_counter() - self.began
+        record_result(self.run, trainer, module, self, seconds)
+
+    # The training ---------------------------------------------------------------------------------
+
+    # Lightning takes 3 us to call a method that does nothing, and none for what it cannot call.
+    on_train_batch_start = on_before_zero_grad = on_before_backward = on_after_backward = None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: optimizers"):
+            if trainer.is_global_zero:
+                charge(self.run)
+                from autolog.lightning.described import record_optimizers
+
+                record_optimizers(self.run, trainer)
+        with shield("Lightning: clipping by hand"):
+            if not pl_module.automatic_optimization:  # else Lightning clips after it has told of the step
+                before_clipping = functools.partial(self._before_clipping, trainer, pl_module)
+                self._stop_clipping = listen_to_clipping(before_clipping)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._epoch_began = time.perf_counter()
+        self._samples = 0
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        with shield("Lightning: a batch"):
+            self._samples += _length(batch)
+            self._loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        if not is_logged(trainer):
+            return
+        with shield("Lightning: gradient norms"):  # alone: where it needs all ranks, all have to come here
+            charge(self.run)
+            self._gradients.before_step(trainer, pl_module, optimizer)
+        with shield("Lightning: learning rates"):
+            self._rates.update(_rates_of(trainer, optimizer))
+
+    def _before_clipping(self, trainer: Any, module: Any, gradients: Any) -> None:
+        with shield("Lightning: gradients before clipping"):
+            if is_logged(trainer):
+                charge(self.run)
+                self._gradients.before_clipping(trainer, module, gradients)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: an epoch"):
+            if not trainer.is_global_zero:
+                return
+            charge(self.run)
+            seconds = time.perf_counter() - self._epoch_began
+            row: dict[str, Any] = {"epoch": trainer.current_epoch, "perf/epoch_seconds": seconds}
+            if self._samples:
+                row["perf/samples_per_second"] = self._samples * trainer.world_size / seconds
+            for optimizer in () if self._rates else trainer.optimizers:  # no step of it was logged
+                row |= _rates_of(trainer, optimizer)
+            self.run.log({**row, **self._rates}, step=max(step_of(trainer) - 1, 0))
+
+    # Evaluations ----------------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._begin_evaluation(trainer, pl_module, "val")
+
+    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
+        self._begin_evaluation(trainer, pl_module, "test")
+
+    def _begin_evaluation(self, trainer: Any, pl_module: Any, name: str) -> None:
+        self.stage = name
+        with shield("Lightning: held-out predictions"):
+            if trainer.is_global_zero and not trainer.sanity_checking:
+                self.held_out.begin(pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.take(outputs, batch, dataloader_idx)
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.take(outputs, batch, dataloader_idx)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        self._end_evaluation(trainer, "val")
+
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
+        self._end_evaluation(trainer, "test")
+
+    def _end_evaluation(self, trainer: Any, name: str) -> None:
+        self.stage = "train"
+        with shield("Lightning: held-out predictions"):
+            if not self.held_out.end():
+                return
+            every = self.run.settings.evaluate_every_n_epochs
+            in_fit = trainer.state.fn == "fit"
+            if not in_fit or (every and (trainer.current_epoch + 1) % every == 0):
+                charge(self.run)
+                self.held_out.record(name, trainer)
+
+    # What was logged --------------------------------------------------------------------------------
+
+    def record_logged(
+        self, trainer: Any, metrics: Mapping[str, Any], step: int | None, *, of_a_step: bool
+    ) -> None:
+        """What Lightning would hand to a logger, at its step: of a step, or of an epoch or evaluation."""
+        stage = str(trainer.state.stage.value if trainer.state.stage is not None else "train")
+        stage = {"validate": "val", "test": "test"}.get(stage, "train")
+        if stage != "train" and step is not None:
+            if metrics:
+                self.run.note(f"{stage}/steps", "what is logged per step of an evaluation is not recorded")
+            return
+        scalars = _scalars(metrics)
+        at = scalars.pop("step", None) if step is None else step
+        at = step_of(trainer) if at is None else int(at)
+        row = {canonical(name, stage): value for name, value in scalars.items() if name != "epoch"}
+        if stage == "train" and of_a_step:
+            row |= {**self._rates, **self._gradients.row()}
+            if self._loss is not None and not _logs_its_loss(trainer):
+                row["train/loss"] = float(self._loss)
+        if row:
+            self._watch(row, at)
+            self.run.log(row, step=at)
+
+    def _watch(self, row: dict[str, Any], step: int) -> None:
+        loss = row.get("train/loss")
+        if isinstance(loss, float) and not math.isfinite(loss) and not self._told_of_loss:
+            self._told_of_loss = True
+            self.run.alert(f"The loss is {loss}", f"At step {step}.", level="error", step=step)
+
+
+def _nothing() -> None:
+    """By name, so that it can be pickled."""
+
+
+def observe_log_metrics(call: Call) -> Generator[None, Outcome, None]:
+    """Lightning hands metrics to its loggers: at logged steps, and at the end of epochs and evaluations."""
+    connector = call.subject
+    trainer = connector.trainer
+    recorder = recorder_of(trainer)
+    if recorder is None or not trainer.is_global_zero:
+        yield
+        return
+    recorder.is_telling = True  # a logger of ours is among them
+    outcome = yield
+    recorder.is_telling = False
+    if outcome.error is None:
+        charge(recorder.run)
+        # Lightning's own mark of an epoch's end, where the same function is called.
+        of_a_step = connector._first_loop_iter is not None
+        recorder.record_logged(trainer, call.get("metrics"), call.get("step"), of_a_step=of_a_step)
+
+
+def recorder_of(trainer: Any) -> Recorder | None:
+    """Our callback in this Trainer: not while it looks for a learning rate or a batch size."""
+    return next((callback for callback in trainer.callbacks if isinstance(callback, Recorder)), None)
+
+
+def is_logged(trainer: Any) -> bool:
+    """Whether Lightning logs the step that is being made."""
+    every = int(trainer.log_every_n_steps)
+    return every > 0 and (step_of(trainer) + 1) % every == 0
+
+
+def step_of(trainer: Any) -> int:
+    """The step as Lightning's loggers count it: batches that ended with a step of an optimizer."""
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def _logs_its_loss(trainer: Any) -> bool:
+    """Whether the module logs its loss itself, now or at the epoch's end."""
+    names = {str(key).rpartition(".")[2] for key in trainer._results or ()}
+    return any(canonical(name, "train").startswith("train/loss") for name in names)
+
+
+def _rates_of(trainer: Any, optimizer: Any) -> dict[str, float]:
+    """The rates of an optimizer's groups; of several optimizers, under each one's name and place."""
+    optimizer = getattr(optimizer, "optimizer", optimizer)
+    rates = learning_rates(optimizer)
+    optimizers = [getattr(one, "optimizer", one) for one in trainer.optimizers]
+    if len(optimizers) < 2:
+        return rates
+    place = next((n for n, one in enumerate(optimizers) if one is optimizer), 0)
+    return {
+        key.replace("lr", f"lr/{type(optimizer).__name__}-{place}", 1): rate for key, rate in rates.items()
+    }
+
+
+def _scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics as numbers of Python's, with one transfer for all that lie on one device."""
+    found = dict(metrics)
+    by_device: dict[torch.device, list[str]] = {}
+    for key, value in metrics.items():
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            by_device.setdefault(value.device, []).append(key)
+    for device, keys in by_device.items():
+        wide = torch.float32 if device.type == "mps" else torch.float64  # which is not everywhere
+        values = torch.stack([metrics[key].detach().reshape(()).to(wide) for key in keys]).tolist()
+        found |= dict(zip(keys, values, strict=True))
+    return found
+
+
+def _length(batch: Any) -> int:
+    """How many samples a batch has: the length of its first tensor."""
+    if isinstance(batch, torch.Tensor):
+        return len(batch) if batch.ndim else 1
+    parts = (
+        batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    )
+    return next((size for part in parts if (size := _length(part))), 0)

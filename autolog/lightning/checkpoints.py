@@ -1,0 +1,85 @@
+"""The checkpoints that a Trainer saves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from autolog.core import resuming
+from autolog.core.guard import charge
+from autolog.core.resuming import Checkpoint
+from autolog.core.run import Run
+
+__all__ = ["Checkpoints", "checkpoint_at", "observe_save_checkpoint"]
+
+
+class Checkpoints:
+    """Every file that was saved: listed, and the best and the last kept."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._rows: list[dict[str, Any]] = []
+
+    def saved(self, trainer: Any, path: str) -> None:
+        """The Trainer has saved itself."""
+        row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step, "path": path}
+        for callback in trainer.checkpoint_callbacks:
+            monitor = getattr(callback, "monitor", None)
+            if monitor is not None and monitor in trainer.callback_metrics:
+                row[monitor] = float(trainer.callback_metrics[monitor])
+        self._rows.append(row)
+        checkpoint = checkpoint_at(path)
+        if checkpoint is not None and self._run.parent is None and not self._run.opened_by_user:
+            resuming.remember(checkpoint, self._run)  # whoever goes on from it goes on in this run
+
+    def record(self, trainer: Any) -> bool:
+        """The training has ended. Returns whether any of its files is there."""
+        if not self._rows:
+            return False
+        rows, self._rows = self._rows, []
+        callbacks = trainer.checkpoint_callbacks
+        best = next((c for c in callbacks if getattr(c, "best_model_path", "") and c.monitor), None)
+        if best is not None:
+            self._run.describe(
+                {
+                    "checkpoint/best": best.best_model_path,
+                    "checkpoint/best_score": _number(best.best_model_score),
+                    "checkpoint/monitor": best.monitor,
+                }
+            )
+        for row in rows:
+            row["is_there"] = os.path.exists(row["path"])
+        self._run.long_table("checkpoints", rows)
+        there = [row["path"] for row in rows if row["is_there"]]
+        last = there[-1] if there else None
+        chosen = {best.best_model_path: ["best"]} if best is not None else {}
+        if last is not None:
+            chosen.setdefault(last, []).append("last")
+        for path, aliases in chosen.items():
+            if os.path.exists(path):
+                file = Path(path)
+                large = file.is_dir() or file.stat().st_size > self._run.settings.artifact_limit
+                self._run.artifact(file, "checkpoint", type="checkpoint", aliases=aliases, reference=large)
+        return bool(there)
+
+
+def checkpoint_at(path: Any) -> Checkpoint | None:
+    """A checkpoint that is a file or folder of this machine; None for one by name (``best``, ``last``)."""
+    if path is None or "://" in str(path) or str(path) in ("best", "last", "hpc", "registry"):
+        return None
+    return Checkpoint(Path(path), exists=os.path.exists(path))
+
+
+def observe_save_checkpoint(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
+    """A checkpoint was written, by a callback or by hand."""
+    from autolog.lightning.callback import recorder_of
+
+    recorder = recorder_of(trainer)
+    if recorder is not None and trainer.is_global_zero:
+        charge(recorder.run)
+        recorder.checkpoints.saved(trainer, str(args[0] if args else kwargs["filepath"]))
+
+
+def _number(score: Any) -> float | None:
+    return None if score is None else float(score)

@@ -1,0 +1,414 @@
+"""A logger for ``Trainer(logger=...)`` and ``Fabric(loggers=...)``.
+
+>>> logger = autolog.lightning.TrackioLogger(name="baseline")
+>>> Trainer(logger=logger).fit(module, train_loader, val_loader)
+>>> logger.experiment.log({"val/cost": 12.5})  # the run
+
+One logger is one run, for all that is done with it. What a Trainer does is recorded as
+``autolog.enable("lightning")`` records it, once: while that goes on, the Trainer's own metrics are written by
+the recorder, which knows their stage, and by the logger what else is given to it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import os
+import sys
+import weakref
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from autolog.capture.figures import Chart
+from autolog.core import ownership
+from autolog.core.guard import charge, measured, shield
+from autolog.core.loops import Loop, open_loops
+from autolog.core.ownership import (
+    Training,
+    begin_training,
+    bind_run,
+    conclude,
+    given_run,
+    innermost,
+    open_run,
+)
+from autolog.core.run import Run
+from autolog.lightning.callback import arm
+from autolog.lightning.names import canonical
+from autolog.lightning.ranks import silent_run
+
+if TYPE_CHECKING:
+    from autolog.lightning.callback import Recorder
+
+__all__ = ["TrackioLogger", "logger_of"]
+
+MOST_PIXELS = 256  # of a side of a picture: as many as are seen
+
+
+def _loggers() -> tuple[Any, ...]:
+    """``Logger`` of each package in use: a command line asks whether a class is one."""
+    packages = [sys.modules.get(name) for name in ("lightning.pytorch", "pytorch_lightning")]
+    return tuple(package.loggers.Logger for package in packages if package is not None)
+
+
+class TrackioLogger(*_loggers()):  # type: ignore[misc]
+    """Logs into a run in Trackio. Checkpoints go to ``save_dir/name/version/checkpoints``.
+
+    Args:
+        name: of the run. None: made up from what is trained.
+        save_dir: where folders of runs are made. None: the Trainer's ``default_root_dir``.
+        version: name of the run's folder. None: the run's id.
+        project: Trackio project. None: as in :class:`autolog.Settings`.
+        group: Trackio group.
+        tags: words to find it by.
+        config: values for the top level of its config.
+        run: the run to write to. None: with none of the names above the one that is open, else a new one. It
+            ends with a training that fails, ``autolog.finish()``, the logger's life or the program; a ``fit``
+            after that is a new one.
+
+    Raises:
+        TypeError: an argument of a wrong kind, or names for a run that is given.
+        SettingError: a project name that Trackio refuses.
+        RunError: ``run`` is finished.
+
+    Attributes:
+        recorder: who records what the Trainer does, as long as it does it.
+
+    Only rank zero records. For gradients of a loop of Fabric's:
+    ``autolog.torch.watch(model, optimizer, run=logger.experiment)``.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        save_dir: str | os.PathLike[str] | None = None,
+        version: int | str | None = None,
+        project: str | None = None,
+        group: str | None = None,
+        tags: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+        run: Run | None = None,
+    ):
+        super().__init__()
+        self._given = given_run("TrackioLogger", run)
+        self._new: dict[str, Any] = {"project": project, "group": group, "tags": tags, "config": config}
+        self._name = name
+        ownership.run(name, **self._new)  # says what is wrong with them, and opens nothing
+        if run is not None and (name is not None or any(self._new.values())):
+            raise TypeError(
+                "TrackioLogger: run= is given, and names for a new one. Leave name, project, group, tags and "
+                "config out, or run."
+            )
+        self._version = version
+        self._save_dir = None if save_dir is None else os.fspath(save_dir)
+        self._default_dir = "."
+        self._training: Training | None = None
+        self.recorder: Recorder | None = None
+        self._checkpoints: dict[str, Any] = {}
+        arm()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # To a process that Lightning starts: the run is the same one there, and ends here.
+        run = self.run
+        return {**self.__dict__, "_training": None, "_given": run or self._given, "_checkpoints": {}}
+
+    # The run ----------------------------------------------------------------------------------------
+
+    @property
+    def experiment(self) -> Run:
+        """The run. On other ranks than zero one that records nothing."""
+        if _rank() > 0:
+            return silent_run()
+        return self._opened("run")
+
+    @property
+    def run(self) -> Run | None:
+        """The run, if it has begun."""
+        return self._training.run if self._training is not None else None
+
+    def begin_training(self, trainer: Any, module: Any, name: str, given: Run | None) -> Training:
+        """The run for a training that begins: the one that there is, unless it has ended.
+
+        Args:
+            trainer: whose training it is.
+            module: what is trained.
+            name: of what is trained.
+            given: the run of a callback of ours in the same Trainer.
+        """
+        training = self._training
+        if training is not None and training.owns and training.run.status != "running":
+            self._training = None
+        self._given = self._given or given
+        self._default_dir = trainer.default_root_dir
+        run = self._opened(name)
+        run.is_training = True
+        charge(run)
+        bind_run(module, run)
+        assert self._training is not None
+        return self._training
+
+    def _opened(self, subject: str) -> Run:
+        if self._training is None:
+            if self._given is None and (self._name is not None or any(self._new.values())):
+                run = open_run(self._name, parent=innermost(), by_user=False, subject=subject, **self._new)
+                self._training = Training(run, owns=True)
+            else:
+                self._training = begin_training(self, subject, given=self._given)
+            conclude(self._training, more_to_come=True)
+            if self._training.owns:
+                _Session(self._training, self)
+        return self._training.run
+
+    # Where files go ---------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str | None:
+        """Of the run."""
+        return self.run.name if self.run is not None else self._name
+
+    @property
+    def version(self) -> int | str | None:
+        """As it was given; else the run's id, once it has begun."""
+        return self.run.id if self._version is None and self.run is not None else self._version
+
+    @property
+    def save_dir(self) -> str:
+        """Where folders of runs are made."""
+        return self._default_dir if self._save_dir is None else self._save_dir
+
+    @property
+    def root_dir(self) -> str:
+        """The folder of all versions."""
+        return os.path.join(self.save_dir, str(self.name))
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of this version."""
+        version = self.version
+        return os.path.join(self.root_dir, version if isinstance(version, str) else f"version_{version}")
+
+    # What Lightning calls ---------------------------------------------------------------------------
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Record metrics at a step, by the names that every framework's runs have: see ``names.py``."""
+        if _rank() > 0 or (self.recorder is not None and self.recorder.is_telling):
+            return
+        with shield("Lightning: metrics of the logger"):
+            run = self.experiment
+            charge(run)
+            stage = self.recorder.stage if self.recorder is not None else "train"
+            run.log({canonical(str(name), stage): value for name, value in metrics.items()}, step=step)
+
+    def log_hyperparams(
+        self, params: Mapping[str, Any] | Namespace, metrics: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record hyperparameters, and metrics beside them."""
+        if _rank() > 0:
+            return
+        with shield("Lightning: hyperparameters"):
+            run = self.experiment
+            charge(run)
+            given = {str(name): value for name, value in _mapping(params).items()}
+            run.params(given)
+            # What a person has set is what runs are compared by.
+            short = (bool, int, float)
+            run.describe(
+                {f"params/{name}": value for name, value in given.items() if isinstance(value, short)}
+            )
+        if isinstance(metrics, Mapping):
+            self.log_metrics(metrics, 0)
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """A ``ModelCheckpoint`` has saved: its best and its last are kept when the stage ends."""
+        if _rank() == 0 and self.recorder is None:  # else it keeps them
+            self._checkpoints[checkpoint_callback.state_key] = checkpoint_callback
+
+    def finalize(self, status: str) -> None:
+        """A stage has ended, and not the run."""
+        if _rank() > 0 or self.recorder is not None:
+            return
+        with shield("Lightning: checkpoints of the logger"):
+            while self._checkpoints:
+                _, callback = self._checkpoints.popitem()
+                self._keep(callback)
+        with shield("Lightning: the end of a stage"):
+            training = self._training
+            if status == "failed" and training is not None and training.owns:
+                training.run._end("failed")
+
+    def _keep(self, callback: Any) -> None:
+        run = self.experiment
+        chosen: dict[str, list[str]] = {}
+        for path, alias in ((callback.best_model_path, "best"), (callback.last_model_path, "last")):
+            if path and os.path.exists(path):  # one that was deleted since is none
+                chosen.setdefault(path, []).append(alias)
+        for path, aliases in chosen.items():
+            file = Path(path)
+            large = file.is_dir() or file.stat().st_size > run.settings.artifact_limit
+            run.artifact(file, "checkpoint", type="checkpoint", aliases=aliases, reference=large)
+
+    # What the user calls ----------------------------------------------------------------------------
+
+    @measured
+    def log_image(
+        self, key: str, images: Sequence[Any], step: int | None = None, caption: Sequence[str] | None = None
+    ) -> None:
+        """Record images as one picture.
+
+        Args:
+            key: its name.
+            images: tensors of shape (channels, height, width) or (height, width), NumPy arrays with the
+                channels last, PIL images, or paths; values of 0 to 1 or 0 to 255, others are stretched. What
+                is larger than 256 pixels a side is shown smaller.
+            step: None: that of the last metrics.
+            caption: a text for each.
+
+        Raises:
+            TypeError: ``images`` is no list.
+            ValueError: another number of captions than of images, or an array that is no image.
+        """
+        if not isinstance(images, (list, tuple)):
+            raise TypeError(f"log_image: expected a list of images, got {type(images).__name__}.")
+        if caption is not None and len(caption) != len(images):
+            raise ValueError(f"log_image: {len(images)} images and {len(caption)} captions.")
+        if _rank() > 0 or not images:
+            return
+        titles = caption or [str(place) for place in range(1, len(images) + 1)]
+        kind = key.rpartition("/")[2]
+        tiles = [
+            {"title": str(title), "kind": kind, **_tile(image)}
+            for image, title in zip(images, titles, strict=True)
+        ]
+        self.experiment.figure(key, Chart("images", key, {"tiles": tiles}), step=step)
+
+    @measured
+    def log_table(
+        self,
+        key: str,
+        columns: Sequence[str] | None = None,
+        data: Sequence[Any] | None = None,
+        dataframe: Any = None,
+        step: int | None = None,
+    ) -> None:
+        """Record a table.
+
+        Args:
+            key: its name.
+            columns: names for ``data`` of lists.
+            data: rows, as lists or dicts.
+            dataframe: of pandas or polars, instead.
+            step: None: that of the last metrics.
+
+        Raises:
+            TypeError: neither of them, or rows that are no rows.
+        """
+        rows = data if dataframe is None else dataframe
+        self.experiment.table(key, rows, columns=columns if dataframe is None else None, step=step)
+
+    def log_text(
+        self,
+        key: str,
+        columns: Sequence[str] | None = None,
+        data: Sequence[Any] | None = None,
+        dataframe: Any = None,
+        step: int | None = None,
+    ) -> None:
+        """Record texts as a table, see :meth:`log_table`."""
+        self.log_table(key, columns, data, dataframe, step)
+
+
+def logger_of(trainer: Any) -> TrackioLogger | None:
+    """The first of our loggers in this Trainer."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, TrackioLogger)), None)
+
+
+# How a run ends that no Trainer ends ------------------------------------------------------------------
+
+
+class _Session(Loop):
+    """The run that a logger has opened: nobody says when it is over."""
+
+    is_one_training = True
+
+    def __init__(self, training: Training, logger: TrackioLogger):
+        super().__init__(training)
+        self._logger = weakref.ref(logger)
+
+    def is_abandoned(self) -> bool:
+        """Whether the logger is gone."""
+        return self._logger() is None and not self.run.is_training
+
+    def record_the_whole(self) -> None:
+        """Nothing: it was all given to the logger."""
+
+
+@atexit.register
+def _at_exit() -> None:
+    """What has ended the program has ended these. (In a notebook it is the error of any cell before.)"""
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+    for loop in open_loops():
+        if isinstance(loop, _Session):
+            with shield("Lightning: the end of the program"):
+                conclude(loop.training, error)
+
+
+# What is given ----------------------------------------------------------------------------------------
+
+
+def _rank() -> int:
+    from lightning_utilities.core.rank_zero import rank_zero_only
+
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
+def _mapping(params: Any) -> Mapping[str, Any]:
+    """Hyperparameters however they are kept: dicts, OmegaConf's, argparse's and jsonargparse's namespaces."""
+    if params is None:
+        return {}
+    if hasattr(params, "as_dict"):
+        params = params.as_dict()
+    return params if isinstance(params, Mapping) else vars(params)
+
+
+def _tile(image: Any) -> dict[str, Any]:
+    """An image as bytes that JSON holds."""
+    from PIL import Image
+
+    if isinstance(image, (str, os.PathLike)):
+        with Image.open(image) as file:
+            image = file.copy()
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(_levels(image))
+    picture = image.convert("L" if image.mode in ("L", "1") else "RGB")
+    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    levels = np.asarray(picture)
+    return {"shape": list(levels.shape), "pixels": base64.b64encode(levels.tobytes()).decode()}
+
+
+def _levels(image: Any) -> Any:
+    """An array or tensor as 8 bits, its channels last."""
+    is_tensor = isinstance(image, torch.Tensor)
+    if is_tensor:
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() else image  # NumPy knows no bfloat16
+    array = np.asarray(image)
+    if array.ndim == 3 and is_tensor:
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))) or not array.size:
+        raise ValueError(f"log_image: an array of shape {array.shape} is no image.")
+    if array.dtype == np.uint8:
+        return array
+    array = array.astype("float32")
+    low, high = float(np.nanmin(array)), float(np.nanmax(array))
+    if low < 0 or high > 255:
+        array = (array - low) / ((high - low) or 1)
+    elif high > 1:
+        array = array / 255
+    return np.nan_to_num(255 * array).clip(0, 255).round().astype("uint8")

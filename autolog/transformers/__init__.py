@@ -1,0 +1,49 @@
+"""transformers: every ``Trainer.train`` is a run, and ``evaluate`` and ``predict`` go on in it.
+
+>>> import autolog
+>>> autolog.enable("transformers")
+>>> trainer.train()  # a run
+>>> trainer.evaluate()  # goes on in it
+
+Or for one Trainer: ``Trainer(callbacks=[autolog.transformers.TrackioCallback()])``.
+
+Trainer has no event for an error, and ends no callback then: how a training ends is seen by the hook around
+``train``, which puts a callback of ours beside the user's own for as long as that call takes. Beside
+transformers' own ``report_to="trackio"`` its run is adopted, and never ended by us.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autolog.core.hooks import Hook
+
+if TYPE_CHECKING:
+    from autolog.transformers.callback import TrackioCallback
+
+__all__ = ["HOOKS", "TrackioCallback"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TrackioCallback":  # with transformers, and torch behind it
+        from autolog.transformers.callback import TrackioCallback
+
+        return TrackioCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_TRAINER = "transformers.trainer"
+
+# Seq2SeqTrainer's own `evaluate` and `predict`, and TRL's trainers', end in these.
+HOOKS = [
+    *(
+        Hook(
+            _TRAINER,
+            f"Trainer.{name}",
+            f"autolog.transformers.fit:observe_{name}",
+            outermost_of="transformers",
+        )
+        for name in ("train", "evaluate", "predict")
+    ),
+    Hook(_TRAINER, "Trainer.evaluation_loop", "autolog.transformers.fit:observe_evaluation_loop"),
+]

@@ -1,0 +1,44 @@
+"""The Trainer's names of metrics, as every framework's runs call them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["canonical"]
+
+_NAMES = {
+    "loss": "train/loss",
+    "learning_rate": "lr",
+    "train_loss": "train/loss_mean",
+    "train_runtime": "perf/fit_seconds",
+    "train_samples_per_second": "perf/samples_per_second",
+    "train_steps_per_second": "perf/steps_per_second",
+    "train_tokens_per_second": "perf/tokens_per_second",
+    "num_input_tokens_seen": "perf/tokens_seen",
+    "total_flos": "perf/total_flos",
+}
+_STAGES = {"eval": "val", "test": "test"}
+_SPEEDS = {"runtime": "seconds", "samples_per_second": "samples_per_second"}
+_SPEEDS |= {"steps_per_second": "steps_per_second", "model_preparation_time": "preparation_seconds"}
+
+
+def canonical(name: str, sets: Iterable[str] = ()) -> str:
+    """``loss`` is ``train/loss``, ``eval_f1`` is ``val/f1``, of the evaluation set ``hard`` ``val/hard/f1``.
+
+    A name that is like none of ours stays as it is.
+
+    Args:
+        name: as the Trainer logs it.
+        sets: names of its evaluation sets, where it has several.
+    """
+    if name in _NAMES:
+        return _NAMES[name]
+    prefix, _, rest = name.partition("_")
+    stage = _STAGES.get(prefix)
+    if stage is None or not rest:
+        return name
+    # The longest first: one may begin like another.
+    of_set = next((one for one in sorted(sets, key=len, reverse=True) if rest.startswith(f"{one}_")), None)
+    if of_set is not None:
+        stage, rest = f"{stage}/{of_set}", rest.removeprefix(f"{of_set}_")
+    return f"perf/{stage}_{_SPEEDS[rest]}" if rest in _SPEEDS else f"{stage}/{rest}"

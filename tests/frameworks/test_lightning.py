@@ -1,0 +1,496 @@
+"""Lightning, under both of its names."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch
+import numpy as np
+import pytest
+import pytorch_lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.tuner import Tuner
+from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader, TensorDataset
+
+import autolog
+from autolog import MemorySink
+from autolog.core import settings as settings_module
+from autolog.lightning import TrackioCallback
+from autolog.lightning.names import canonical
+from autolog.sinks.memory import MemoryRun
+from tests.programs import read, run
+
+for name in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
+
+PACKAGES = {"lightning": lightning.pytorch, "pytorch_lightning": pytorch_lightning}
+
+X, y = load_digits(return_X_y=True)
+X, y = torch.tensor(X / 16, dtype=torch.float32), torch.tensor(y)
+train_set, val_set, test_set = (TensorDataset(X[a:b], y[a:b]) for a, b in ((0, 256), (256, 384), (384, 512)))
+
+
+def loader(data: Any = train_set, size: int = 32) -> Any:
+    return DataLoader(data, batch_size=size)
+
+
+def trainer(package: Any = lightning.pytorch, **more: Any) -> Any:
+    given: dict[str, Any] = {
+        "max_epochs": 2,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+        "log_every_n_steps": 3,
+        **more,
+    }
+    return package.Trainer(**given)
+
+
+class Steps:
+    """The steps of a small classifier, for a module of either package."""
+
+    def __init__(self, lr: float = 0.01, hidden: int = 8):
+        super().__init__()
+        self.save_hyperparameters()  # type: ignore[attr-defined]
+        torch.manual_seed(0)
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(64, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 10)
+        )
+
+    def forward(self, x: Any) -> Any:
+        return self.net(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])  # type: ignore[operator]
+        self.log("train_loss", loss)  # type: ignore[attr-defined]
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        scores = self(batch[0])  # type: ignore[operator]
+        self.log("val_loss", torch.nn.functional.cross_entropy(scores, batch[1]))  # type: ignore[attr-defined]
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        right = (self(batch[0]).argmax(1) == batch[1]).float()  # type: ignore[operator]
+        self.log("test_acc", right.mean())  # type: ignore[attr-defined]
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        return self(batch[0])  # type: ignore[operator]
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=self.hparams["lr"])  # type: ignore[attr-defined]
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+class Digits(Steps, lightning.pytorch.LightningModule):  # type: ignore[misc]
+    pass
+
+
+class OlderDigits(Steps, pytorch_lightning.LightningModule):  # type: ignore[misc]
+    pass
+
+
+@pytest.fixture
+def recording(sink: MemorySink) -> Iterator[MemorySink]:
+    with autolog.enabled("lightning", "pytorch_lightning", sink=sink, log_code=False, budget=1e9):
+        yield sink
+    autolog.finish()
+
+
+def only(sink: MemorySink) -> MemoryRun:
+    (run,) = sink.runs
+    assert "autolog/faults" not in run.config
+    return run
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_fit_is_a_whole_run(recording: MemorySink, package: str) -> None:
+    module = {"lightning": Digits, "pytorch_lightning": OlderDigits}[package](hidden=16)
+    of_package = trainer(PACKAGES[package])
+    before = list(of_package.callbacks)
+    of_package.fit(module, loader(), loader(val_set))
+    assert of_package.callbacks == before
+    assert not any(part._forward_hooks for part in module.modules())
+    run = only(recording)
+    assert run.status == "finished"
+    assert run.config["framework/package"] == package
+    assert (run.config["params/lr"], run.config["params/hidden"]) == (0.01, 16)
+    assert run.config["params"]["optimizer/lr"] == 0.01
+    assert run.config["params"]["scheduler/0"]["class"] == "StepLR"
+    assert run.config["params"]["trainer"]["max_epochs"] == 2
+    assert run.config["model/parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    assert (run.config["data/train"]["rows"], run.config["data/val"]["rows"]) == (256, 128)
+    assert [step for step, row in run.rows if "train/loss" in row] == [2, 5, 8, 11, 14]
+    assert [row["lr"] for _, row in run.rows if "train/loss" in row] == [0.01, 0.01, 0.005, 0.005, 0.005]
+    assert [(step, row["epoch"]) for step, row in run.rows if "epoch" in row] == [(7, 0), (15, 1)]
+    assert len(run.values("val/loss")) == 2
+    assert {"val/confusion_matrix", "val/roc"} <= set(run.charts)
+    assert [artifact["type"] for artifact in run.artifacts] == ["model"]
+
+
+def rows_of(logger: Any) -> list[dict[str, str]]:
+    with (Path(logger.log_dir) / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_recorded_is_what_lightnings_own_logger_gets(recording: MemorySink, tmp_path: Path) -> None:
+    theirs = CSVLogger(tmp_path, flush_logs_every_n_steps=1)
+    trainer(logger=theirs).fit(Digits(), loader(), loader(val_set))
+    run = only(recording)
+    for mine, other in (("train/loss", "train_loss"), ("val/loss", "val_loss")):
+        expected = {int(row["step"]): float(row[other]) for row in rows_of(theirs) if row[other]}
+        assert {step: row[mine] for step, row in run.rows if mine in row} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "expected"),
+    [
+        ("train_loss", "train", "train/loss"),
+        ("train/loss", "train", "train/loss"),
+        ("valid_acc", "val", "val/acc"),
+        ("val_loss/dataloader_idx_1", "val", "val/1/loss"),
+        ("acc/dataloader_idx_0", "test", "test/0/acc"),
+        ("loss", "val", "val/loss"),
+        ("train_loss_step", "train", "train/loss"),
+        ("train_loss_epoch", "train", "train/loss_epoch"),
+        ("loss_step", "train", "train/loss"),
+        ("Test-F1", "test", "test/F1"),
+        ("reward", "train", "reward"),
+        ("training_wheels", "train", "train/wheels"),
+        ("trainable", "train", "trainable"),
+    ],
+)
+def test_names_are_those_of_every_framework(name: str, stage: str, expected: str) -> None:
+    assert canonical(name, stage) == expected
+
+
+def test_evaluations_go_on_in_the_run_of_their_module(recording: MemorySink) -> None:
+    module = Digits()
+    first = trainer()
+    first.fit(module, loader())
+    first.test(module, loader(test_set), verbose=False)
+    (told,) = trainer().validate(module, loader(val_set), verbose=False)
+    predicted = torch.cat(first.predict(module, loader(test_set))).argmax(1)
+    run = only(recording)
+    assert run.metrics["val/loss"] == pytest.approx(told["val_loss"])
+    assert run.metrics["test/acc"] == pytest.approx(float((predicted == y[384:512]).float().mean()))
+    assert run.metrics["test/accuracy"] == pytest.approx(run.metrics["test/acc"])
+    assert run.metrics["perf/predict_seconds"] > 0
+    matrix = np.zeros((10, 10), int)
+    np.add.at(matrix, (y[384:512].numpy(), predicted.numpy()), 1)
+    rows = run.tables["test/confusion_matrix_counts"]
+    assert [[row[f"predicted {n}"] for n in range(10)] for row in rows] == matrix.tolist()
+
+
+def test_an_evaluation_alone_is_a_run_and_predicting_is_none(recording: MemorySink) -> None:
+    trainer().predict(Digits(), loader(test_set))
+    assert recording.runs == []
+    trainer().test(Digits(), loader(test_set), verbose=False)
+    assert "test/acc" in only(recording).metrics
+
+
+def test_looking_for_a_learning_rate_leaves_no_trace(recording: MemorySink, tmp_path: Path) -> None:
+    module = Digits()
+    Tuner(trainer(default_root_dir=tmp_path)).lr_find(module, loader(), num_training=20)
+    assert recording.runs == []
+    given = {"callbacks": [LearningRateFinder(num_training_steps=20)], "default_root_dir": tmp_path}
+    theirs = CSVLogger(tmp_path, flush_logs_every_n_steps=1)
+    trainer(logger=theirs, **given).fit(module, loader(), loader(val_set))
+    run = only(recording)
+    steps = [int(row["step"]) for row in rows_of(theirs) if row["train_loss"]]
+    assert [step for step, row in run.rows if "train/loss" in row] == steps
+    validations = [row for row in rows_of(theirs) if row["val_loss"]]
+    assert len(run.values("val/loss")) == len(validations)  # and none of the sanity check
+
+
+# Gradients --------------------------------------------------------------------------------------------
+
+
+class Remembering(Digits):
+    """Reads its gradients as a user would, before they are clipped."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.norms: list[float] = []
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        squares = [float((p.grad**2).sum()) for p in self.parameters() if p.grad is not None]
+        self.norms.append(math.sqrt(sum(squares)))
+
+
+@pytest.mark.parametrize("more", [{}, {"gradient_clip_val": 1e-3}, {"accumulate_grad_batches": 2}])
+def test_gradient_norms_are_those_before_clipping(recording: MemorySink, more: dict[str, Any]) -> None:
+    module = Remembering()
+    trainer(log_every_n_steps=1, **more).fit(module, loader())
+    run = only(recording)
+    assert len(module.norms) == (8 if "accumulate_grad_batches" in more else 16)
+    assert run.values("grad_norm") == pytest.approx(module.norms, rel=1e-4)
+    assert set(run.metrics) >= {"grad_norm/net.0", "grad_norm/net.2"}
+
+
+class Adversarial(lightning.pytorch.LightningModule):  # type: ignore[misc]
+    """Two optimizers, stepped by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.one, self.other = torch.nn.Linear(64, 10), torch.nn.Linear(64, 10)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        for part, optimizer in zip((self.one, self.other), self.optimizers(), strict=True):
+            loss = torch.nn.functional.cross_entropy(part(batch[0]), batch[1])
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(self.one.parameters(), 0.1), torch.optim.Adam(self.other.parameters(), 0.2)]
+
+
+def test_several_optimizers_are_told_apart(recording: MemorySink) -> None:
+    trainer(log_every_n_steps=4).fit(Adversarial(), loader())
+    run = only(recording)
+    assert run.config["optimizer"] == ["SGD", "Adam"]
+    assert run.config["params"]["optimizer/1"]["lr"] == 0.2
+    rows = [row for _, row in run.rows if "grad_norm/one" in row]
+    assert len(rows) == 4
+    assert all({"grad_norm/other", "grad_norm/SGD-0", "grad_norm/Adam-1"} <= set(row) for row in rows)
+    assert (run.metrics["lr/SGD-0"], run.metrics["lr/Adam-1"]) == (0.1, 0.2)
+
+
+def test_gradients_can_be_left_out(sink: MemorySink) -> None:
+    with autolog.enabled("lightning", sink=sink, log_code=False, log_gradients=False):
+        trainer().fit(Digits(), loader())
+    assert not [key for key in only(sink).metrics if key.startswith("grad_norm")]
+
+
+# What modules do --------------------------------------------------------------------------------------
+
+
+class Quiet(Digits):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+
+def test_a_loss_that_nobody_logs_is_recorded(recording: MemorySink) -> None:
+    trainer().fit(Quiet(), loader())
+    run = only(recording)
+    assert [step for step, row in run.rows if "train/loss" in row] == [2, 5, 8, 11, 14]
+
+
+class Forked(Digits):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+        self.log("loss", loss, on_step=True, on_epoch=True)
+        return loss
+
+
+def test_a_metric_per_step_and_epoch_is_told_once_each(recording: MemorySink) -> None:
+    trainer().fit(Forked(), loader())
+    run = only(recording)
+    assert (len(run.values("train/loss")), len(run.values("train/loss_epoch"))) == (5, 2)
+    assert not [key for key in run.metrics if key.endswith("_step")]
+
+
+class ByPart(Digits):
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.net(batch[0])
+
+
+class Returning(Digits):
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        return {"preds": self.net(batch[0]).argmax(1), "target": batch[1]}
+
+
+class Silent(Digits):
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        return None
+
+
+@pytest.mark.parametrize("kind", [ByPart, Returning])
+def test_predictions_are_found_however_a_step_makes_them(recording: MemorySink, kind: Any) -> None:
+    module = kind()
+    trainer().fit(module, loader(), loader(val_set))
+    expected = float((module(X[256:384]).argmax(1) == y[256:384]).float().mean())
+    assert only(recording).metrics["val/accuracy"] == pytest.approx(expected)
+
+
+def test_predictions_that_are_not_found_are_said_to_be_missing(recording: MemorySink) -> None:
+    trainer().fit(Silent(), loader(), loader(val_set))
+    run = only(recording)
+    assert run.charts == {}
+    assert "val/confusion_matrix" in run.config["autolog/notes"]
+
+
+class Amounts(lightning.pytorch.LightningModule):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(63, 1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return torch.nn.functional.mse_loss(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.net(batch[0])
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+def test_amounts_have_residuals(recording: MemorySink) -> None:
+    data = TensorDataset(X[:128, :63], X[:128].mean(1, keepdim=True))
+    trainer().fit(Amounts(), loader(data), loader(data))
+    run = only(recording)
+    assert "val/residuals" in run.charts
+    assert run.metrics["val/mse"] > 0
+
+
+def test_several_loaders_are_evaluated_each(recording: MemorySink) -> None:
+    trainer().fit(Digits(), loader(), [loader(val_set), loader(test_set)])
+    run = only(recording)
+    assert {"val/0/loss", "val/1/loss"} <= set(run.metrics)
+    assert {"val/0/confusion_matrix", "val/1/confusion_matrix"} <= set(run.charts)
+
+
+def test_a_confusion_matrix_of_every_epoch_on_demand(sink: MemorySink) -> None:
+    with autolog.enabled("lightning", sink=sink, log_code=False, evaluate_every_n_epochs=1):
+        trainer().fit(Digits(), loader(), loader(val_set))
+    autolog.finish()
+    drawn = [step for step, key in only(sink).drawn if key == "val/confusion_matrix"]
+    assert drawn == [7, 15]
+
+
+def test_a_module_that_is_compiled(recording: MemorySink) -> None:
+    module = Quiet()  # Lightning's own `log` does not compile on every version of torch
+    trainer().fit(torch.compile(module, backend="eager"), loader(), loader(val_set))
+    trainer().test(module, loader(test_set), verbose=False)
+    run = only(recording)
+    assert run.values("grad_norm")
+    assert "is compiled" in run.config["autolog/notes"]["val/confusion_matrix"]
+
+
+# The end, and what is left ----------------------------------------------------------------------------
+
+
+def test_checkpoints_are_listed_and_lie_where_they_would_without_us(
+    recording: MemorySink, tmp_path: Path
+) -> None:
+    def files(folder: Path) -> list[str]:
+        best = ModelCheckpoint(monitor="val_loss", filename="{epoch}", save_last=True)
+        each = ModelCheckpoint(every_n_epochs=1, save_top_k=-1, filename="each-{step}")
+        given = {"callbacks": [best, each], "enable_checkpointing": True, "default_root_dir": folder}
+        trainer(**given).fit(Digits(), loader(), loader(val_set))
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+    recorded = files(tmp_path / "recorded")
+    run = only(recording)
+    autolog.disable()
+    assert recorded == files(tmp_path / "bare")
+    names = [Path(row["path"]).name for row in run.tables["checkpoints"]]
+    assert [name for name in names if name.startswith("each")] == ["each-step=8.ckpt", "each-step=16.ckpt"]
+    best = next(artifact for artifact in run.artifacts if "best" in artifact["aliases"])
+    assert best["type"] == "checkpoint"
+    assert run.config["checkpoint/monitor"] == "val_loss"
+    assert run.config["checkpoint/best_score"] == pytest.approx(min(run.values("val/loss")))
+
+
+def test_early_stopping_says_why(recording: MemorySink) -> None:
+    stop = EarlyStopping("val_loss", min_delta=10, patience=1)
+    trainer(max_epochs=9, callbacks=[stop]).fit(Digits(), loader(), loader(val_set))
+    run = only(recording)
+    assert run.config["early_stopping/stopped_epoch"] == 1
+    assert run.config["epochs"] == 2
+
+
+@pytest.mark.parametrize("more", [{"fast_dev_run": True}, {"barebones": True, "log_every_n_steps": None}])
+def test_what_is_no_training_is_no_run(recording: MemorySink, more: dict[str, Any]) -> None:
+    if "barebones" in more:
+        more |= {"logger": None, "enable_checkpointing": None, "enable_progress_bar": None}
+        more |= {"enable_model_summary": None}
+    trainer(**more).fit(Digits(), loader(), loader(val_set))
+    assert recording.runs == []
+
+
+def test_a_loss_that_is_no_number_is_an_alert(recording: MemorySink) -> None:
+    trainer(log_every_n_steps=1).fit(Digits(lr=1e30), loader())
+    titles = [alert["title"] for alert in only(recording).alerts]
+    assert [title for title in titles if title.startswith("The loss is")] == ["The loss is nan"]
+
+
+RESUMED = """
+    from pathlib import Path
+    from tests.frameworks.test_lightning import Digits, loader, trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    autolog.enable("lightning", log_code=False)
+    def fit(epochs, **more):
+        saves = ModelCheckpoint(dirpath="{folder}", save_last=True)
+        carrying = trainer(max_epochs=epochs, callbacks=[saves], enable_checkpointing=True)
+        carrying.fit(Digits(), loader(), **more)
+    fit({epochs}{more})
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    of_tests = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""), **of_tests)
+    more = f', ckpt_path="{folder}/last.ckpt"'
+    run(tmp_path, RESUMED.format(folder=folder, epochs=3, more=more), **of_tests)
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "finished"
+    assert kept["config"]["resumed"] == 1
+    epochs = [(log["step"], log["epoch"]) for log in kept["logs"] if "epoch" in log]
+    assert epochs == [(7, 0), (15, 1), (23, 2)]
+    run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""), **of_tests)
+    assert len(read(tmp_path)) == 2
+
+
+# The callback by hand ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def into(sink: MemorySink) -> Iterator[MemorySink]:
+    """Records go to memory; no framework is turned on."""
+    settings_module.use(autolog.Settings(sink=sink, log_code=False, budget=1e9))
+    yield sink
+    autolog.finish()
+    settings_module.use(None)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_callback_records_what_carries_it(into: MemorySink, package: str) -> None:
+    kind = {"lightning": Digits, "pytorch_lightning": OlderDigits}[package]
+    callback = TrackioCallback()
+    module = kind()
+    carrying = trainer(PACKAGES[package], callbacks=[callback])
+    carrying.fit(module, loader())
+    carrying.test(module, loader(test_set), verbose=False)
+    trainer(PACKAGES[package]).fit(kind(), loader())
+    run = only(into)
+    assert {"train/loss", "test/acc"} <= set(run.metrics)
+
+
+def test_beside_enable_each_thing_is_recorded_once(recording: MemorySink) -> None:
+    trainer(callbacks=[TrackioCallback()]).fit(Digits(), loader())
+    assert len(only(recording).values("epoch")) == 2
+
+
+def test_the_callback_writes_to_the_run_that_it_is_given(into: MemorySink) -> None:
+    with autolog.run("his") as his:
+        trainer(callbacks=[TrackioCallback(his)]).fit(Digits(), loader())
+        assert his.status == "running"
+    assert only(into).name == "his"
+    with pytest.raises(autolog.RunError, match="already finished"):
+        TrackioCallback(his)
