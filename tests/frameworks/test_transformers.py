@@ -239,7 +239,8 @@ def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
         """
         from tests.frameworks.transformers_models import trainer
         autolog.enable("transformers", log_code=False, budget=1e9)
-        carrying = trainer(report_to="trackio", project="p", run_name="theirs", eval_strategy="epoch")
+        given = {"report_to": "trackio", "project": "p", "run_name": "theirs", "trackio_space_id": None}
+        carrying = trainer(**given, eval_strategy="epoch")
         carrying.train()
         carrying.evaluate()
         assert autolog.finish()
