@@ -240,9 +240,8 @@ def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
         from tests.frameworks.transformers_models import trainer
         autolog.enable("transformers", log_code=False, budget=1e9)
         given = {"report_to": "trackio", "project": "p", "run_name": "theirs", "trackio_space_id": None}
-        carrying = trainer(**given, eval_strategy="epoch")
-        carrying.train()
-        carrying.evaluate()
+        # (In transformers 5.0 its own callback cannot log after a training: it has ended its run by then.)
+        trainer(**given, eval_strategy="epoch").train()
         assert autolog.finish()
         """,
         PYTHONPATH=str(Path(__file__).parents[2]),
