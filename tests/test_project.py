@@ -78,7 +78,8 @@ def test_every_setting_has_its_docstring() -> None:
 def test_the_catalogue_and_the_extras_agree() -> None:
     for name, framework in TABLE.items():
         (requirement,) = PROJECT["optional-dependencies"][name]
-        assert requirement == f"{framework.distribution}{framework.requires}"
+        plain = re.sub(r"\[\w+\]", "", requirement)  # transformers[torch]: its Trainer needs accelerate
+        assert plain == f"{framework.distribution}{framework.requires}"
 
 
 def test_the_version_stands_in_one_way() -> None:
