@@ -103,7 +103,7 @@ class Settings:
     compiled_steps: bool = False
     """Keras on JAX and TensorFlow: whether to look inside the compiled steps, where alone gradients exist.
     Adds gradient norms, and the held-out predictions of every kind of model and input; costs one more
-    compilation per ``fit``."""
+    compilation per ``fit`` and ``evaluate``."""
 
     evaluate_every_n_epochs: int = 0
     """Epochs between two confusion matrices (or residuals) of the validation data; 0: at the end only."""

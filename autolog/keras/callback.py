@@ -14,7 +14,7 @@ from autolog.core.hooks import Call
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
 from autolog.keras.checkpoints import Checkpoints
-from autolog.keras.described import batch_size_of, short
+from autolog.keras.described import batch_size_of, short, training_rows
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.gradients import GradientNorms
 from autolog.keras.predictions import HeldOut, validation_arrays
@@ -68,6 +68,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._base = 0  # optimizer steps before this training and in its finished epochs
         self._epoch_began = time.perf_counter()
         self._batches = 0
+        self._rows = training_rows(call)
+        self._validated = False  # in this epoch
+        self._validation_began = self._validation_seconds = 0.0
         self._told: set[str] = set()  # metrics of the validation data that Keras has told itself
         self._told_of_loss = False
         self._is_closed = False
@@ -85,6 +88,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches = 0
+        self._validated = False
+        self._validation_seconds = 0.0
         self._epoch_began = time.perf_counter()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -113,8 +118,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
             if (rate := learning_rate(self.model)) is not None:
                 row["lr"] = rate
-            if self._batch_size:
-                row["perf/samples_per_second"] = batches * self._batch_size / seconds
+            if samples := self._rows or batches * (self._batch_size or 0):
+                row["perf/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
             self._run.log(row, step=step)
             self._told.update(key for key in row if key.startswith("val/"))
             self._gradients.at_epoch_end(step)
@@ -125,11 +130,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_test_begin(self, logs: Any = None) -> None:
         with shield("Keras: validation"):
+            self._validation_began = time.perf_counter()
             self._held_out.begin()
 
     def on_test_end(self, logs: Any = None) -> None:
         with shield("Keras: validation"):
             self._held_out.end()
+            self._validated = True
+            self._validation_seconds += time.perf_counter() - self._validation_began
 
     def close(self) -> None:
         """The training has ended, or failed: the model is as it was."""
@@ -151,9 +159,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _look_at_validation(self, epoch: int, step: int) -> None:
         if any(callback.best_epoch == epoch for callback in self._restoring):
-            self._held_out.mark_best(step)
+            self._held_out.mark_best(step, validated=self._validated)
         every = self._run.settings.evaluate_every_n_epochs
-        if every and (epoch + 1) % every == 0:
+        if every and (epoch + 1) % every == 0 and self._validated:
             self._evaluate(time.perf_counter() - self._began, step)
 
     def _evaluate(self, seconds: float, step: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -13,11 +14,13 @@ from autolog.core.run import Run
 
 __all__ = [
     "batch_size_of",
+    "has_lambdas",
     "name_of",
     "plain",
     "record_data",
     "record_parameters",
     "short",
+    "training_rows",
 ]
 
 # Arguments of `fit` that are hyperparameters, and no data.
@@ -72,6 +75,8 @@ def record_parameters(run: Run, call: Arguments, model: Any, callbacks: list[Any
 
 def _compiled(model: Any) -> dict[str, Any]:
     """The rest of what ``compile`` was given, as far as it was given."""
+    if has_lambdas(model):  # to serialize one prints a warning
+        return {}
     try:
         config = model.get_compile_config() or {}
     except Exception as error:  # an object of the user's that does not serialize
@@ -85,6 +90,18 @@ def _compiled(model: Any) -> dict[str, Any]:
         if config.get(name) not in (None, False, 1, "auto"):
             found[name] = config[name]
     return found
+
+
+def has_lambdas(model: Any) -> bool:
+    """Whether the model, its loss or metrics have code in them that Keras serializes with a warning only."""
+    metrics = getattr(getattr(model, "_compile_metrics", None), "_user_metrics", None)
+    try:
+        parts = keras.tree.flatten([getattr(model, "loss", None), metrics])
+        layers = list(model._flatten_layers())
+    except Exception:  # of a model that is not built, say
+        return False
+    of_lambda = any(getattr(part, "__name__", "") == "<lambda>" for part in parts)
+    return of_lambda or any(isinstance(layer, keras.layers.Lambda) for layer in layers)
 
 
 def _readable(value: Any) -> Any:
@@ -135,11 +152,29 @@ def batch_size_of(call: Arguments) -> int | None:
     return 32 if hasattr(x, "shape") or isinstance(x, (list, tuple)) else None
 
 
+def training_rows(call: Arguments) -> int | None:
+    """How many rows an epoch trains on, where that is known before: of arrays."""
+    x = call.get("x")
+    if (
+        call.get("steps_per_epoch") is not None
+        or not isinstance(getattr(x, "shape", None), tuple)
+        or not x.shape
+    ):
+        return None
+    return math.floor(len(x) * (1 - (call.get("validation_split") or 0.0)))
+
+
 def record_data(run: Run, call: Arguments) -> None:
     """Shape, kinds and fingerprint of what is trained and validated on."""
     if not run.settings.log_data:
         return
-    described = datasets.describe(call.get("x"), call.get("y"))
+    x, y = call.get("x"), call.get("y")
+    if isinstance(y, (Mapping, list, tuple)) and any(
+        hasattr(leaf, "shape") for leaf in keras.tree.flatten(y)
+    ):
+        run.note("data/train", "the targets of several outputs are not described")
+        y = None
+    described = datasets.describe(x, y)
     run.describe({"data/train": described.config()})
     for what in described.notes:
         run.note("data/train", what)

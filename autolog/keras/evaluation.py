@@ -79,6 +79,8 @@ def _evaluated(loss: Any, truth: Any, predicted: Any, classes: Any) -> Evaluatio
     if loss is None:
         raise ValueError("the model has no loss for it, which would tell classes from numbers")
     kind = str(name_of(loss)).lower()
+    if predicted.dtype not in (np.float32, np.float64):  # half precision, two kinds of it
+        predicted = predicted.astype("float32")
     if not any(word in kind for word in ("crossentropy", "hinge", "focal")):
         rows = len(truth)
         return evaluation.evaluate(truth.reshape(rows, -1), predicted.reshape(rows, -1), task="regression")
@@ -130,7 +132,10 @@ def _probabilities(loss: Any, predicted: Any) -> Any:
     if logits is None or isinstance(loss, str):
         logits = not (predicted.min() >= 0 and predicted.max() <= 1)
     if not logits:
-        return predicted
+        sums = predicted.sum(axis=1, keepdims=True)
+        # Half precision rounds rows of probabilities to sums of 0.99.
+        is_rounded = predicted.shape[1] > 1 and (abs(sums - 1) < 0.05).all()
+        return predicted / sums if is_rounded else predicted
     if predicted.shape[1] == 1 or "binary" in str(name_of(loss)).lower():
         return 1 / (1 + np.exp(-predicted))
     shifted = np.exp(predicted - predicted.max(axis=1, keepdims=True))

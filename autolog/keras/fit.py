@@ -139,7 +139,7 @@ def observe_evaluate(call: Call) -> Frame:
     """An evaluation by hand: in the run of the model's training as ``test/*``, or in one of its own."""
     model = call.subject
     run = find_run(model)
-    if run is None and not is_on("keras"):
+    if (run is None and not is_on("keras")) or model in joined_late:
         yield
         return
     with watching("keras"):
@@ -176,6 +176,9 @@ def observe_evaluate(call: Call) -> Frame:
                         conclude(training, error)
 
 
+joined_late: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Models in a training that no hook is around, see ``latecomer.py``: what it evaluates is its validation."""
+
 # Of a run: the data that it was evaluated on, by their names, and the seconds of its trainings.
 _tests: weakref.WeakKeyDictionary[Run, dict[str, str]] = weakref.WeakKeyDictionary()
 _trained: weakref.WeakKeyDictionary[Run, float] = weakref.WeakKeyDictionary()
@@ -184,6 +187,8 @@ _trained: weakref.WeakKeyDictionary[Run, float] = weakref.WeakKeyDictionary()
 def _record_test(run: Run, call: Call, model: Any, held_out: HeldOut) -> None:
     seen = _tests.setdefault(run, {})
     mark = datasets.fingerprint(call.get("x"), call.get("y"))
+    if given_arrays(call) is None:  # known by its kind only
+        mark += f" {id(call.get('x'))}"
     number = len(seen) + 1
     name = seen.setdefault(mark, "test" if number == 1 else f"test/set-{number}")
     host = keras.ops.convert_to_numpy

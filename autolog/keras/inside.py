@@ -8,7 +8,7 @@ nor any callback meets them, and when the training has ended the model has its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ import keras
 
 from autolog.core.guard import shield
 
-__all__ = ["Inside", "gradients_of_step", "layer_of", "predictions_of_step"]
+__all__ = ["Inside", "by_output", "gradients_of_step", "layer_of", "predictions_of_step"]
 
 _KEY = "autolog"  # among the logs, between the step and us
 
@@ -100,7 +100,9 @@ def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
         with shield("Keras: gradient norms inside a compiled step"):
             gradients = args[1] if name == "stateless_apply" else args[0]
             scale = _scale(optimizer, args[0] if name == "stateless_apply" else None)
-            found["norms"] = _norms(model, gradients) / scale
+            norms = _norms(model, gradients)
+            if norms is not None:
+                found["norms"] = norms / scale
         return original(*args, **kwargs)
 
     with _standing_in(optimizer, name, apply):
@@ -111,15 +113,31 @@ def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
 def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
     """Targets, predictions and sample weights, as the step hands them to ``compute_metrics``."""
     original = model.compute_metrics
+    names = getattr(model, "output_names", None) or []
     found: dict[str, Any] = {}
 
     def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        given = {"y": y, "y_pred": y_pred, "sample_weight": sample_weight}
-        found.update({key: value for key, value in given.items() if value is not None})
+        with shield("Keras: predictions inside a compiled step"):
+            # Each by itself: TensorFlow would make one tensor of a list of them.
+            for what, values in (("y", y), ("y_pred", y_pred)):
+                for output, value in by_output(values, names).items():
+                    found[f"{what}/{output}"] = value
+            if sample_weight is not None:
+                found["sample_weight"] = keras.ops.ones(())
         return original(x, y, y_pred, sample_weight)
 
     with _standing_in(model, "compute_metrics", compute_metrics):
         yield found
+
+
+def by_output(values: Any, names: list[str]) -> dict[str, Any]:
+    """Values by the output's name; of a single output, by nothing."""
+    if isinstance(values, Mapping):
+        return {str(name): value for name, value in values.items() if value is not None}
+    if isinstance(values, (list, tuple)):
+        known = names if len(names) == len(values) else [str(number) for number in range(len(values))]
+        return {name: value for name, value in zip(known, values, strict=True) if value is not None}
+    return {} if values is None else {"": values}
 
 
 def layer_of(model: Any) -> list[str]:
@@ -135,6 +153,8 @@ def _norms(model: Any, gradients: Any) -> Any:
             continue
         values = ops.cast(ops.convert_to_tensor(gradient), "float32")  # rows of an embedding become one array
         squares[layer] = squares.get(layer, 0.0) + ops.sum(ops.square(values))
+    if not squares:
+        return None
     return ops.sqrt(ops.stack([squares.get(layer, 0.0) for layer in dict.fromkeys(layer_of(model))]))
 
 

@@ -3,21 +3,26 @@
 In ``model.fit(..., callbacks=[TrackioCallback()])`` Python looks ``model.fit`` up first and makes the
 callback then: the first one in a process comes too late to have that very call hooked. So it finds the
 running call in the frames above it, and drives what the hook would have driven. How such a training fails is
-not seen: its run ends when Keras lets go of its callbacks.
+not seen: once its call is on the stack no more, its run has failed.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
+import weakref
 from collections.abc import Generator
+from contextvars import Context, copy_context
 from types import FrameType
 from typing import Any
 
 import keras
 
+from autolog.core import ownership
 from autolog.core.guard import shield
 from autolog.core.hooks import Outcome
-from autolog.keras.fit import observe_fit
+from autolog.core.run import Run
+from autolog.keras.fit import joined_late, observe_fit
 
 __all__ = ["RunningFit", "join"]
 
@@ -42,44 +47,83 @@ class RunningFit:
         self._live.callbacks.append(value.callbacks[-1])
 
 
+class _Recording:
+    """What drives the recording of such a training, in a context of its own: its end may never be told."""
+
+    def __init__(self, model: Any, frames: Generator[None, Outcome, None], context: Context, run: Run):
+        self._model = weakref.ref(model)
+        self._frames = frames
+        self._context = context
+        self._thread = threading.get_ident()
+        self._leave = ownership.enter(run)
+        joined_late.add(model)
+        ownership.suspects.append(self.end_if_over)
+
+    def end(self, error: BaseException | None) -> None:
+        """The training has ended."""
+        if self.end_if_over not in ownership.suspects:
+            return
+        ownership.suspects.remove(self.end_if_over)
+        self._leave()
+        model = self._model()
+        if model is not None:
+            joined_late.discard(model)
+        with shield("Keras: the training's end"):
+            try:
+                self._context.run(self._frames.send, Outcome(error=error))
+            except StopIteration:
+                pass
+
+    def end_if_over(self) -> None:
+        """It has failed, if its call is on its thread's stack no more."""
+        model = self._model()
+        frame = sys._current_frames().get(self._thread)
+        if model is None or _fit_above(frame, model) is None:
+            self.end(RuntimeError("how this training failed was not seen"))
+
+
 class _Last(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends the recording after all others. What drives it lives as long as Keras holds this."""
+    """Ends the recording after all others."""
 
     async_safe = True
 
-    def __init__(self, recording: Generator[None, Outcome, None]):
+    def __init__(self, recording: _Recording):
         super().__init__()
         self._recording = recording
 
     def on_train_end(self, logs: Any = None) -> None:
-        with shield("Keras: the training's end"):
-            try:
-                self._recording.send(Outcome())
-            except StopIteration:
-                pass
+        self._recording.end(None)
 
 
 def join(model: Any) -> None:
     """Record the ``fit`` of this model that is running in this thread."""
-    found = _running_fit(model)
-    if found is None:
+    for over in list(ownership.suspects):
+        over()
+    frame = _fit_above(sys._getframe(), model)
+    if frame is None or model in joined_late:
         return
-    recording = observe_fit(found)  # type: ignore[arg-type]
+    given = frame.f_locals
+    live: Any = given["callbacks"]
+    found = RunningFit(model, {name: given[name] for name in _names(frame) if name in given}, live)
+    frames, context = observe_fit(found), copy_context()  # type: ignore[arg-type]
     try:
-        next(recording)
+        context.run(next, frames)
     except StopIteration:
         return
-    found.get("callbacks").callbacks.append(_Last(recording))
+    run = ownership.find_run(model)
+    if run is not None:
+        run.claim()  # what trains inside is below it
+        live.callbacks.append(_Last(_Recording(model, frames, context, run)))
 
 
-def _running_fit(model: Any) -> RunningFit | None:
-    frame: FrameType | None = sys._getframe()
+def _fit_above(frame: FrameType | None, model: Any) -> FrameType | None:
+    """The running ``fit`` of this model in whose callbacks we are, if there is one above this frame."""
     while frame is not None:
-        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
+        if frame.f_code.co_name == "fit":
             given = frame.f_locals
-            live = given.get("callbacks")
-            if isinstance(live, keras.callbacks.CallbackList):
-                return RunningFit(model, {name: given[name] for name in _names(frame) if name in given}, live)
+            has_begun = isinstance(given.get("callbacks"), keras.callbacks.CallbackList)
+            if given.get("self") is model and has_begun:
+                return frame
         frame = frame.f_back
     return None
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from autolog.core.run import Run
+from autolog.keras.described import has_lambdas
 
 __all__ = ["bytes_of", "record_model", "record_summary"]
 
@@ -32,13 +33,19 @@ def record_model(run: Run, model: Any) -> None:
         limit = f"{run.settings.artifact_limit:,} bytes"
         run.note("model", f"not kept: larger than Settings.artifact_limit ({limit})")
         return
+    name = "model.keras"
     path = run.stage(f"{model.name}.keras")
     try:
-        model.save(path)
+        if has_lambdas(model):  # nobody should load such a file unseen, and Keras warns of writing it
+            name, path = "model.weights.h5", run.stage(f"{model.name}.weights.h5")
+            model.save_weights(path)
+            run.note("model", "its weights only: it has a lambda in it")
+        else:
+            model.save(path)
     except Exception as error:  # a class that is not registered, say
         run.note("model", f"not kept: {type(error).__name__}: {error}")
         return
-    run.staged_artifact(f"model-{model.name}", "model", {"model.keras": path}, {"bytes": path.stat().st_size})
+    run.staged_artifact(f"model-{model.name}", "model", {name: path}, {"bytes": path.stat().st_size})
 
 
 def bytes_of(model: Any) -> int:

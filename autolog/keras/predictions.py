@@ -21,7 +21,7 @@ import numpy as np
 
 from autolog.core.hooks import Call
 from autolog.core.run import Run
-from autolog.keras.inside import Inside, predictions_of_step
+from autolog.keras.inside import Inside, by_output, predictions_of_step
 
 __all__ = ["HeldOut", "Predictions", "given_arrays", "observe_compute_metrics", "validation_arrays"]
 
@@ -79,7 +79,8 @@ class HeldOut:
         self._model = model
         self._run = run
         self._data = data
-        self._validation = self._best = _Validation()
+        self._validation: _Validation | None = None
+        self._best: _Validation | None = None
         self._began = 0.0
         self._first_seconds: float | None = None
         self._listening = False
@@ -91,7 +92,7 @@ class HeldOut:
             with _lock:
                 _listening[id(model)] = weakref.ref(self)
         elif may_look_inside and getattr(model, "steps_per_execution", 1) == 1:
-            self._inside = Inside(model, "test", predictions_of_step, self.take)
+            self._inside = Inside(model, "test", predictions_of_step, self._take_told)
             self._inside.begin()
 
     def begin(self) -> None:
@@ -106,9 +107,9 @@ class HeldOut:
         if self._first_seconds is None:  # with its compilation: about what predicting once more takes
             self._first_seconds = time.perf_counter() - self._began
 
-    def mark_best(self, step: int) -> None:
-        """The validation that has just ended is the one of the weights that will be restored."""
-        self._best, self.best_step = self._validation, step
+    def mark_best(self, step: int, *, validated: bool) -> None:
+        """The weights of now will be restored; theirs is the validation that has just ended, if any."""
+        self._best, self.best_step = (self._validation if validated else None), step
 
     def go_back_to_best(self) -> None:
         """The weights have been restored."""
@@ -128,8 +129,20 @@ class HeldOut:
 
     def take(self, batch: dict[str, Any]) -> None:
         """One batch: ``y``, ``y_pred``, and perhaps ``x`` and ``sample_weight``."""
-        if self.is_open and "y" in batch and "y_pred" in batch:
+        if self.is_open and self._validation is not None and "y" in batch and "y_pred" in batch:
             self._validation.add(batch)
+
+    def _take_told(self, found: dict[str, Any]) -> None:
+        """One batch, as a compiled step has told it."""
+        batch: dict[str, Any] = {"y": {}, "y_pred": {}}
+        for key, value in found.items():
+            what, slash, output = key.partition("/")
+            if slash:
+                batch[what][output] = value
+            else:
+                batch[what] = value
+        if batch["y"]:
+            self.take(batch)
 
     def predictions(self, seconds: float) -> Predictions | str:
         """Those of the last validation, or why there are none; "" if there was no validation.
@@ -137,6 +150,10 @@ class HeldOut:
         Args:
             seconds: what the training took, for the budget.
         """
+        if self._validation is None:
+            if self._first_seconds is None:
+                return ""
+            return "not recorded: the epoch whose weights were restored was not validated"
         if self._validation.too_large:
             return "left out: the validation data is too large to be kept"
         if self._validation.batches:
@@ -144,6 +161,10 @@ class HeldOut:
         if self._first_seconds is None or keras.backend.backend() == "torch":
             return ""
         setting = "Settings.compiled_steps would take them from the validation itself"
+        if self._run.settings.compiled_steps:
+            setting = (
+                "The validation itself cannot tell them with several steps_per_execution, or without targets"
+            )
         if self._data is None:
             return f"not recorded: the data is no array. {setting}"
         if not _is_all_keras(self._model):
@@ -157,6 +178,7 @@ class HeldOut:
         return self._made_once_more()
 
     def _kept(self) -> Predictions | str:
+        assert self._validation is not None
         batches = self._validation.batches
         try:
             return Predictions(
@@ -168,10 +190,12 @@ class HeldOut:
         except ValueError as error:  # batches of different lengths, say
             return f"left out: {error}"
 
-    def _made_once_more(self) -> Predictions:
+    def _made_once_more(self) -> Predictions | str:
         assert self._data is not None
         x, y, weight = self._data
         rows = len(keras.tree.flatten(x)[0])
+        if not rows:
+            return "not recorded: the validation data is empty"
         predict = _without_a_trace(self._model)
         batches = []
         for start in range(0, rows, ROWS_AT_ONCE):
@@ -182,8 +206,8 @@ class HeldOut:
     def _joined(self, batches: list[Any]) -> dict[str, Any]:
         """Batches of outputs, one after the other, by the output's name; a single output has none."""
         names = getattr(self._model, "output_names", None) or []
-        by_output = [_by_output(batch, names) for batch in batches]
-        return {name: _one_after_the_other([batch[name] for batch in by_output]) for name in by_output[0]}
+        parts = [by_output(batch, names) for batch in batches]
+        return {name: _one_after_the_other([part[name] for part in parts]) for name in parts[0]}
 
 
 def _inputs_of(batches: list[dict[str, Any]]) -> Any:
@@ -219,16 +243,6 @@ def _if_arrays(x: Any, y: Any, weight: Any) -> Arrays | None:
     leaves = keras.tree.flatten([x, y])
     are_arrays = all(isinstance(getattr(leaf, "shape", None), tuple) and len(leaf.shape) for leaf in leaves)
     return (x, y, weight) if y is not None and are_arrays else None
-
-
-def _by_output(values: Any, names: list[str]) -> dict[str, Any]:
-    """Values by the output's name; of a single output, by nothing."""
-    if isinstance(values, Mapping):
-        return {str(name): value for name, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        known = names if len(names) == len(values) else [str(number) for number in range(len(values))]
-        return dict(zip(known, values, strict=True))
-    return {"": values}
 
 
 def _one_after_the_other(parts: list[Any]) -> Any:

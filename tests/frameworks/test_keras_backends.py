@@ -41,13 +41,14 @@ def fit(model, **more):
     return model.fit(X_train, y_train, verbose=0, **more).history
 
 found = {}
-def record(name, work, **settings):
+def record(name, work, runs=1, **settings):
     sink = autolog.MemorySink()
     given = {"budget": 1e9, "log_every_n_steps": 3, **settings}
     with autolog.enabled("keras", sink=sink, log_code=False, **given):
         result = work()
     autolog.finish()
-    run, = sink.runs
+    assert len(sink.runs) == runs
+    run = sink.runs[-1]
     found[name] = {
         "result": result, "rows": run.rows, "charts": sorted(run.charts), "tables": run.tables,
         "notes": run.config.get("autolog/notes", {}), "faults": run.config.get("autolog/faults"),
@@ -131,6 +132,24 @@ def two_heads():
     ys = lambda X, y: {{"digit": y, "ink": X.mean(axis=1, keepdims=True)}}
     return model.fit({{"pixels": X_train}}, ys(X_train, y_train), epochs=1, verbose=0,
                      validation_data=({{"pixels": X_val}}, ys(X_val, y_val))).history
+def heads_in_a_list():
+    x = keras.Input((64,))
+    digit = keras.layers.Dense(10, "softmax", name="digit")(x)
+    model = keras.Model(x, [digit, keras.layers.Dense(1, name="ink")(x)])
+    model.compile("adam", ["sparse_categorical_crossentropy", "mse"])
+    ys = [y_val, X_val.mean(axis=1, keepdims=True)]
+    model.evaluate(X_val, ys, verbose=0)
+    return model.fit(X_val, ys, epochs=1, verbose=0, validation_data=(X_val, ys)).history
+record("heads in a list, inside", lambda: heads_in_a_list(), compiled_steps=True, runs=2)
+def frozen():
+    model = network()
+    model.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return fit(model)
+record("frozen, inside", frozen, compiled_steps=True)
+def half():
+    return fit(network(policy="mixed_bfloat16"))
+record("half", half, compiled_steps=True)
 record("two heads", two_heads)
 record("two heads, inside", two_heads, compiled_steps=True)
 print("found", orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode())
@@ -220,7 +239,11 @@ def test_predicting_once_more_keeps_to_the_budget_and_runs_no_code_of_the_user(f
     assert found["own code"]["result"] is True
 
 
-@pytest.mark.parametrize("name", ["two heads", "two heads, inside"])
+def test_half_precision_has_probabilities_too(found: Any) -> None:
+    assert any("val/log_loss" in row for _, row in found["half"]["rows"])
+
+
+@pytest.mark.parametrize("name", ["two heads", "two heads, inside", "heads in a list, inside"])
 def test_several_outputs_are_evaluated_each(found: Any, name: str) -> None:
     assert {"val/digit/confusion_matrix", "val/ink/residuals"} <= set(found[name]["charts"])
     rows = found[name]["tables"]["val/digit/confusion_matrix_counts"]
