@@ -100,7 +100,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         with shield("Keras: a batch"):
-            before = self._base + batch + 1 - self._at_once()
+            at_once = self._at_once()
+            if at_once > 1 and batch % at_once == 0:  # older versions tell of the first batch of a call
+                batch += at_once - 1
+            before = self._base + batch + 1 - at_once
             # Keras counts the last call of an epoch as if it were a whole one.
             step = self._base + min(batch + 1, (self.params or {}).get("steps") or batch + 1)
             if self._every and step // self._every != before // self._every:
@@ -186,6 +189,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 def steps_of(model: Any) -> int:
     """How many steps the optimizer has made."""
     optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # one that scales the loss may not count
     return int(optimizer.iterations) if optimizer is not None else 0
 
 
