@@ -190,7 +190,10 @@ class Recorder(Callback):  # type: ignore[misc]
             self._loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        if not is_logged(trainer):
+        logged = False
+        with shield("Lightning: which steps are logged"):
+            logged = is_logged(trainer)
+        if not logged:
             return
         with shield("Lightning: gradient norms"):  # alone: where it needs all ranks, all have to come here
             charge(self.run)
