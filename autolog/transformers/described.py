@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import transformers
@@ -100,8 +101,8 @@ def record_model(run: Run, model: Any) -> None:
     from safetensors.torch import save_model
 
     weights, config = run.stage("model.safetensors"), run.stage("config.json")
-    save_model(model, str(weights))
-    model.config.to_json_file(str(config))
+    save_model(model, os.fspath(weights))
+    model.config.to_json_file(os.fspath(config))
     files = {"model.safetensors": weights, "config.json": config}
     run.staged_artifact(f"model-{type(model).__name__}", "model", files, {"bytes": size})
 
