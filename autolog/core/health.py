@@ -1,4 +1,4 @@
-"""Gradients that a person should know of: one alert of each kind per run."""
+"""Gradients and losses that a person should know of: one alert of each kind per run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import math
 import statistics
 from collections import Counter, deque
 from collections.abc import Mapping
+from numbers import Real
+from typing import Any
 
 from autolog.core.run import Run
 
-__all__ = ["Alerts"]
+__all__ = ["Alerts", "norms_row"]
 
 USUAL_ROWS = 20  # that say what is usual
 FEWEST_ROWS = 5  # before anything is
 EXPLODED = 100.0  # times the usual
 VANISHED = 1e-6  # of the whole
+MOST_PARTS = 100  # with a norm of their own
 VANISHED_ROWS = 3  # in a row: at the first step a gradient may be zero by the initial weights
 
 
 class Alerts:
-    """Looks at the gradient norms of every row."""
+    """Looks at every row."""
 
     def __init__(self, run: Run):
         self._run = run
@@ -48,10 +51,29 @@ class Alerts:
             )
             self._tell("vanishing", step, why, "warn")
 
+    def look_at_loss(self, step: int, loss: Any, of: str = "") -> None:
+        """The training's loss, and of which model it is where there are several."""
+        if isinstance(loss, Real) and not math.isfinite(loss):
+            why = f"At step {step}{of and f', of {of}'}."
+            self._alert(f"loss {of}", f"The loss is {loss}", why, step, "error")
+
     def _tell(self, what: str, step: int, why: str, level: str) -> None:
+        self._alert(what, f"Gradients are {what}", f"At step {step}: {why}", step, level)
+
+    def _alert(self, what: str, title: str, text: str, step: int, level: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            self._run.alert(f"Gradients are {what}", f"At step {step}: {why}", level=level, step=step)
+            self._run.alert(title, text, level=level, step=step)
+
+
+def norms_row(
+    run: Run, whole: float, by_part: Mapping[str, float], *, key: str = "grad_norm", parts: str = "modules"
+) -> dict[str, float]:
+    """Norms as metrics: of all, and of each module or layer unless they are too many to be looked at."""
+    if len(by_part) > MOST_PARTS:
+        run.note(f"{key}/{parts}", f"not recorded: {len(by_part)} {parts}")
+        return {key: whole}
+    return {key: whole, **{f"{key}/{name}": norm for name, norm in by_part.items()}}
 
 
 def _listed(names: list[str]) -> str:

@@ -1,7 +1,8 @@
 """Trainings that go on after an interruption: a checkpoint's place knows its run.
 
 What is remembered of a place is one small file of ours, beside the journals, under the hash of its absolute
-path: never anything in the user's own folder. It is forgotten when the training has ended well.
+path: never anything in the user's own folder. What is old is forgotten; so is what has ended well, where a
+framework would go on from it by itself (Keras' ``BackupAndRestore``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,10 +128,13 @@ def _file_of(checkpoint: Checkpoint) -> Path:
 
 
 def _forget_old(folder: Path) -> None:
-    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
+    ages = {}
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process forgets, too
+            ages[file] = file.stat().st_mtime
     oldest = time.time() - REMEMBERED_SECONDS
-    for number, file in enumerate(files):
-        if number >= MOST_PLACES or file.stat().st_mtime < oldest:
+    for number, file in enumerate(sorted(ages, key=lambda file: -ages[file])):
+        if number >= MOST_PLACES or ages[file] < oldest:
             file.unlink(missing_ok=True)
 
 

@@ -542,6 +542,12 @@ class Run:
             staged=True,
         )
 
+    def checkpoint(self, path: str | os.PathLike[str], aliases: Iterable[str]) -> None:
+        """A checkpoint that a framework has saved: a folder, or a large file, by reference."""
+        file = Path(path)
+        large = file.is_dir() or file.stat().st_size > self.settings.artifact_limit
+        self.artifact(file.resolve(), "checkpoint", type="checkpoint", aliases=aliases, reference=large)
+
     def system(self, values: dict[str, float]) -> None:
         """Record the machine's load."""
         self._write("system", values=values)

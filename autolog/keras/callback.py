@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 
 from autolog.core import catalogue
 from autolog.core.guard import charge, shield, watching
+from autolog.core.health import Alerts
 from autolog.core.hooks import Call
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
@@ -72,7 +72,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._validated = False  # in this epoch
         self._validation_began = self._validation_seconds = 0.0
         self._told: set[str] = set()  # metrics of the validation data that Keras has told itself
-        self._told_of_loss = False
+        self._alerts = Alerts(run)
         self._is_closed = False
         self._began = time.perf_counter()
         self._evaluated = -1  # the step of the last evaluation
@@ -127,7 +127,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._told.update(key for key in row if key.startswith("val/"))
             self._gradients.at_epoch_end(step)
             self._base = step
-            self._watch(row, step)
+            self._alerts.look_at_loss(step, row.get("train/loss"))
             self._checkpoints.look(epoch, logs or {}, step)
             self._look_at_validation(epoch, step)
 
@@ -168,9 +168,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._evaluate(time.perf_counter() - self._began, step)
 
     def _evaluate(self, seconds: float, step: int | None) -> None:
-        found = self._held_out.predictions(seconds)
-        if self._evaluated != (step or self._run.last_step):  # not the last epoch's once more
-            self._evaluated = step or self._run.last_step
+        at = step or self._run.last_step
+        if self._evaluated != at:  # not the last epoch's once more
+            self._evaluated = at
+            found = self._held_out.predictions(seconds)
             record_evaluation(
                 self._run, "val", self._trained, found, told=self._told, classes=self._classes, step=step
             )
@@ -178,12 +179,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def _at_once(self) -> int:
         """Steps that are executed by one call of the compiled function."""
         return int(getattr(self._trained, "steps_per_execution", 1) or 1)
-
-    def _watch(self, row: dict[str, Any], step: int) -> None:
-        loss = row.get("train/loss")
-        if isinstance(loss, float) and not math.isfinite(loss) and not self._told_of_loss:
-            self._told_of_loss = True
-            self._run.alert(f"The loss is {loss}", f"In epoch {row['epoch']}.", level="error", step=step)
 
 
 def steps_of(model: Any) -> int:

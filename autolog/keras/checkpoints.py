@@ -14,7 +14,7 @@ __all__ = ["Checkpoints"]
 
 
 class Checkpoints:
-    """Every save of every ``ModelCheckpoint``: listed, and the best kept by reference."""
+    """Every save of every ``ModelCheckpoint``: listed, the best and the last kept."""
 
     def __init__(self, run: Run, callbacks: list[Any]):
         self._run = run
@@ -52,17 +52,6 @@ class Checkpoints:
             last = Path(saved[-1]["path"]).resolve()
             chosen = Path((best or saved)[-1]["path"]).resolve()
             aliases = ["best"] if best else []
-            self._run.artifact(
-                chosen,
-                "checkpoint",
-                type="checkpoint",
-                aliases=[*aliases, *(["last"] if chosen == last else [])],
-                reference=_size(chosen) > self._run.settings.artifact_limit,
-            )
+            self._run.checkpoint(chosen, [*aliases, *(["last"] if chosen == last else [])])
             if chosen != last:
-                self._run.artifact(last, "checkpoint", type="checkpoint", aliases=["last"], reference=True)
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+                self._run.checkpoint(last, ["last"])

@@ -95,13 +95,9 @@ def _compiled(model: Any) -> dict[str, Any]:
 def has_lambdas(model: Any) -> bool:
     """Whether the model, its loss or metrics have code in them that Keras serializes with a warning only."""
     metrics = getattr(getattr(model, "_compile_metrics", None), "_user_metrics", None)
-    try:
-        parts = keras.tree.flatten([getattr(model, "loss", None), metrics])
-        layers = list(model._flatten_layers())
-    except Exception:  # of a model that is not built, say
-        return False
+    parts = keras.tree.flatten([getattr(model, "loss", None), metrics])
     of_lambda = any(getattr(part, "__name__", "") == "<lambda>" for part in parts)
-    return of_lambda or any(isinstance(layer, keras.layers.Lambda) for layer in layers)
+    return of_lambda or any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers())
 
 
 def _readable(value: Any) -> Any:

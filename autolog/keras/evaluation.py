@@ -17,8 +17,6 @@ from autolog.keras.predictions import Predictions
 
 __all__ = ["record_evaluation"]
 
-MOST_ROWS = 200_000  # of targets with a shape of their own, such as the pixels of masks
-
 
 def record_evaluation(
     run: Run,
@@ -26,7 +24,7 @@ def record_evaluation(
     model: Any,
     found: Predictions | str,
     *,
-    told: set[str] = frozenset(),  # type: ignore[assignment]
+    told: set[str],
     classes: Any = None,
     step: int | None = None,
 ) -> None:
@@ -87,14 +85,14 @@ def _evaluated(loss: Any, truth: Any, predicted: Any, classes: Any) -> Evaluatio
     binary = "binary" in kind or predicted.shape[-1] == 1
     if predicted.ndim < 2 or len(truth) != len(predicted):
         raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
-    note = None
+    notes: tuple[str, ...] = ()
     if predicted.ndim > 2:
-        truth, predicted, note = _flat(truth, predicted, binary)
+        truth, predicted, notes = _flat(truth, predicted, binary)
     if "hinge" in kind and predicted.shape[1] == 1:  # margins, which are no probabilities
         result = evaluation.classification(truth.reshape(-1) > 0, predicted[:, 0] > 0)
     else:
         result = _classified(truth, _probabilities(loss, predicted), binary, classes)
-    return result if note is None else replace(result, notes=(*result.notes, note))
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def _classified(truth: Any, scores: Any, binary: bool, classes: Any) -> Evaluation:
@@ -112,7 +110,7 @@ def _classified(truth: Any, scores: Any, binary: bool, classes: Any) -> Evaluati
     return evaluation.classification(places, scores=scores, classes=names)
 
 
-def _flat(truth: Any, predicted: Any, binary: bool) -> tuple[Any, Any, str | None]:
+def _flat(truth: Any, predicted: Any, binary: bool) -> tuple[Any, Any, tuple[str, ...]]:
     """Every step of a sequence, every pixel of a mask, as a row of its own."""
     last = predicted.shape[-1]
     one_hot = truth.shape == predicted.shape and not (binary and last == 1)
@@ -120,26 +118,16 @@ def _flat(truth: Any, predicted: Any, binary: bool) -> tuple[Any, Any, str | Non
     truth = truth.reshape(-1, last) if one_hot else truth.reshape(-1)
     if len(truth) != len(predicted):
         raise ValueError(f"{len(predicted):,} predictions for {len(truth):,} targets")
-    every = -(-len(truth) // MOST_ROWS)
-    note = f"of every {every}th of {len(truth):,} places" if every > 1 else None
-    return truth[::every], predicted[::every], note
+    return evaluation.thinned(truth, predicted)
 
 
 def _probabilities(loss: Any, predicted: Any) -> Any:
     """Logits become probabilities. Where the loss does not say which they are, their range does."""
     config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     logits = config.get("from_logits")
-    if logits is None or isinstance(loss, str):
-        logits = not (predicted.min() >= 0 and predicted.max() <= 1)
-    if not logits:
-        sums = predicted.sum(axis=1, keepdims=True)
-        # Half precision rounds rows of probabilities to sums of 0.99.
-        is_rounded = predicted.shape[1] > 1 and (abs(sums - 1) < 0.05).all()
-        return predicted / sums if is_rounded else predicted
-    if predicted.shape[1] == 1 or "binary" in str(name_of(loss)).lower():
-        return 1 / (1 + np.exp(-predicted))
-    shifted = np.exp(predicted - predicted.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    are_independent = predicted.shape[1] == 1 or "binary" in str(name_of(loss)).lower()
+    are_logits = None if isinstance(loss, str) else logits
+    return evaluation.probabilities(predicted, are_logits=are_logits, are_independent=are_independent)
 
 
 def _with_inputs(result: Evaluation, inputs: Any) -> Evaluation:

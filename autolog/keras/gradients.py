@@ -9,13 +9,11 @@ from typing import Any
 import keras
 
 from autolog.capture import gradients
-from autolog.core.health import Alerts
+from autolog.core.health import Alerts, norms_row
 from autolog.core.run import Run
 from autolog.keras.inside import Inside, gradients_of_step, layer_of
 
-__all__ = ["GradientNorms", "gradients_of", "row_of"]
-
-MOST_LAYERS = 100
+__all__ = ["GradientNorms", "gradients_of"]
 
 
 class GradientNorms:
@@ -103,7 +101,7 @@ class GradientNorms:
             self._write(step, whole, dict(zip(layers, parts, strict=True)))
 
     def _write(self, step: int, whole: float, by_layer: dict[str, float]) -> None:
-        self._run.log(row_of(self._run, whole, by_layer), step=step)
+        self._run.log(norms_row(self._run, whole, by_layer, parts="layers"), step=step)
         self._alerts.look(step, whole, by_layer)
 
 
@@ -119,14 +117,6 @@ def gradients_of(model: Any) -> tuple[float, dict[str, float]] | None:
     scale = getattr(model.optimizer, "dynamic_scale", None)  # of the loss, in mixed precision
     scale = 1.0 if scale is None else float(scale)
     return whole / scale, {layer: norm / scale for layer, norm in zip(by_layer, parts, strict=True)}
-
-
-def row_of(run: Run, whole: float, by_layer: dict[str, float], key: str = "grad_norm") -> dict[str, float]:
-    """The norms as metrics."""
-    if len(by_layer) > MOST_LAYERS:
-        run.note(f"{key}/layers", f"not recorded: {len(by_layer)} layers")
-        return {key: whole}
-    return {key: whole, **{f"{key}/{layer}": norm for layer, norm in by_layer.items()}}
 
 
 def _replicas(model: Any) -> int:

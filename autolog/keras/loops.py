@@ -9,7 +9,6 @@ another one. Otherwise its keys stay plain.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import weakref
@@ -22,12 +21,13 @@ import numpy as np
 from autolog.capture import datasets
 from autolog.core.catalogue import is_on
 from autolog.core.guard import charge, shield, watching
+from autolog.core.health import Alerts, norms_row
 from autolog.core.hooks import Call, Outcome
 from autolog.core.loops import Loop, end_abandoned_loops, loop_of, open_loops
 from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
 from autolog.keras.callback import learning_rate, steps_of
 from autolog.keras.described import name_of, plain, record_parameters
-from autolog.keras.gradients import gradients_of, row_of
+from autolog.keras.gradients import gradients_of
 from autolog.keras.models import bytes_of, record_model, record_summary
 
 __all__ = ["observe_flatten_metrics", "observe_train_on_batch"]
@@ -139,7 +139,7 @@ class _Member:
         self._began = time.perf_counter()
         self._spent = 0.0
         self._left_out = 0
-        self._told_of_loss = False
+        self._alerts = Alerts(loop.run)
 
     def describe(self, call: Call) -> None:
         """Before its first call."""
@@ -181,10 +181,7 @@ class _Member:
         self.run.log(row, step=step)
         if is_due:
             self._record_gradients(model, step)
-        loss = logs.get("loss")
-        if not self._told_of_loss and np.ndim(loss) == 0 and not math.isfinite(loss or 0.0):
-            self._told_of_loss = True
-            self.run.alert(f"The loss is {loss}", f"Of {self.name}.", level="error", step=step)
+        self._alerts.look_at_loss(step, logs.get("loss"), self.name)
 
     def _record_gradients(self, model: Any, step: int) -> None:
         """On torch, where gradients outlive their step; as they are before clipping."""
@@ -196,7 +193,8 @@ class _Member:
             return
         found = gradients_of(model)
         if found is not None:
-            self.run.log(row_of(self.run, *found, key="grad_norm" + self._under), step=step)
+            row = norms_row(self.run, *found, key="grad_norm" + self._under, parts="layers")
+            self.run.log(row, step=step)
         self._spent += time.perf_counter() - started
 
     def belongs_with(self, model: Any) -> bool:

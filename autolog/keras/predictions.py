@@ -83,12 +83,10 @@ class HeldOut:
         self._best: _Validation | None = None
         self._began = 0.0
         self._first_seconds: float | None = None
-        self._listening = False
         self._inside: Inside | None = None
         self.is_open = False
         self.best_step: int | None = None
         if keras.backend.backend() == "torch":
-            self._listening = True
             with _lock:
                 _listening[id(model)] = weakref.ref(self)
         elif may_look_inside and getattr(model, "steps_per_execution", 1) == 1:
@@ -117,9 +115,8 @@ class HeldOut:
 
     def close(self) -> None:
         """The training has ended: nothing is kept any more, and the model is as it was."""
-        if self._listening:
-            with _lock:
-                _listening.pop(id(self._model), None)
+        with _lock:
+            _listening.pop(id(self._model), None)
         if self._inside is not None:
             self._inside.end()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ import torch
 
 from autolog.core import catalogue
 from autolog.core.guard import charge, shield
+from autolog.core.health import Alerts
 from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import enter, given_run
 from autolog.core.run import Run
@@ -95,7 +95,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._samples = 0
         self._loss: Any = None
         self._rates: dict[str, float] = {}  # with which the last step was made
-        self._told_of_loss = False
+        self._alerts = Alerts(run)
         self._pid = os.getpid()
         self._machines: Machines | None = None
         self._stop_clipping: Callable[[], None] = _nothing
@@ -284,14 +284,8 @@ class Recorder(Callback):  # type: ignore[misc]
             if self._loss is not None and not _logs_its_loss(trainer):
                 row["train/loss"] = float(self._loss)
         if row:
-            self._watch(row, at)
+            self._alerts.look_at_loss(at, row.get("train/loss"))
             self.run.log(row, step=at)
-
-    def _watch(self, row: dict[str, Any], step: int) -> None:
-        loss = row.get("train/loss")
-        if isinstance(loss, float) and not math.isfinite(loss) and not self._told_of_loss:
-            self._told_of_loss = True
-            self.run.alert(f"The loss is {loss}", f"At step {step}.", level="error", step=step)
 
 
 def _nothing() -> None:

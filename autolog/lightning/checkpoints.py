@@ -39,7 +39,9 @@ class Checkpoints:
             return False
         rows, self._rows = self._rows, []
         callbacks = trainer.checkpoint_callbacks
-        best = next((c for c in callbacks if getattr(c, "best_model_path", "") and c.monitor), None)
+        best = next(
+            (c for c in callbacks if getattr(c, "best_model_path", "") and getattr(c, "monitor", None)), None
+        )
         if best is not None:
             self._run.describe(
                 {
@@ -58,9 +60,7 @@ class Checkpoints:
             chosen.setdefault(last, []).append("last")
         for path, aliases in chosen.items():
             if os.path.exists(path):
-                file = Path(path)
-                large = file.is_dir() or file.stat().st_size > self._run.settings.artifact_limit
-                self._run.artifact(file, "checkpoint", type="checkpoint", aliases=aliases, reference=large)
+                self._run.checkpoint(path, aliases)
         return bool(there)
 
 

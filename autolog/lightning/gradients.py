@@ -11,13 +11,11 @@ import torch
 
 from autolog.capture import gradients
 from autolog.core.guard import shield
-from autolog.core.health import Alerts
+from autolog.core.health import Alerts, norms_row
 from autolog.core.run import Run
-from autolog.torch.measures import WRAPPERS, by_module, is_sharded
+from autolog.torch.measures import by_module, is_sharded
 
 __all__ = ["GradientNorms", "is_flat", "over_all_ranks", "sharded_norms"]
-
-MOST_MODULES = 100
 
 
 class GradientNorms:
@@ -87,16 +85,12 @@ class GradientNorms:
 
     def _keep(self, trainer: Any, optimizer: Any, whole: float, parts: dict[str, float]) -> None:
         optimizers = [getattr(one, "optimizer", one) for one in trainer.optimizers]
+        row = norms_row(self._run, whole, parts)
         if len(optimizers) > 1:
             given = getattr(optimizer, "optimizer", optimizer)
             place = next((n for n, one in enumerate(optimizers) if one is given), 0)
-            self._row[f"grad_norm/{type(given).__name__}-{place}"] = whole
-        else:
-            self._row["grad_norm"] = whole
-        if len(parts) <= MOST_MODULES:
-            self._row |= {f"grad_norm/{name}": norm for name, norm in parts.items()}
-        else:
-            self._run.note("grad_norm/modules", f"not recorded: {len(parts)} modules")
+            row[f"grad_norm/{type(given).__name__}-{place}"] = row.pop("grad_norm")
+        self._row |= row
         self._alerts.look(int(trainer.fit_loop.epoch_loop._batches_that_stepped), whole, parts)
 
 
@@ -145,7 +139,7 @@ def _squares(trainer: Any, module: Any, optimizer: Any) -> dict[str, float]:
     """This rank's share of the squared norm of each module; the same modules on every rank."""
     flat_shards = _flat_shards(trainer) if is_flat(trainer) else 1
     groups: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
-    for name, parameters in _modules(module, optimizer).items():
+    for name, parameters in by_module(module, optimizer, without_gradient=True).items():
         for parameter in parameters:
             shards = _shards(parameter) if is_sharded([parameter]) else flat_shards
             group = groups[name, shards]
@@ -156,17 +150,6 @@ def _squares(trainer: Any, module: Any, optimizer: Any) -> dict[str, float]:
     for (name, shards), norm in zip(groups, norms, strict=True):
         squares[name] += norm * norm * shards / trainer.world_size
     return squares
-
-
-def _modules(module: Any, optimizer: Any) -> dict[str, list[Any]]:
-    """The optimizer's parameters by module, also those of which this rank has no gradient."""
-    ours = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    modules: defaultdict[str, list[Any]] = defaultdict(list)
-    for name, parameter in module.named_parameters():
-        if id(parameter) in ours:
-            parts = [part for part in name.split(".")[:-1] if part not in WRAPPERS]
-            modules[".".join(parts) or type(module).__name__].append(parameter)
-    return modules
 
 
 def _shards(parameter: Any) -> int:

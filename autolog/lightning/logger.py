@@ -18,7 +18,6 @@ import sys
 import weakref
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -248,9 +247,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
             if path and os.path.exists(path):  # one that was deleted since is none
                 chosen.setdefault(path, []).append(alias)
         for path, aliases in chosen.items():
-            file = Path(path)
-            large = file.is_dir() or file.stat().st_size > run.settings.artifact_limit
-            run.artifact(file, "checkpoint", type="checkpoint", aliases=aliases, reference=large)
+            run.checkpoint(path, aliases)
 
     # What the user calls ----------------------------------------------------------------------------
 

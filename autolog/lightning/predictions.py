@@ -32,6 +32,7 @@ class HeldOut:
         self._whole: Any = None  # what the module gave back for this batch
         self._part: Any = None  # and the part of it that was called last
         self._is_open = False
+        self._has_seen = False  # an evaluation that was not recorded yet
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": {}, "_handles": [], "_whole": None, "_part": None}
@@ -39,7 +40,7 @@ class HeldOut:
     def begin(self, module: Any) -> None:
         """An evaluation begins."""
         self._kept = {}
-        self._is_open = True
+        self._is_open = self._has_seen = True
         if getattr(module, "_compiler_ctx", None) is None:  # a hook of ours would be compiled with its steps
             self._listen(module)
 
@@ -65,7 +66,10 @@ class HeldOut:
             self._kept.setdefault(loader, Kept()).add(truth.detach(), predicted.detach(), inputs)
 
     def record(self, name: str, trainer: Any) -> None:
-        """What can be said of the last evaluation's predictions."""
+        """What can be said of the last evaluation's predictions; nothing if there was none since the last."""
+        has_seen, self._has_seen = self._has_seen, False
+        if not has_seen:
+            return
         if not self._kept:
             why = (
                 "not recorded: a step neither returns predictions and targets (`preds`, `target`) nor calls "
@@ -80,11 +84,6 @@ class HeldOut:
             place = name if len(self._kept) == 1 else f"{name}/{loader}"
             told = {canonical(key, name) for key in trainer.callback_metrics}
             record_evaluation(self._run, place, kept, told)
-        self._kept = {}
-
-    def forget(self) -> None:
-        """The call has ended: nothing is kept, and the module has no hook of ours."""
-        self._stop_listening()
         self._kept = {}
 
     def _listen(self, module: Any) -> None:

@@ -17,7 +17,6 @@ __all__ = ["Kept", "record_evaluation"]
 
 MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
 MOST_INPUTS = 8_000_000  # and of inputs
-MOST_ROWS = 200_000  # of targets with a shape of their own, such as the pixels of masks
 
 
 class Kept:
@@ -143,10 +142,10 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
         or truth.size * predicted.shape[1] != predicted.size
     ):
         raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
-    note = None
+    notes: tuple[str, ...] = ()
     if predicted.ndim > 2:  # torch has the classes second: (n, classes, ...)
         predicted = np.moveaxis(predicted, 1, -1).reshape(-1, predicted.shape[1])
-        truth, predicted, note = _thinned(truth.reshape(-1), predicted)
+        truth, predicted, notes = evaluation.thinned(truth.reshape(-1), predicted)
     truth = truth.reshape(-1)
     if truth.min() < 0 or truth.max() >= predicted.shape[1]:
         raise ValueError(
@@ -155,8 +154,8 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
     names: list[Any] = list(range(predicted.shape[1]))
     if classes is not None and len(set(classes)) == len(names):
         names, truth = classes, np.asarray(classes)[truth]
-    result = evaluation.classification(truth, scores=_probabilities(predicted), classes=names)
-    return result if note is None else replace(result, notes=(*result.notes, note))
+    result = evaluation.classification(truth, scores=evaluation.probabilities(predicted), classes=names)
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def _one_number_each(truth: Any, predicted: Any) -> Evaluation:
@@ -164,26 +163,12 @@ def _one_number_each(truth: Any, predicted: Any) -> Evaluation:
     if not is_binary:
         rows = len(truth)
         return evaluation.evaluate(truth.reshape(rows, -1), predicted.reshape(rows, -1), task="regression")
-    scores = predicted if predicted.min() >= 0 and predicted.max() <= 1 else 1 / (1 + np.exp(-predicted))
+    scores = evaluation.probabilities(predicted, are_independent=True)
     if truth.ndim == 2 and truth.shape[1] > 1:
         return evaluation.multilabel(truth.astype(int), (scores > 0.5).astype(int), scores=scores)
-    flat, scores, note = _thinned(truth.reshape(-1).astype(int), scores.reshape(-1))
+    flat, scores, notes = evaluation.thinned(truth.reshape(-1).astype(int), scores.reshape(-1))
     result = evaluation.classification(flat, scores=scores, classes=[0, 1])
-    return result if note is None else replace(result, notes=(*result.notes, note))
-
-
-def _thinned(truth: Any, predicted: Any) -> tuple[Any, Any, str | None]:
-    every = -(-len(truth) // MOST_ROWS)
-    note = f"of every {every}th of {len(truth):,} places" if every > 1 else None
-    return truth[::every], predicted[::every], note
-
-
-def _probabilities(predicted: Any) -> Any:
-    """Logits, and logarithms of probabilities, become probabilities."""
-    if predicted.min() >= 0 and predicted.max() <= 1:
-        return predicted
-    shifted = np.exp(predicted - predicted.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def _joined(parts: list[torch.Tensor]) -> Any:

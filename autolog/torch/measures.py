@@ -13,11 +13,11 @@ import torch
 from autolog.capture import gradients
 from autolog.capture.evaluation.distribution import histogram
 from autolog.capture.figures import Chart
+from autolog.core.health import norms_row
 from autolog.core.run import Run
 
 __all__ = ["Found", "Measures", "by_module", "describe", "is_sharded", "learning_rates"]
 
-MOST_MODULES = 100  # with a norm of their own
 MOST_HISTOGRAMS = 20  # modules with histograms
 SAMPLED = 10_000  # values in a histogram, at most
 WRAPPERS = (
@@ -98,11 +98,8 @@ class Measures:
         for kind, modules in values.items():
             unit = scale if kind == "grad" else 1.0
             by_module = {name: next(norms) / unit for name in modules}
-            whole = found.row[f"{kind}_norm"] = math.hypot(*by_module.values())
-            if len(modules) <= MOST_MODULES:
-                found.row |= {f"{kind}_norm/{name}": norm for name, norm in by_module.items()}
-            else:
-                self._run.note(f"{kind}_norm/modules", f"not recorded: {len(modules)} modules")
+            whole = math.hypot(*by_module.values())
+            found.row |= norms_row(self._run, whole, by_module, key=f"{kind}_norm")
             if kind == "grad":
                 found.whole, found.by_module = whole, by_module
         return found
@@ -132,14 +129,18 @@ class Measures:
         return pictures
 
 
-def by_module(model: Any, optimizer: Any) -> dict[str, list[Any]]:
-    """The parameters that the optimizer is about to change, by the module that owns them."""
+def by_module(model: Any, optimizer: Any, *, without_gradient: bool = False) -> dict[str, list[Any]]:
+    """The parameters that the optimizer is about to change, by the module that owns them.
+
+    Args:
+        without_gradient: also those of which this process has no gradient.
+    """
     ours = None
     if optimizer is not None:
         ours = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     modules: defaultdict[str, list[Any]] = defaultdict(list)
     for name, parameter in model.named_parameters():
-        if parameter.grad is not None and (ours is None or id(parameter) in ours):
+        if (without_gradient or parameter.grad is not None) and (ours is None or id(parameter) in ours):
             parts = [part for part in name.split(".")[:-1] if part not in WRAPPERS]
             modules[".".join(parts) or type(model).__name__].append(parameter)
     return modules

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from autolog.core.health import Alerts
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
 from autolog.transformers.names import canonical
+from autolog.transformers.predictions import HeldOut
 
 __all__ = ["Recorder", "TrackioCallback"]
 
@@ -54,7 +54,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._logs = logs
         self.sets = list(trainer.eval_dataset) if isinstance(trainer.eval_dataset, Mapping) else []
         self._alerts = Alerts(run)
-        self._told_of_loss = False
+        self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
+        self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
         self._saved: list[dict[str, Any]] = []
         self.told: set[str] = set()
 
@@ -73,7 +74,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 self.run.log(row, step=state.global_step)
             if "grad_norm" in row:
                 self._alerts.look(state.global_step, float(row["grad_norm"]), {})
-            self._watch(row, state.global_step)
+            self._alerts.look_at_loss(state.global_step, row.get("train/loss"))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: checkpoints"):
@@ -83,6 +84,24 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 if state.best_metric is not None and state.best_model_checkpoint == path:
                     row["best_metric"] = state.best_metric
                 self._saved.append(row)
+
+    def keep(self, name: str, held_out: HeldOut, state: Any) -> None:
+        """An evaluation in the training has ended: which one is the last, or the best, is known later."""
+        self._keep_best(name, state)
+        self._evaluated[name] = held_out
+
+    def record_evaluations(self, args: Any, state: Any) -> None:
+        """The training has ended: what can be said of the predictions of the weights that it ends with."""
+        for name, held_out in self._evaluated.items():
+            self._keep_best(name, state)
+            best = self._best.get(name) if args.load_best_model_at_end else None
+            (best or held_out).record()
+        self._evaluated, self._best = {}, {}
+
+    def _keep_best(self, name: str, state: Any) -> None:
+        last = self._evaluated.get(name)
+        if last is not None and last.step == getattr(state, "best_global_step", None):
+            self._best[name] = last
 
     def record_checkpoints(self, state: Any) -> bool:
         """The training has ended. Returns whether any checkpoint is there: old ones may be deleted by now."""
@@ -103,9 +122,3 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         for path, aliases in chosen.items():
             self.run.artifact(path, "checkpoint", type="checkpoint", aliases=aliases, reference=True)
         return bool(there)
-
-    def _watch(self, row: Mapping[str, Any], step: int) -> None:
-        loss = row.get("train/loss")
-        if isinstance(loss, float) and not math.isfinite(loss) and not self._told_of_loss:
-            self._told_of_loss = True
-            self.run.alert(f"The loss is {loss}", f"At step {step}.", level="error", step=step)

@@ -58,6 +58,9 @@ def observe_train(call: Call) -> Frame:
                         record_model(run, trainer.model)
                 with shield("transformers: after the training"):
                     record_outcome(run, trainer)
+                with shield("transformers: held-out evaluation"):
+                    if recorder is not None:
+                        recorder.record_evaluations(trainer.args, trainer.state)
         except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
             error = interrupt
             raise
@@ -131,32 +134,32 @@ def observe_evaluation_loop(call: Call) -> Frame:
     if recorder is None:
         yield
         return
-    held_out = None
+    held_out: HeldOut | None = None
     with shield("transformers: held-out predictions"):
         charge(recorder.run)
-        held_out = HeldOut(recorder.run, trainer)
+        prefix = str(call.get("metric_key_prefix") or "eval")
+        name = canonical(f"{prefix}_x", recorder.sets).removesuffix("/x")
+        held_out = HeldOut(recorder.run, trainer, name)
     try:
         outcome = yield
     finally:
         if held_out is not None:
             held_out.close()
-    if outcome.error is None and held_out is not None and _is_last(trainer):
+    if outcome.error is None and held_out is not None:
         with shield("transformers: held-out predictions"):
             charge(recorder.run)
             metrics = getattr(outcome.result, "metrics", None) or {}
-            prefix = str(call.get("metric_key_prefix") or "eval")
-            name = canonical(f"{prefix}_x", recorder.sets).removesuffix("/x")
-            held_out.record(name, {canonical(key, recorder.sets) for key in metrics})
+            held_out.told = {canonical(key, recorder.sets) for key in metrics}
+            if trainer.is_in_train:
+                recorder.keep(name, held_out, trainer.state)
+            if not trainer.is_in_train or _is_due(recorder.run, trainer.state):
+                held_out.record()
 
 
-def _is_last(trainer: Any) -> bool:
-    """Whether this evaluation's pictures are wanted: by hand always, in a training of the last one."""
-    every = _recorder_of(trainer).run.settings.evaluate_every_n_epochs  # type: ignore[union-attr]
-    state = trainer.state
-    if not trainer.is_in_train or not state.max_steps:
-        return True
-    epoch = round(state.epoch or 0, 6)
-    return bool(state.global_step >= state.max_steps or (every and epoch % every == 0))
+def _is_due(run: Run, state: Any) -> bool:
+    """Whether this evaluation in a training is one of those whose pictures are wanted by setting."""
+    every = run.settings.evaluate_every_n_epochs
+    return bool(every) and round(state.epoch or 0, 6) % every == 0
 
 
 # Whose call it is --------------------------------------------------------------------------------------

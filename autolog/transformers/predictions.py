@@ -22,27 +22,46 @@ IGNORED = -100  # the label that transformers takes for none
 
 
 class HeldOut:
-    """Labels and logits of one evaluation."""
+    """Labels and logits of one evaluation.
 
-    def __init__(self, run: Run, trainer: Any):
+    Attributes:
+        name: of the data, ``val``, ``val/hard`` or ``test``.
+        told: metrics of it that the Trainer tells itself.
+        step: the step of the weights that predict.
+    """
+
+    def __init__(self, run: Run, trainer: Any, name: str):
+        self.name = name
+        self.told: set[str] = set()
+        self.step = int(trainer.state.global_step)
         self._run = run
         self._trainer = trainer
         self._kept = Kept()
         self._why = "no batch had labels beside the model's logits"
         model = trainer.model
         self._handle = model.register_forward_hook(self._see, with_kwargs=True)
+        self._is_recorded = False
 
     def close(self) -> None:
         """The evaluation has ended, or failed: the model has no hook of ours."""
         self._handle.remove()
 
-    def record(self, name: str, told: set[str]) -> None:
-        """What can be said of the predictions."""
+    def record(self) -> None:
+        """What can be said of the predictions; once."""
+        if self._is_recorded:
+            return
+        self._is_recorded = True
         if self._kept.is_empty:
-            self._run.note(f"{name}/confusion_matrix", f"not recorded: {self._why}")
+            self._run.note(f"{self.name}/confusion_matrix", f"not recorded: {self._why}")
             return
         record_evaluation(
-            self._run, name, self._kept, told, classes=self._classes(), shown=self._texts, step=self._step()
+            self._run,
+            self.name,
+            self._kept,
+            self.told,
+            classes=self._classes(),
+            shown=self._texts,
+            step=self.step,
         )
 
     def _see(self, module: Any, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
@@ -72,6 +91,3 @@ class HeldOut:
         if is_text and hasattr(tokenizer, "decode"):
             return [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
         return rows
-
-    def _step(self) -> int:
-        return int(self._trainer.state.global_step)

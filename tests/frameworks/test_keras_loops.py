@@ -286,15 +286,30 @@ def test_a_step_of_the_users_own_is_recorded_by_its_own_names(recording: MemoryS
 
 
 def test_loops_in_threads_are_whole_and_apart(recording: MemorySink) -> None:
-    models = [classifier(f"model-{n}") for n in range(3)]
-    threads = [threading.Thread(target=loop, args=(model, 5)) for model in models]
+    models = [classifier(f"model-{n}", optimizer=keras.optimizers.SGD(10.0**-n)) for n in range(3)]
+    returned: dict[str, list[float]] = {}
+    hand_over = threading.Barrier(len(models))
+
+    def train(model: Any) -> None:
+        flatten = type(model)._flatten_metrics_in_order
+
+        def all_at_once(self: Any, logs: Any) -> Any:  # each thread's call is as far as the others'
+            result = flatten(self, logs)
+            hand_over.wait(30)
+            return result
+
+        model._flatten_metrics_in_order = all_at_once.__get__(model)
+        returned[model.name] = [float(result[0]) for result in loop(model, 5)]
+
+    threads = [threading.Thread(target=train, args=(model,)) for model in models]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     autolog.finish()
-    assert sorted(run.config["model/name"] for run in recording.runs) == [model.name for model in models]
-    assert all(len(run.values("train/loss")) == 5 and run.status == "finished" for run in recording.runs)
+    recorded = {run.config["model/name"]: run.values("train/loss") for run in recording.runs}
+    assert recorded == {name: pytest.approx(losses) for name, losses in returned.items()}
+    assert [run.status for run in recording.runs] == ["finished"] * 3
 
 
 def test_a_loss_that_is_no_number_is_one_alert(recording: MemorySink) -> None:

@@ -333,6 +333,15 @@ def test_predictions_that_are_not_found_are_said_to_be_missing(recording: Memory
     assert "val/confusion_matrix" in run.config["autolog/notes"]
 
 
+@pytest.mark.parametrize("every", [0, 1])
+def test_nothing_is_said_to_be_missing_that_is_there_or_was_not_to_be(sink: MemorySink, every: int) -> None:
+    with autolog.enabled("lightning", sink=sink, log_code=False, evaluate_every_n_epochs=every):
+        validation = [loader(val_set)] if every else []
+        trainer(limit_val_batches=1.0 if every else 0).fit(Digits(), loader(), *validation)
+    autolog.finish()
+    assert "val/confusion_matrix" not in only(sink).config.get("autolog/notes", {})
+
+
 class Amounts(lightning.pytorch.LightningModule):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()

@@ -188,7 +188,7 @@ def test_looking_for_a_learning_rate_records_nothing(into: MemorySink) -> None:
     logger = TrackioLogger()
     searching, module = trainer(logger=logger), Digits()
     Tuner(searching).lr_find(module, loader(), num_training=20)
-    assert [run.rows for run in into.runs] in ([], [[]])
+    assert not any(run.rows for run in into.runs)
     searching.fit(module, loader())
     assert [step for step, row in only(into).rows if "train/loss" in row] == [2, 5, 8, 11, 14]
 

@@ -184,7 +184,30 @@ def test_early_stopping_and_its_epochs(recording: MemorySink) -> None:
     stop = EarlyStoppingCallback(early_stopping_patience=1, early_stopping_threshold=10.0)
     given = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
     trainer(callbacks=[stop], num_train_epochs=5, **given).train()
-    assert only(recording).config["epochs"] == 2.0
+    kept = only(recording)
+    assert kept.config["epochs"] == 2.0
+    drawn = [step for step, key in kept.drawn if key == "val/confusion_matrix"]
+    assert drawn == [8]  # of the best weights, which are there again
+
+
+def test_a_training_that_is_stopped_early_shows_its_last_validation(recording: MemorySink) -> None:
+    class Stop(TrainerCallback):  # type: ignore[misc]
+        def on_evaluate(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            control.should_training_stop = state.global_step >= 16
+
+    carrying = trainer(callbacks=[Stop()], num_train_epochs=5, eval_strategy="epoch")
+    carrying.train()
+    kept = only(recording)
+    assert [step for step, key in kept.drawn if key == "val/confusion_matrix"] == [16]
+    right = predicted(carrying.model, val_set.rows) == y[128:192]
+    assert kept.metrics["val/accuracy"] == pytest.approx(float(right.float().mean()))
+
+
+def test_a_validation_can_be_shown_every_so_many_epochs(sink: MemorySink) -> None:
+    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9, evaluate_every_n_epochs=2):
+        trainer(num_train_epochs=5, eval_strategy="epoch").train()
+    kept = only(sink)
+    assert [step for step, key in kept.drawn if key == "val/confusion_matrix"] == [16, 32, 40]
 
 
 def test_a_loss_that_is_no_number_is_an_alert(recording: MemorySink) -> None:

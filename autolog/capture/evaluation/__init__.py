@@ -27,6 +27,7 @@ from autolog.capture.evaluation.labels import are_by_label, multilabel
 from autolog.capture.evaluation.outputs import multioutput, task_of
 from autolog.capture.evaluation.result import Evaluation
 from autolog.capture.evaluation.samples import with_inputs
+from autolog.capture.evaluation.scores import probabilities, thinned
 
 __all__ = [
     "Evaluation",
@@ -34,7 +35,9 @@ __all__ = [
     "evaluate",
     "multilabel",
     "multioutput",
+    "probabilities",
     "regression",
+    "thinned",
     "with_inputs",
 ]
 
