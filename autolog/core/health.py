@@ -6,7 +6,6 @@ import math
 import statistics
 from collections import Counter, deque
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 from autolog.core.run import Run
@@ -34,7 +33,8 @@ class Alerts:
         """The norms before an optimizer step that was made, of all gradients and per module."""
         if not math.isfinite(whole):
             wrong = [name for name, norm in by_module.items() if not math.isfinite(norm)]
-            self._tell("not finite", step, f"grad_norm is {whole}; in {_listed(wrong)}.", "error")
+            where = f"; in {_listed(wrong)}" if wrong else ""
+            self._tell("not finite", step, f"grad_norm is {whole}{where}.", "error")
             return
         if len(self._usual) >= FEWEST_ROWS:
             usual = statistics.median(self._usual)
@@ -53,9 +53,13 @@ class Alerts:
 
     def look_at_loss(self, step: int, loss: Any, of: str = "") -> None:
         """The training's loss, and of which model it is where there are several."""
-        if isinstance(loss, Real) and not math.isfinite(loss):
+        try:
+            value = float(loss)
+        except (TypeError, ValueError):  # None, or several numbers
+            return
+        if not math.isfinite(value):
             why = f"At step {step}{of and f', of {of}'}."
-            self._alert(f"loss {of}", f"The loss is {loss}", why, step, "error")
+            self._alert(f"loss {of}", f"The loss is {value}", why, step, "error")
 
     def _tell(self, what: str, step: int, why: str, level: str) -> None:
         self._alert(what, f"Gradients are {what}", f"At step {step}: {why}", step, level)
