@@ -132,7 +132,11 @@ def test_scikit_learns_own_checks_say_the_same_and_open_no_run(estimator: Any, s
     assert sink.runs == []
 
 
-@pytest.mark.parametrize("thing", [accuracy_score, make_scorer(f1_score), get_scorer("roc_auc")], ids=repr)
+@pytest.mark.parametrize(
+    "thing",
+    [accuracy_score, make_scorer(f1_score), get_scorer("roc_auc")],
+    ids=["metric", "scorer", "by name"],
+)
 def test_metrics_and_scorers_pickle_while_recorded_and_after(thing: Any, sink: MemorySink) -> None:
     bare = pickle.dumps(thing)
     with autolog.enabled("sklearn", sink=sink):
