@@ -246,6 +246,14 @@ class Recorder(Callback):  # type: ignore[misc]
         with shield("Lightning: held-out predictions"):
             self.held_out.take(outputs, batch, dataloader_idx)
 
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: metrics of the module"):
+            self.held_out.seen_all(pl_module)
+
+    def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: metrics of the module"):
+            self.held_out.seen_all(pl_module)
+
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         self._end_evaluation(trainer, "val")
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from autolog.core.run import Run
+from autolog.lightning.metrics import HeldMetrics
 from autolog.lightning.names import canonical
 from autolog.torch.evaluation import Kept, record_evaluation
 
@@ -23,10 +24,15 @@ _TARGETS = ("targets", "target", "labels", "label", "y", "y_true")
 
 
 class HeldOut:
-    """Targets and predictions of the last evaluation, per data loader, on the device they are on."""
+    """Targets and predictions of the last evaluation, per data loader, on the device they are on.
+
+    Attributes:
+        metrics: what torchmetrics has kept of it in the module.
+    """
 
     def __init__(self, run: Run):
         self._run = run
+        self.metrics = HeldMetrics()
         self._kept: dict[int, Kept] = {}
         self._handles: list[Any] = []
         self._whole: Any = None  # what the module gave back for this batch
@@ -41,6 +47,7 @@ class HeldOut:
         """An evaluation begins."""
         self._kept = {}
         self._is_open = self._has_seen = True
+        self.metrics.begin(module)
         if getattr(module, "_compiler_ctx", None) is None:  # a hook of ours would be compiled with its steps
             self._listen(module)
 
@@ -65,11 +72,20 @@ class HeldOut:
         if isinstance(truth, torch.Tensor) and isinstance(predicted, torch.Tensor):
             self._kept.setdefault(loader, Kept()).add(truth.detach(), predicted.detach(), inputs)
 
+    def seen_all(self, module: Any) -> None:
+        """All of its batches were taken; the module's own end of it is still to come."""
+        if self._is_open:
+            self.metrics.end(module)
+
     def record(self, name: str, trainer: Any) -> None:
         """What can be said of the last evaluation's predictions; nothing if there was none since the last."""
         has_seen, self._has_seen = self._has_seen, False
         if not has_seen:
             return
+        if trainer.world_size > 1:
+            why = f"what is made from predictions is of rank 0's share, one of {trainer.world_size}"
+            self._run.note(name, why)
+        self.metrics.record(self._run, name)
         if not self._kept:
             why = (
                 "not recorded: a step neither returns predictions and targets (`preds`, `target`) nor calls "
@@ -77,9 +93,6 @@ class HeldOut:
             )
             self._run.note(f"{name}/confusion_matrix", why)
             return
-        if trainer.world_size > 1:
-            why = f"what is made from predictions is of rank 0's share, one of {trainer.world_size}"
-            self._run.note(name, why)
         for loader, kept in self._kept.items():
             place = name if len(self._kept) == 1 else f"{name}/{loader}"
             told = {canonical(key, name) for key in trainer.callback_metrics}

@@ -19,6 +19,13 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
 from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAUROC,
+    MulticlassConfusionMatrix,
+    MulticlassPrecisionRecallCurve,
+    MulticlassROC,
+)
 
 import autolog
 from autolog import MemorySink
@@ -331,6 +338,53 @@ def test_predictions_that_are_not_found_are_said_to_be_missing(recording: Memory
     run = only(recording)
     assert run.charts == {}
     assert "val/confusion_matrix" in run.config["autolog/notes"]
+
+
+class WithMetrics(Digits):
+    """Holds metrics in two ways, and resets them itself."""
+
+    def __init__(self, **of_curve: Any) -> None:
+        super().__init__()
+        self.val_confmat = MulticlassConfusionMatrix(10)
+        curves = {"roc": MulticlassROC(10, **of_curve), "pr": MulticlassPrecisionRecallCurve(10, **of_curve)}
+        self.curves = MetricCollection({**curves, "auc": MulticlassAUROC(10, **of_curve)})
+        self.own: list[Any] = []
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        scores = self(batch[0])
+        self.val_confmat.update(scores, batch[1])
+        self.curves.update(scores, batch[1])
+
+    def on_validation_epoch_end(self) -> None:
+        self.own.append((self.val_confmat.compute(), self.curves.compute()))
+        self.val_confmat.reset()
+        self.curves.reset()
+
+
+@pytest.mark.parametrize("thresholds", [None, 20])
+def test_metrics_that_the_module_holds_are_drawn(recording: MemorySink, thresholds: int | None) -> None:
+    module = WithMetrics(thresholds=thresholds)
+    trainer().fit(module, loader(), loader(val_set))
+    run = only(recording)
+    matrix, curves = module.own[-1]
+    assert run.charts["val/confmat"]["data"]["counts"] == matrix.tolist()
+    lines = run.charts["val/curves/roc"]["data"]["series"]
+    areas = [float(torch.trapezoid(y, x)) for x, y in zip(*curves["roc"][:2], strict=True)]
+    assert [line["name"] for line in lines] == [f"{n} (area {area:.3f})" for n, area in enumerate(areas)]
+    assert lines[3]["y"][-1] == pytest.approx(float(curves["roc"][1][3][-1]))
+    assert "val/curves/pr" in run.charts
+    assert "val/curves/auc" not in run.charts  # one number, which the module may log
+
+
+def test_metrics_are_left_as_they_are(sink: MemorySink) -> None:
+    def train() -> list[Any]:
+        module = WithMetrics()
+        trainer().fit(module, loader(), loader(val_set))
+        return [(matrix.tolist(), float(curves["auc"])) for matrix, curves in module.own]
+
+    bare = train()
+    with autolog.enabled("lightning", sink=sink, log_code=False):
+        assert train() == bare
 
 
 @pytest.mark.parametrize("every", [0, 1])
