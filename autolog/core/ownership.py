@@ -28,7 +28,7 @@ from autolog.core import settings as settings_module
 from autolog.core.guard import shield
 from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run, RunError, plain_run_name, status_of, without_underscores
-from autolog.core.settings import Settings, check_project, disabled_by_environment
+from autolog.core.settings import Settings, check_project, disabled_by_environment, is_follower
 from autolog.sinks import Sink
 
 __all__ = [
@@ -147,7 +147,7 @@ _memory_sink: Sink | None = None
 
 def _sink_for(settings: Settings) -> Sink | None:
     global _memory_sink  # "memory" by name is one sink of the process
-    if disabled_by_environment():
+    if disabled_by_environment() or is_follower():
         return None
     if settings.sink == "trackio":
         return ending.trackio_sink(settings)

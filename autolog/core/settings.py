@@ -167,6 +167,20 @@ def disabled_by_environment() -> bool:
     return _truth("AUTOLOG_DISABLE", os.environ.get("AUTOLOG_DISABLE") or "0")
 
 
+def is_follower() -> bool:
+    """Whether a launcher (torchrun, Lightning) made this process as another than the first of several.
+
+    They run the same program in each; what they train is recorded by the first.
+    """
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+    return _number_in("WORLD_SIZE") > 1 and any(_number_in(name) > 0 for name in ranks)
+
+
+def _number_in(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 0
+
+
 def split_token(url: str) -> tuple[str, str | None]:
     """A server's URL without its ``write_token``, and that token."""
     try:

@@ -11,7 +11,7 @@ from autolog.core.guard import charge
 from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run
 
-__all__ = ["Checkpoints", "checkpoint_at", "observe_save_checkpoint"]
+__all__ = ["Checkpoints", "checkpoint_at", "checkpoint_of", "observe_save_checkpoint"]
 
 
 class Checkpoints:
@@ -65,10 +65,19 @@ class Checkpoints:
 
 
 def checkpoint_at(path: Any) -> Checkpoint | None:
-    """A checkpoint that is a file or folder of this machine; None for one by name (``best``, ``last``)."""
+    """A checkpoint that is a file or folder of this machine; None for one by name (``best``)."""
     if path is None or "://" in str(path) or str(path) in ("best", "last", "hpc", "registry"):
         return None
     return Checkpoint(Path(path), exists=os.path.exists(path))
+
+
+def checkpoint_of(trainer: Any, path: Any) -> Checkpoint | None:
+    """The checkpoint from which this ``fit`` goes on; for ``last`` the newest, as Lightning finds it."""
+    if path == "last":
+        savers = [saver for saver in trainer.checkpoint_callbacks if hasattr(saver, "_find_last_checkpoints")]
+        found = [file for saver in savers for file in saver._find_last_checkpoints(trainer)]
+        path = max((file for file in found if os.path.exists(file)), key=os.path.getmtime, default=None)
+    return checkpoint_at(path)
 
 
 def observe_save_checkpoint(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:

@@ -13,7 +13,7 @@ from autolog.core.ownership import Training, begin_training, bind_run, conclude,
 from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run
 from autolog.lightning.callback import Recorder, TrackioCallback
-from autolog.lightning.checkpoints import checkpoint_at
+from autolog.lightning.checkpoints import checkpoint_of
 from autolog.lightning.cli import record_cli
 from autolog.lightning.described import (
     package_of,
@@ -42,7 +42,9 @@ def observe_fit(call: Call) -> Frame:
         return
     with watching("lightning"):
         try:
-            resume = checkpoint_at(call.get("ckpt_path"))
+            resume = None
+            with shield("Lightning: what the training goes on from"):
+                resume = checkpoint_of(trainer, call.get("ckpt_path"))
             training = _begin(trainer, module, type(module).__name__, resume)
         except Exception:
             yield

@@ -505,11 +505,12 @@ RESUMED = """
 
 
 @pytest.mark.slow
-def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", ["{folder}/last.ckpt", "last"])
+def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, last: str) -> None:
     folder = tmp_path / "checkpoints"
     of_tests = {"PYTHONPATH": str(Path(__file__).parents[2])}
     run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""), **of_tests)
-    more = f', ckpt_path="{folder}/last.ckpt"'
+    more = f', ckpt_path="{last.format(folder=folder)}"'
     run(tmp_path, RESUMED.format(folder=folder, epochs=3, more=more), **of_tests)
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == "finished"

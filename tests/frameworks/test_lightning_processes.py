@@ -100,7 +100,7 @@ def start(directory: Path, program: str) -> subprocess.Popen[str]:
 def run(directory: Path, program: str, *, code: int = 0) -> str:
     process = start(directory, textwrap.dedent(program))
     try:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=180)
     finally:
         if process.poll() is None:  # ranks that wait for each other
             os.killpg(process.pid, signal.SIGKILL)
@@ -150,7 +150,9 @@ def check(found: dict[str, Any]) -> None:
 
 def test_ddp_and_a_rank_that_fails(tmp_path: Path) -> None:
     program = """
-    fit(Model(), "ddp")
+    with autolog.run("mine") as mine:  # in each process
+        mine.log({"before": 1.0})
+        fit(Model(), "ddp")
     broken = Model()
     broken.breaks = True
     fit(broken, "ddp")
@@ -158,6 +160,8 @@ def test_ddp_and_a_rank_that_fails(tmp_path: Path) -> None:
     run(tmp_path, program, code=1)
     good, failed = programs.read(tmp_path)
     check(good)
+    assert good["name"] == "mine"
+    assert programs.values(good, "before") == [1.0]
     assert failed["config"]["status"] == "failed"
     assert failed["config"]["error/ranks"] == {"1": "ValueError: of rank 1"}
 
