@@ -17,6 +17,7 @@ __all__ = ["Kept", "record_evaluation"]
 
 MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
 MOST_INPUTS = 8_000_000  # and of inputs
+IGNORED = -100  # a target that torch's losses take for none
 
 
 class Kept:
@@ -136,6 +137,9 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
         return evaluation.classification(truth, predicted)
     if truth.shape == predicted.shape or truth.reshape(-1).shape == predicted.reshape(-1).shape:
         return _one_number_each(truth, predicted)
+    if truth.shape == predicted.shape[:-1] != (len(predicted), *predicted.shape[2:]):
+        # A model of sequences: classes last. torch's losses have them second, (n, classes, ...).
+        predicted = np.moveaxis(predicted, -1, 1)
     if (
         truth.dtype.kind not in "iub"
         or predicted.ndim < 2
@@ -143,10 +147,14 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
     ):
         raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
     notes: tuple[str, ...] = ()
-    if predicted.ndim > 2:  # torch has the classes second: (n, classes, ...)
+    if predicted.ndim > 2:
         predicted = np.moveaxis(predicted, 1, -1).reshape(-1, predicted.shape[1])
         truth, predicted, notes = evaluation.thinned(truth.reshape(-1), predicted)
     truth = truth.reshape(-1)
+    if (counted := truth != IGNORED).any() and not counted.all():
+        truth, predicted = truth[counted], predicted[counted]
+        left_out = f"without the {len(counted) - len(truth):,} targets that are {IGNORED}: torch ignores them"
+        notes = (*notes, left_out)
     if truth.min() < 0 or truth.max() >= predicted.shape[1]:
         raise ValueError(
             f"targets {truth.min()} to {truth.max()} beside {predicted.shape[1]} scores for each"

@@ -368,8 +368,10 @@ class Faults:
         passed = places_passed(self.subject.name, lambda: self.record(MemorySink()))
         assert len(passed) > 30, "nearly nothing would be broken"
         unsaid = set()
+        looked_at_next: list[str] = []
         for number, place in enumerate(passed):
             ways = [[*WAYS][number % len(WAYS)]] if self.subject.is_slow else WAYS
+            looked_at_next.append(place)
             for way in ways:
                 sink = MemorySink()
                 with breaking(place, way) as calls:
@@ -380,7 +382,9 @@ class Faults:
                     assert expected_faults, f"{place} {way}, and nobody is told"
                     unsaid.add(place)
                 expected_faults.clear()
-                self.assert_the_next_is_whole(f"after {place} {way}")
+                if not self.subject.is_slow or len(looked_at_next) == 5 or place == passed[-1]:
+                    self.assert_the_next_is_whole(f"after {looked_at_next} {way}")
+                    looked_at_next.clear()
         print(f"\n{len(passed)} places, each broken in {len(WAYS)} ways: {', '.join(passed)}")
         print(f"said in the log only: {', '.join(sorted(unsaid))}")
 

@@ -453,7 +453,11 @@ def test_what_was_given_by_name_arrives_by_name_whatever_the_signature_claims(
     assert seen == [(1, {"sample_weight": 2})] * 2
 
 
-@pytest.mark.parametrize("thing", [functools.partial(str), str, len, property(lambda self: len)], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing",
+    [functools.partial(str), str, len, property(lambda self: len)],
+    ids=lambda thing: type(thing).__name__,
+)
 def test_what_binds_in_its_own_way_is_left_alone(framework: Any, put: Any, thing: Any) -> None:
     framework.Base.odd = thing
     bare = framework.Base().odd([1, 2])

@@ -419,6 +419,43 @@ def test_amounts_have_residuals(recording: MemorySink) -> None:
     assert run.metrics["val/mse"] > 0
 
 
+class Sequences(lightning.pytorch.LightningModule):  # type: ignore[misc]
+    """A class for each of a row's places; the first one has none."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.last = torch.nn.Linear(1, 3), last
+
+    def forward(self, x: Any) -> Any:
+        scores = self.net(x.unsqueeze(-1))
+        return scores if self.last else scores.movedim(-1, 1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        scores = self(batch[0])
+        return torch.nn.functional.cross_entropy(scores.movedim(-1, 1) if self.last else scores, batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_places_of_sequences_are_rows_wherever_the_classes_are(recording: MemorySink, last: bool) -> None:
+    truth = (X[:64] > 0.5).long()
+    truth[:, 0] = -100
+    data = loader(TensorDataset(X[:64], truth))
+    module = Sequences(last)
+    trainer().fit(module, data, data)
+    run = only(recording)
+    guesses = module.net(X[:64].unsqueeze(-1)).argmax(-1)
+    expected = float((guesses == truth)[:, 1:].float().mean())
+    assert run.metrics["val/accuracy"] == pytest.approx(expected)
+    assert "64 targets that are -100" in run.config["autolog/notes"]["val"]
+
+
 def test_several_loaders_are_evaluated_each(recording: MemorySink) -> None:
     trainer().fit(Digits(), loader(), [loader(val_set), loader(test_set)])
     run = only(recording)
