@@ -45,9 +45,28 @@ def start(directory: Path, program: str, **variables: str) -> subprocess.Popen[s
 def run(directory: Path, program: str, *, code: int = 0, **variables: str) -> str:
     """Run a program to its end; returns what it printed to both outputs."""
     process = start(directory, program, **variables)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, f"exit {process.returncode}: {out}\n{err}"
     return out + err
+
+
+def torchrun(directory: Path, program: str, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Run a program in two processes on CPU; returns how they ended, and what they wrote."""
+    script = directory / "script" / "train.py"  # not beside Trackio's folders, one of which is called autolog
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(textwrap.dedent(program))
+    here = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    done = subprocess.run(
+        [sys.executable, *launch, *arguments],
+        env=environment(directory, **here, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
 READER = """
