@@ -43,6 +43,29 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
         "lightning-digits",
         [("Digits", {"train/loss", "val/loss", "lr", "grad_norm/edges", "val/roc", "test/accuracy"})],
     ),
+    "optuna_search": (
+        "optuna-digits",
+        [
+            (
+                "",
+                {
+                    "objective/value",
+                    "objective/value/best",
+                    "trials",
+                    "trials/pruned",
+                    "history",
+                    "importances",
+                    "parallel_coordinates",
+                    "slice",
+                    "contour",
+                    "timeline",
+                    "intermediate_values",
+                    "interactive",
+                },
+            ),
+            *[("Sequential", {"train/loss", "val/accuracy", "intermediate/value"})] * 12,
+        ],
+    ),
     "torch_loop": (
         "torch-digits",
         [
@@ -70,7 +93,7 @@ def test_an_example_records_what_it_says(tmp_path: Path, name: str) -> None:
     kept: list[dict[str, Any]] = sorted(read(tmp_path, project), key=lambda r: r["config"]["_Created"])
     assert [one["config"].get("model", "") for one in kept] == [model for model, _ in expected]
     for one, (_, keys) in zip(kept, expected, strict=True):
-        assert one["config"]["status"] == "finished"
+        assert one["config"]["status"] in ("finished", "pruned")
         assert not {"autolog/faults", "autolog/lost"} & set(one["config"])
         assert all(values(one, key) for key in keys), {key for key in keys if not values(one, key)}
     assert journals(tmp_path) == []

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from autolog.capture import search_figures
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -45,7 +47,17 @@ class Chart:
       `y_label`, and optionally `shares`: each series is drawn as shares of its own total, so that a few
       rows can be read beside many;
     - `images`: `tiles` (each `title`, `kind`, `shape` (height, width) or with channels, and `pixels`, 8 bits
-      each, row by row, in base64).
+      each, row by row, in base64);
+    - `traces`: `series` (each `name`, `x`, `y`, and optionally `style`: `points`, `line` or `steps`, `color`,
+      `width`, `alpha`), `x_label`, `y_label`;
+    - `parallel`: `axes` (each `name` and `ticks`, pairs of a height from 0 to 1 and a text), `lines` (of a
+      height or None per axis), `colors` (a number per line), `color_label`, and optionally `high_is_best`:
+      the best line is drawn on top;
+    - `panels`: `panels` (each `name`, `x`, `y`, `colors`, and optionally `log`, or `ticks`: names of 0, 1,
+      ...), `y_label`, `color_label`;
+    - `timeline`: `numbers`, `starts`, `ends`, `states`, `x_label`;
+    - `contour`: `x`, `y`, `z`, `x_label`, `y_label`, `color_label`, and optionally `x_log`, `y_log`,
+      `x_ticks`, `y_ticks`.
     """
 
     kind: str
@@ -383,4 +395,9 @@ _DRAW: dict[str, Callable[[Chart], Figure]] = {
     "bars": _bars,
     "histogram": _histogram,
     "images": _images,
+    "traces": search_figures.traces,
+    "parallel": search_figures.parallel,
+    "panels": search_figures.panels,
+    "timeline": search_figures.timeline,
+    "contour": search_figures.contour,
 }

@@ -78,6 +78,7 @@ TABLE: dict[str, Framework] = {
     "transformers": Framework(
         "transformers", ">=5.0", "5.23", "transformers.trainer", "autolog.transformers"
     ),
+    "optuna": Framework("optuna", ">=3.6", "5.0", "optuna.study.study", "autolog.optuna"),
 }
 
 _on: dict[str, list[Hook]] = {}

@@ -33,6 +33,7 @@ from autolog.sinks import Sink
 
 __all__ = [
     "Opening",
+    "Place",
     "Training",
     "begin_training",
     "bind_run",
@@ -61,6 +62,8 @@ def open_run(
     parent: Run | None = None,
     by_user: bool = True,
     subject: str = "run",
+    shared_id: str | None = None,
+    settings: Settings | None = None,
 ) -> Run:
     """Open a run. It is nobody's current run until it is entered.
 
@@ -68,13 +71,15 @@ def open_run(
         parent: the run that it becomes a child of; project, group and tags come from there.
         by_user: whether a person opened it, rather than a hook.
         subject: what the made-up name begins with.
+        shared_id: its id, if several processes write to it at the same time, each as its owner.
+        settings: None: those in force.
 
     Raises:
         SettingError: a project name that Trackio refuses, a wrong setting in the environment.
         RunError: the place for records cannot be written.
     """
-    settings = settings_module.current()
-    run_id = uuid.uuid4().hex
+    settings = settings or settings_module.current()
+    run_id = shared_id or uuid.uuid4().hex
     if parent is not None:
         project = project or parent.project
         group = group or parent.outermost.group or parent.outermost.name
@@ -88,6 +93,7 @@ def open_run(
         parent=parent,
         run_id=run_id,
         opened_by_user=by_user,
+        shared=shared_id is not None,
     )
     values: dict[str, Any] = {"status": "running"}
     tags = [capture_params.label(tag, 100) for tag in (*settings.tags, *tags)]
@@ -264,7 +270,25 @@ def run(
 
 # The current run ------------------------------------------------------------------------------------
 
-_stack: ContextVar[tuple[Run, ...]] = ContextVar("autolog_runs", default=())
+
+class Place:
+    """Where a run will stand as soon as something inside asks for one: a trial of a study, of thousands.
+
+    Args:
+        run: gives the run, opened by now; None: what comes belongs to the run around this place.
+    """
+
+    def __init__(self, run: Callable[[], Run | None]):
+        self._run = run
+
+    def taken(self) -> Run | None:
+        """Its run: something is about to be recorded."""
+        with shield("opening the run of a place"):
+            return self._run()
+        return None
+
+
+_stack: ContextVar[tuple[Run | Place, ...]] = ContextVar("autolog_runs", default=())
 guard.carry(_stack)
 
 # Opened by the user in the main thread: they cover threads that have none of their own, since a new
@@ -280,8 +304,9 @@ def innermost() -> Run | None:
     """The innermost run open in this context, or the main thread's for a thread that has none."""
     for end_if_over in list(suspects):
         end_if_over()
-    for run in reversed(_stack.get()):
-        if not run._closed:
+    for entry in reversed(_stack.get()):
+        run = entry.taken() if isinstance(entry, Place) else entry
+        if run is not None and not run._closed:
             return run
     if threading.current_thread() is not threading.main_thread() and _main_thread_runs:
         return _main_thread_runs[-1]
@@ -305,22 +330,28 @@ def current_run() -> Run:
     )
 
 
-def enter(run: Run) -> Callable[[], None]:
-    """Make it the current run; returns how to leave."""
+def enter(run: Run | Place) -> Callable[[], None]:
+    """Make it the current run, or the place of one; returns how to leave."""
     token = _stack.set((*_stack.get(), run))
-    in_main = run.opened_by_user and threading.current_thread() is threading.main_thread()
+    is_main = threading.current_thread() is threading.main_thread()
+    in_main = is_main and isinstance(run, Run) and run.opened_by_user
     if in_main:
-        _main_thread_runs.append(run)
+        _main_thread_runs.append(cast(Run, run))
 
     def leave() -> None:
         if in_main:
-            _main_thread_runs.remove(run)
+            _main_thread_runs.remove(cast(Run, run))
         try:
             _stack.reset(token)
         except ValueError:  # left in another context than entered, as generators may be
             _stack.set(tuple(r for r in _stack.get() if r is not run))
 
     return leave
+
+
+def withdraw(place: Place) -> None:
+    """Leave a place wherever it stands by now among those that were entered."""
+    _stack.set(tuple(entry for entry in _stack.get() if entry is not place))
 
 
 def _make_silent_run() -> Run:
@@ -407,7 +438,13 @@ class Training:
 
 
 def begin_training(
-    subject: Any, name: str, *, given: Run | None = None, resume: Checkpoint | None = None
+    subject: Any,
+    name: str,
+    *,
+    given: Run | None = None,
+    resume: Checkpoint | None = None,
+    shared_id: str | None = None,
+    suggested: Mapping[str, str] | None = None,
 ) -> Training:
     """The run for a training that begins: see the module's text for the order. A loop of it is over.
 
@@ -417,10 +454,13 @@ def begin_training(
         given: a run that the user gave by hand.
         resume: where the training saves itself. If there is something to go on from, and the run that saved
             it is known and has nobody any more, it goes on in that run; in a run of the user's never.
+        shared_id: of a run that several processes have in common, if it is in nobody else's.
+        suggested: project, run name and Space that the framework's own arguments name: for a run of its own,
+            where the settings say nothing.
     """
     if (loop := loops.loop_of(find_run(subject))) is not None:
         loop.end()
-    training = _place_for_training(name, given, resume)
+    training = _place_for_training(name, given, resume, shared_id, suggested or {})
     training.run.is_training = True
     guard.charge(training.run)
     _subjects.bind(subject, training.run)
@@ -431,25 +471,33 @@ def begin_training(
     return training
 
 
-def _place_for_training(name: str, given: Run | None, resume: Checkpoint | None) -> Training:
+def _place_for_training(
+    name: str,
+    given: Run | None,
+    resume: Checkpoint | None,
+    shared_id: str | None,
+    suggested: Mapping[str, str],
+) -> Training:
     inner = innermost()
     outer = inner if given is None or (inner is not None and inner.is_below(given)) else given
     if outer is None and (ambient := _ambient_run()) is not None:
         outer = _adopt(ambient)
     if outer is None:
-        run = _gone_on_with(resume) if resume is not None and resume.exists else None
-        return Training(run or open_run(by_user=False, subject=name), owns=True)
+        settings = settings_module.current().filled(**suggested)
+        run = _gone_on_with(resume, settings) if resume is not None and resume.exists else None
+        run = run or open_run(by_user=False, subject=name, shared_id=shared_id, settings=settings)
+        return Training(run, owns=True)
     if outer.claim():
         return Training(outer, owns=False)
-    return Training(open_run(parent=outer, by_user=False, subject=name), owns=True)
+    child = open_run(suggested.get("run_name"), parent=outer, by_user=False, subject=name)
+    return Training(child, owns=True)
 
 
-def _gone_on_with(checkpoint: Checkpoint) -> Run | None:
+def _gone_on_with(checkpoint: Checkpoint, settings: Settings) -> Run | None:
     """The run that a checkpoint is of, open again; None if there is none, or it is somebody's."""
     from autolog.sinks.delivery import take_over
 
     with shield("going on with a run"):
-        settings = settings_module.current()
         left = resuming.left_at(checkpoint)
         project = settings.project or _default_project()
         if left is None or settings.sink != "trackio" or disabled_by_environment():
@@ -486,6 +534,11 @@ def _ambient_run() -> Any:
     from autolog.sinks.trackio import ambient_run
 
     return ambient_run()
+
+
+def is_inside_a_run() -> bool:
+    """Whether what begins here belongs to a run that is open already, of ours or of the user's own."""
+    return innermost() is not None or _ambient_run() is not None
 
 
 def _adopt(ambient: Any) -> Run:
@@ -553,7 +606,8 @@ def run_of_ticket(ticket: dict[str, Any]) -> Run:
 
 def ticket_of(context: Mapping[Any, Any]) -> dict[str, Any] | None:
     """What a worker process needs to go on in this context: the innermost run of it."""
-    runs = [run for run in context.get(_stack, ()) if not run._closed] or _main_thread_runs
+    taken = [e.taken() if isinstance(e, Place) else e for e in context.get(_stack, ())]
+    runs = [run for run in taken if run is not None and not run._closed] or _main_thread_runs
     return runs[-1].ticket() if runs and runs[-1].records else None
 
 

@@ -67,6 +67,7 @@ class Run:
         run_id: str | None = None,
         joined: bool = False,
         resumed: int = 0,
+        shared: bool = False,
         opened_by_user: bool = False,
         destination: tuple[str, str] = ("local", ""),
         when_ended: Callable[[Run], None] = lambda run: None,
@@ -85,6 +86,7 @@ class Run:
         self._sink = sink
         self._ambient = ambient
         self._joined = joined
+        self._shared = shared
         self._destination = destination
         self._when_ended = when_ended
         self._status = "running"
@@ -424,6 +426,11 @@ class Run:
         return self.is_local or kind in self.settings.share
 
     @property
+    def is_adopted(self) -> bool:
+        """Whether it is a Trackio run of the user's own."""
+        return self._ambient is not None
+
+    @property
     def is_claimed(self) -> bool:
         """Whether a training has written in place already."""
         return self._claimed
@@ -448,6 +455,21 @@ class Run:
             self.long_table(f"{name}/{key}{'_counts' if key in result.charts else ''}", rows, step=step)
         for key, chart in result.charts.items():
             self.figure(f"{name}/{key}", chart, step=step)
+
+    def page(self, key: str, text: str, *, caption: str | None = None) -> None:
+        """A whole page of HTML that needs no network, beside the pictures."""
+        self._write("html", text=text, step=self._step_now(None), key=_metric_key(key), caption=caption)
+
+    def go_on(self) -> None:
+        """It had ended, and what it is of goes on: the next end is its end."""
+        if self._status == "running":
+            return
+        from autolog.core import ending
+
+        self._status, self._ended = "running", None
+        self._announce()
+        self._config({"status": "running", "error": None})
+        ending.remember(self)
 
     def at_end(self, last_words: Callable[[], None]) -> None:
         """Call this when the run ends, before its end is recorded."""
@@ -575,7 +597,8 @@ class Run:
 
     def _announce(self) -> None:
         self._announced = True
-        if self._joined or self.resumed:  # ids must not meet those that others have given to the same run
+        if self._joined or self.resumed or self._shared:
+            # Ids must not meet those that others have given to the same run.
             self._id_prefix = f"{self.id}-{os.urandom(3).hex()}-"
         self._write(
             "open",
@@ -587,6 +610,7 @@ class Run:
             adopted=self._ambient is not None,
             joined=self._joined,
             resumed=self.resumed,
+            shared=self._shared,
         )
 
     def ticket(self) -> dict[str, Any]:
@@ -720,7 +744,7 @@ class Run:
         )
 
     def _note_error(self, error: BaseException) -> None:
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not _is_pruning(error):
             text = _account_of(error)
             self.alert(f"{self.name} failed: {type(error).__name__}", text, level="error")
             self.describe({"error": f"{type(error).__name__}: {error}"[:500]})
@@ -733,7 +757,15 @@ def status_of(error: BaseException | None) -> str:
     """The status that fits how a call ended."""
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "finished"
+    if _is_pruning(error):
+        return "pruned"
     return "killed" if isinstance(error, (KeyboardInterrupt, GeneratorExit)) else "failed"
+
+
+def _is_pruning(error: BaseException) -> bool:
+    """Whether this is Optuna's way to leave a training that promises little: no failure."""
+    kinds = {(kind.__module__, kind.__name__) for kind in type(error).__mro__}
+    return ("optuna.exceptions", "TrialPruned") in kinds
 
 
 def _account_of(error: Exception) -> str:

@@ -29,6 +29,7 @@ _TRUTHS = {
 }
 
 SHAREABLE = ("data", "predictions", "code")
+TRIALS = ("auto", "runs", "rows")
 
 
 class SettingError(ValueError):
@@ -111,6 +112,10 @@ class Settings:
     search_runs: int = 0
     """How many of a search's best candidates become runs of their own, below the search's."""
 
+    trials: str = "auto"
+    """Which of a study's trials become runs below it: ``auto``: those in which something trains, logs or
+    reports; ``runs``: all; ``rows``: none, and what trains inside of them is not recorded."""
+
     evaluate_training_data: bool = True
     """Whether metrics on the training data are computed after a fit, within the budget."""
 
@@ -145,6 +150,21 @@ class Settings:
             SettingError: an unknown setting or a wrong value; the message lists what is valid.
         """
         return self._with({}, overrides)
+
+    def filled(self, **suggested: str) -> Settings:
+        """A copy in which fields that say nothing (None) are as suggested.
+
+        Raises:
+            SettingError: a wrong value.
+        """
+        is_elsewhere = self.server_url is not None or self.space_id is not None
+        return self.updated(
+            **{
+                name: value
+                for name, value in suggested.items()
+                if getattr(self, name) is None and not (name == "space_id" and is_elsewhere)
+            }
+        )
 
     def _with(self, variables: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
         known = {item.name for item in fields(self)}
@@ -258,6 +278,9 @@ def _check(name: str, value: Any) -> None:
             raise SettingError(f"{name}={value!r}: expected a finite number that is not negative.")
         if isinstance(_DEFAULTS[name], int) and value != int(value):
             raise SettingError(f"{name}={value!r}: expected a whole number.")
+    elif name == "trials":
+        if value not in TRIALS:
+            raise SettingError(_unknown("kind of trials", str(value), TRIALS))
     elif value is not None and (not isinstance(value, str) or not value.strip()):
         raise SettingError(f"{name}={value!r}: expected a text that is not empty, or None.")
     elif name == "server_url" and value and not value.startswith(("http://", "https://")):

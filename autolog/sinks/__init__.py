@@ -13,7 +13,7 @@ Record = dict[str, Any]
 =========  ==========================================================================================
 open       time, project, name, group, parent, to (destination), adopted (opened by the user with Trackio
            itself), joined (opened by another process of ours), resumed (gone on with, so many times, after
-           the process that had it before was interrupted)
+           the process that had it before was interrupted), shared (other processes own it as well)
 config     values: keys to add to or replace in the run's config
 row        id, time, step, values: metrics (numbers) and tables by key
 chart      id, time, step, key, chart: a picture's data, drawn by the sink (capture/figures.py)

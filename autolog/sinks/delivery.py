@@ -390,10 +390,12 @@ class RunState:
         self.project: str = record["project"]
         self.name: str = record["name"]
         self.adopted: bool = record["adopted"]
+        self.shared = bool(record.get("shared"))
         self.journal: Path | None = None  # the one whose process owns the run
         self.running = False
         self.last_step = 0
         self.config: dict[str, Any] = {}
+        self.changes: list[dict[str, Any]] = []  # of a shared run: what has not been written yet
         self.forgotten = False  # whether the config stands only at the place, and is read when needed
         if not self.adopted:  # the user's own run has its own
             self.config = {
@@ -406,15 +408,31 @@ class RunState:
         """The config as a person reads it: what one groups by first, the long tail after it."""
         return dict(sorted(self.config.items(), key=lambda item: isinstance(item[1], (dict, list))))
 
+    def _change(self, values: dict[str, Any]) -> None:
+        self.config.update(values)
+        if self.shared:
+            self.changes.append(values)
+
+    def catch_up(self, place: Place) -> None:
+        """Put our changes to the config of a shared run upon what others have made of it by now.
+
+        Changes that tell of a time (``as_of``) give way to those of a later one, whichever comes last.
+        """
+        self.config.update(place.config(self) or {})
+        changes, self.changes = self.changes, []
+        for values in changes:
+            if values.get("as_of", "") >= self.config.get("as_of", "") or "as_of" not in values:
+                self.config.update(values)
+
     def take(self, record: Record) -> None:
         if record["kind"] == "config":
             values = dict(record["values"])
             if "group" in values:
-                self.config["_Group"] = values.pop("group")
-            self.config.update(values)
+                values["_Group"] = values.pop("group")
+            self._change(values)
         elif record["kind"] == "finish":
             self.running = False
-            self.config["status"] = record["status"]
+            self._change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
 
@@ -477,6 +495,8 @@ class _Batch:
             self.rows += [row] if row is not None else []
             del self.pictures[0]
         if self.rows or self.config_changed:
+            if self.config_changed and self.run.shared and place.recalls:
+                self.run.catch_up(place)
             config = self.run.ordered_config() if self.config_changed else None
             self._put_rows(place, [_row_of(row) for row in self.rows] or [self._birth()], config)
             self.rows, self.config_changed = [], False

@@ -1,0 +1,209 @@
+"""How the pictures of a search for hyperparameters are drawn; what is in them, see :class:`Chart`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from autolog.capture.figures import Chart
+
+_STATES = {"complete": "#1f6feb", "pruned": "#d9480f", "failed": "#c2255c", "running": "#9aa5b1"}
+_SCALE = "viridis"
+
+
+def traces(chart: Chart) -> Figure:
+    """Points and lines over one another."""
+    from autolog.capture.figures import _COLORS, _INK, _label, _new, _short
+
+    data = chart.data
+    figure, axes = _new(chart.title, 6.4, 4.6)
+    axes.grid(color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    named = 0
+    for series in data["series"]:
+        color = series.get("color") or _STATES.get(series["name"]) or _COLORS[named % len(_COLORS)]
+        named += bool(series["name"])
+        name, style = _short(str(series["name"]), 40) or None, series.get("style", "points")
+        if style == "points":
+            size = 10 if len(series["x"]) > 300 else 20
+            axes.scatter(series["x"], series["y"], s=size, alpha=0.55, color=color, linewidths=0, label=name)
+        else:
+            axes.plot(
+                series["x"],
+                series["y"],
+                drawstyle="steps-post" if style == "steps" else "default",
+                color=color,
+                linewidth=series.get("width", 1.8),
+                alpha=series.get("alpha", 1.0),
+                marker="o" if len(series["x"]) == 1 else None,
+                markersize=4,
+                label=name,
+            )
+    if named:
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 4}
+        legend = axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, **place)
+        for handle in legend.legend_handles:
+            if handle is not None:
+                handle.set_alpha(1)
+    _label(axes, data["x_label"], data["y_label"])
+    return figure
+
+
+def parallel(chart: Chart) -> Figure:
+    """A vertical axis per parameter, a line per trial, the best on top."""
+    import numpy as np
+    from matplotlib.collections import LineCollection
+
+    from autolog.capture.figures import _FAINT, _INK, _new, _plain, _short
+
+    data = chart.data
+    axes_of: list[dict[str, Any]] = data["axes"]
+    figure, axes = _new(chart.title, max(6.0, 1.7 * len(axes_of)), 4.8)
+    colors = np.asarray(data["colors"], dtype=float)
+    high = data.get("high_is_best", False)
+    order = np.argsort(colors if high else -colors)  # the best are drawn last, and darkest
+    lines = [[(x, y) for x, y in enumerate(data["lines"][n]) if y is not None] for n in order]
+    collection = LineCollection(lines, cmap=f"{_SCALE}_r" if high else _SCALE, linewidths=1.1, alpha=0.6)
+    collection.set_array(colors[order])
+    axes.add_collection(collection)
+    for place, one in enumerate(axes_of):
+        axes.axvline(place, color=_FAINT, linewidth=1)
+        for y, text in one["ticks"]:
+            box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8}
+            axes.text(place + 0.03, y, _plain(text), fontsize=8, color=_INK, va="center", bbox=box)
+    axes.set_xlim(-0.05, len(axes_of) - 0.6)
+    axes.set_ylim(-0.06, 1.06)
+    names = [_short(str(one["name"])) for one in axes_of]
+    axes.set_xticks(range(len(names)), names, rotation=0 if len(names) < 6 else 20, ha="center")
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    _bar(figure, collection, axes, data["color_label"])
+    return figure
+
+
+def panels(chart: Chart) -> Figure:
+    """The same values over each parameter, in one panel each."""
+    from autolog.capture.figures import _INK, _new, _plain, _short
+
+    data = chart.data
+    several: list[dict[str, Any]] = data["panels"]
+    across = min(3, len(several))
+    down = -(-len(several) // across)
+    width, height = 3.1 * across + 0.9, 2.7 * down + 0.7
+    figure, whole = _new(chart.title, width, height)
+    whole.set_axis_off()
+    whole.set_position((0, 0, 1, 1 - 0.5 / height))
+    drawn = None
+    for number, panel in enumerate(several):
+        line, column = divmod(number, across)
+        left, bottom = 0.75 + 3.1 * column, height - 0.7 - 2.7 * (line + 1) + 0.55
+        axes = figure.add_axes((left / width, bottom / height, 2.4 / width, 1.95 / height))
+        _plain_axes(axes)
+        if panel.get("log"):
+            axes.set_xscale("log")
+        drawn = axes.scatter(
+            panel["x"],
+            panel["y"],
+            c=panel["colors"],
+            cmap="Blues",
+            vmin=-0.3 * max(panel["colors"], default=1),
+            s=14,
+            edgecolors="#495057",
+            linewidths=0.3,
+        )
+        if "ticks" in panel:
+            ticks = [_short(str(tick), 12) for tick in panel["ticks"]]
+            axes.set_xticks(range(len(ticks)), ticks, rotation=25 if len(ticks) > 3 else 0, fontsize=8)
+        axes.set_xlabel(_short(str(panel["name"]), 30), color=_INK, fontsize=9)
+        if column == 0:
+            axes.set_ylabel(_plain(data["y_label"]), color=_INK, fontsize=9)
+    if drawn is not None:
+        place = figure.add_axes(((width - 0.35) / width, 0.25, 0.12 / width, 0.5))
+        bar = figure.colorbar(drawn, cax=place)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
+        bar.set_label(_plain(data["color_label"]), fontsize=8.5, color=_INK)
+    return figure
+
+
+def timeline(chart: Chart) -> Figure:
+    """When each trial ran, and how it ended."""
+    from matplotlib.patches import Patch
+
+    from autolog.capture.figures import _INK, _label, _new
+
+    data = chart.data
+    figure, axes = _new(chart.title, 6.8, 4.4)
+    numbers, states = data["numbers"], data["states"]
+    lengths = [end - start for start, end in zip(data["starts"], data["ends"], strict=True)]
+    axes.barh(
+        numbers, lengths, left=data["starts"], height=0.8, color=[_STATES.get(s, "#9aa5b1") for s in states]
+    )
+    axes.invert_yaxis()
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    handles = [Patch(color=color, label=state) for state, color in _STATES.items() if state in states]
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 4}
+    axes.legend(handles=handles, frameon=False, fontsize=8.5, labelcolor=_INK, **place)
+    _label(axes, data["x_label"], "Trial")
+    return figure
+
+
+def contour(chart: Chart) -> Figure:
+    """A value over two parameters: the trials, and what lies between them."""
+    import numpy as np
+    from matplotlib.tri import Triangulation
+
+    from autolog.capture.figures import _label, _new, _short
+
+    data = chart.data
+    figure, axes = _new(chart.title, 6.0, 4.6)
+    values = [np.asarray(data[axis], dtype=float) for axis in ("x", "y", "z")]
+    x, y, z = values
+    if data.get("x_log"):
+        axes.set_xscale("log")
+    if data.get("y_log"):
+        axes.set_yscale("log")
+    # Between points that lie on a line there is no area.
+    flat = [np.log(v) if data.get(f"{name}_log") else v for name, v in (("x", x), ("y", y))]
+    spans = [(v - v.min()) / (np.ptp(v) or 1.0) for v in flat]
+    points = np.unique(np.column_stack(spans), axis=0)
+    area = len(points) > 3 and np.linalg.matrix_rank(points - points[0], tol=1e-6) == 2
+    if area:
+        try:
+            triangles = Triangulation(*spans).triangles
+            axes.tricontourf(Triangulation(x, y, triangles), z, levels=12, cmap=_SCALE, alpha=0.75)
+        except (ValueError, RuntimeError):  # points that lie too close: they stand alone
+            pass
+    drawn = axes.scatter(x, y, c=z, cmap=_SCALE, s=22, edgecolors="#1f2933", linewidths=0.5)
+    for name in ("x", "y"):
+        if ticks := data.get(f"{name}_ticks"):
+            set_ticks = axes.set_xticks if name == "x" else axes.set_yticks
+            set_ticks(range(len(ticks)), [_short(str(tick), 14) for tick in ticks])
+    _label(axes, data["x_label"], data["y_label"])
+    _bar(figure, drawn, axes, data["color_label"])
+    return figure
+
+
+def _bar(figure: Figure, drawn: Any, axes: Axes, label: str) -> None:
+    from autolog.capture.figures import _INK, _plain
+
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
+    bar.set_label(_plain(label), fontsize=9, color=_INK)
+
+
+def _plain_axes(axes: Axes) -> None:
+    from autolog.capture.figures import _FAINT, _INK
+
+    axes.tick_params(colors=_INK, labelsize=8, length=3)
+    axes.grid(color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_FAINT)
