@@ -111,7 +111,9 @@ def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
-    """Targets, predictions and sample weights, as the step hands them to ``compute_metrics``."""
+    """Inputs if they are one tensor, targets, predictions and whether there are sample weights, as the step
+    hands them to ``compute_metrics``.
+    """
     original = model.compute_metrics
     names = getattr(model, "output_names", None) or []
     found: dict[str, Any] = {}
@@ -122,6 +124,9 @@ def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
             for what, values in (("y", y), ("y_pred", y_pred)):
                 for output, value in by_output(values, names).items():
                     found[f"{what}/{output}"] = value
+            inputs = keras.tree.flatten(x)
+            if len(inputs) == 1:
+                found["x"] = inputs[0]
             if sample_weight is not None:
                 found["sample_weight"] = keras.ops.ones(())
         return original(x, y, y_pred, sample_weight)

@@ -237,8 +237,9 @@ def given_arrays(call: Call) -> Arrays | None:
 
 
 def _if_arrays(x: Any, y: Any, weight: Any) -> Arrays | None:
-    leaves = keras.tree.flatten([x, y])
-    are_arrays = all(isinstance(getattr(leaf, "shape", None), tuple) and len(leaf.shape) for leaf in leaves)
+    # (TensorFlow's shapes are no tuples.)
+    shapes = [getattr(leaf, "shape", None) for leaf in keras.tree.flatten([x, y])]
+    are_arrays = all(shape is not None and len(shape) for shape in shapes)
     return (x, y, weight) if y is not None and are_arrays else None
 
 

@@ -147,7 +147,7 @@ def test_metrics_and_scorers_pickle_while_recorded_and_after(thing: Any, sink: M
 
 def test_a_prediction_of_one_row_does_no_more_than_be_remembered(sink: MemorySink) -> None:
     """The time stands in the benchmarks. Here: nothing is written, and nothing is computed."""
-    with autolog.enabled("sklearn", sink=sink):
+    with autolog.enabled("sklearn", sink=sink, log_code=False, system_interval=0):
         model = LogisticRegression().fit(X_train, y_train)
         records = len(sink.records)
         run = find_run(model)

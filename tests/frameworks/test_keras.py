@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,41 @@ def test_no_batch_of_a_loader_is_consumed(sink: MemorySink) -> None:
     with autolog.enabled("keras", sink=sink, log_code=False):
         assert program() == bare
     assert [run.config["data/train"]["kind"] for run in sink.runs] == ["Batches", "generator"]
+
+
+def test_a_shuffled_loader_of_torchs_gives_the_same_batches(sink: MemorySink) -> None:
+    class Rows(torch.utils.data.TensorDataset):  # type: ignore[misc]
+        def __getitem__(self, index: Any) -> Any:
+            drawn.append(int(index))
+            return super().__getitem__(index)
+
+    def program() -> Any:
+        drawn.clear()
+        model = classifier()
+        torch.manual_seed(0)
+        rows = Rows(torch.tensor(X_train), torch.tensor(y_train))
+        loader = torch.utils.data.DataLoader(rows, batch_size=64, shuffle=True)
+        history = model.fit(loader, epochs=2, verbose=0, validation_data=loader).history
+        return history, list(drawn), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
+
+    drawn: list[int] = []
+    bare = program()
+    with autolog.enabled("keras", sink=sink, log_code=False):
+        assert program() == bare
+    assert only(sink).config["data/train"]["kind"] == "DataLoader"
+
+
+def test_callbacks_that_keras_may_call_from_its_threads_are_called_from_them(recording: MemorySink) -> None:
+    class Waiting(keras.callbacks.Callback):  # type: ignore[misc]
+        async_safe = True
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            names.add(threading.current_thread().name)
+
+    names: set[str] = set()
+    classifier().fit(X_train, y_train, epochs=1, verbose=0, callbacks=[Waiting()])
+    assert threading.main_thread().name not in names
+    assert only(recording).values("epoch") == [1]
 
 
 def test_fit_twice_is_two_runs_and_the_steps_go_on(recording: MemorySink) -> None:

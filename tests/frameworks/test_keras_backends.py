@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from sklearn.datasets import load_digits
 
 from tests.programs import read, run, values
+
+X_val = (load_digits().data / 16).astype("float32")[256:384]
 
 PROGRAM = """
 import keras, numpy as np, orjson
@@ -150,6 +153,24 @@ record("frozen, inside", frozen, compiled_steps=True)
 def half():
     return fit(network(policy="mixed_bfloat16"))
 record("half", half, compiled_steps=True)
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+    texts = np.array([" ".join(str(int(16 * v)) for v in row[:8]) for row in X])
+    words = keras.layers.TextVectorization(output_sequence_length=8)
+    words.adapt(texts)
+    def of_texts(loaders):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((), dtype="string"), words, keras.layers.Embedding(40, 4),
+                                  keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        data = (tf.constant(texts[:256]), y_train), (tf.constant(texts[256:384]), y_val)
+        if not loaders:
+            return model.fit(*data[0], validation_data=data[1], verbose=0).history
+        train, val = (tf.data.Dataset.from_tensor_slices(part).batch(32) for part in data)
+        return model.fit(train.shuffle(256, seed=0), validation_data=val, verbose=0).history
+    for name, loaders in (("texts", False), ("texts of tf.data", True)):
+        bare = of_texts(loaders)
+        record(name, lambda: of_texts(loaders) == bare, compiled_steps=True)
 record("two heads", two_heads)
 record("two heads, inside", two_heads, compiled_steps=True)
 print("found", orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode())
@@ -171,6 +192,16 @@ def found(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = run(tmp_path_factory.mktemp(backend), PROGRAM + IDENTICAL, KERAS_BACKEND=backend, **quiet)
     line = next(line for line in out.splitlines() if line.startswith("found "))
     return orjson.loads(line.removeprefix("found "))
+
+
+@pytest.mark.parametrize("name", ["texts", "texts of tf.data"])
+def test_texts_stand_beside_the_best_and_worst_predictions(found: Any, backend: str, name: str) -> None:
+    if backend != "tensorflow":
+        pytest.skip("Keras makes numbers of texts inside a model on TensorFlow only")
+    assert found[name]["result"] is True
+    shown = found[name]["tables"]["val/best_and_worst"]
+    first = [" ".join(str(int(16 * v)) for v in row) for row in X_val[:, :8]]
+    assert [row["value"] for row in shown] == [first[row["row"]] for row in shown]
 
 
 def norms(kept: Any) -> dict[int, float]:

@@ -534,7 +534,7 @@ def test_ctrl_c_twice(tmp_path: Path, pause: float, slow: str) -> None:
         else:
             out, err = more
             break
-    assert process.returncode == -signal.SIGINT, "it did not end"
+    assert process.returncode == -signal.SIGINT, f"it did not end: {err}"
     assert "atexit" not in err
     run(tmp_path, "with autolog.run('next'): pass")
     kept = next(r for r in read(tmp_path) if r["name"] == "r")
