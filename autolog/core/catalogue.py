@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,7 @@ TABLE: dict[str, Framework] = {
 
 _on: dict[str, list[Hook]] = {}
 _armed: dict[str, list[Hook]] = {}  # for the calls that carry a callback of ours, turned on or not
+_also: ContextVar[frozenset[str]] = ContextVar("autolog_also", default=frozenset())
 _lock = threading.RLock()
 _warned: set[str] = set()
 
@@ -188,9 +190,20 @@ def is_armed(name: str) -> bool:
     return name in _armed
 
 
+@contextmanager
+def also(name: str) -> Iterator[None]:
+    """Inside, this framework is recorded too: a call of another one, which is, does its work by it."""
+    arm(name)
+    token = _also.set(_also.get() | {name})
+    try:
+        yield
+    finally:
+        _also.reset(token)
+
+
 def is_on(name: str) -> bool:
     """Whether every call of this framework is recorded, and not only those that carry a callback."""
-    return name in _on
+    return name in _on or name in _also.get()
 
 
 def _turn_off(name: str) -> None:
