@@ -40,6 +40,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+_BY_HAND = ("accelerate", "torch")  # loops are watched by hand: there is nothing for enable() to turn on
+
 _LAZY = {
     "MemorySink": "autolog.sinks.memory",
     "Run": "autolog.core.run",
@@ -57,10 +59,10 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _TABLE:
         return importlib.import_module(_TABLE[name].module)
-    if name == "torch":  # a loop is watched by hand: there is nothing for enable() to turn on
-        return importlib.import_module("autolog.torch")
+    if name in _BY_HAND:
+        return importlib.import_module(f"autolog.{name}")
     raise AttributeError(f"module 'autolog' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_TABLE, "torch", "__version__"})
+    return sorted({*__all__, *_TABLE, *_BY_HAND, "__version__"})

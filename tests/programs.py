@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,21 +52,28 @@ def run(directory: Path, program: str, *, code: int = 0, **variables: str) -> st
 
 
 def torchrun(directory: Path, program: str, *arguments: str, **variables: str) -> tuple[int, str]:
-    """Run a program in two processes on CPU; returns how they ended, and what they wrote."""
+    """Run a program in two processes on CPU; returns how they ended, and what they wrote.
+
+    torch's own threads abort such a process now and then while it exits, with and without us: then once more.
+    """
     script = directory / "script" / "train.py"  # not beside Trackio's folders, one of which is called autolog
-    script.parent.mkdir(exist_ok=True)
-    script.write_text(textwrap.dedent(program))
     here = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    done = subprocess.run(
-        [sys.executable, *launch, *arguments],
-        env=environment(directory, **here, **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    for _ in range(4):
+        shutil.rmtree(directory)
+        script.parent.mkdir(parents=True)
+        script.write_text(textwrap.dedent(program))
+        done = subprocess.run(
+            [sys.executable, *launch, *arguments],
+            env=environment(directory, **here, **variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if not (done.returncode and "terminate called without an active exception" in done.stdout):
+            break
     return done.returncode, done.stdout
 
 

@@ -66,6 +66,23 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
             *[("Sequential", {"train/loss", "val/accuracy", "intermediate/value"})] * 12,
         ],
     ),
+    "transformers_text": (
+        "transformers-docstrings",
+        [
+            (
+                "BertForSequenceClassification",
+                {
+                    "train/loss",
+                    "val/loss",
+                    "lr",
+                    "grad_norm/classifier",
+                    "val/roc",
+                    "test/best_and_worst",
+                    "checkpoints",
+                },
+            )
+        ],
+    ),
     "torch_loop": (
         "torch-digits",
         [

@@ -18,10 +18,17 @@ __all__ = ["Kept", "record_evaluation"]
 MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
 MOST_INPUTS = 8_000_000  # and of inputs
 IGNORED = -100  # a target that torch's losses take for none
+MOST_COUNTED = 1_000  # classes, where predictions are too many to be kept
 
 
 class Kept:
-    """Targets, predictions and inputs of an evaluation."""
+    """Targets, predictions and inputs of an evaluation.
+
+    Attributes:
+        too_large: whether they were too many to be kept.
+        counts: how often which class was taken for which, where classes were too many to be kept, (classes,
+            classes): the true ones by row.
+    """
 
     def __init__(self) -> None:
         self._truth: list[torch.Tensor] = []
@@ -29,14 +36,23 @@ class Kept:
         self._inputs: list[Any] | None = []
         self._values = self._input_values = 0
         self.too_large = False
+        self.counts: Any = None
 
     def add(self, truth: torch.Tensor, predicted: torch.Tensor, inputs: Any = None) -> None:
         """One batch."""
         if self.too_large:
+            self._count(truth, predicted)
             return
         self._values += truth.numel() + predicted.numel()
         if self._values > MOST_VALUES:
+            before = [*zip(self._truth, self._predicted, strict=True), (truth, predicted)]
             self._truth, self._predicted, self._inputs, self.too_large = [], [], None, True
+            scores = _classes_second(truth, predicted)
+            classes = scores.shape[1] if scores.ndim > 1 else 0
+            if 1 < classes <= MOST_COUNTED and not truth.is_floating_point():
+                self.counts = torch.zeros(classes, classes, dtype=torch.long, device=predicted.device)
+                for batch in before:
+                    self._count(*batch)
             return
         self._truth.append(truth)
         self._predicted.append(predicted)
@@ -48,6 +64,24 @@ class Kept:
             self._inputs.append(inputs.detach() if isinstance(inputs, torch.Tensor) else list(inputs))
         else:
             self._inputs = None
+
+    def _count(self, truth: torch.Tensor, predicted: torch.Tensor) -> None:
+        """Of what is too large to be kept, the confusion matrix grows batch by batch."""
+        if self.counts is None:
+            return
+        classes, predicted = len(self.counts), _classes_second(truth, predicted)
+        is_alike = predicted.ndim > 1 and predicted.shape[1] == classes
+        if not is_alike or truth.numel() * classes != predicted.numel():
+            self.counts = None
+            return
+        guesses = predicted.argmax(1).reshape(-1)
+        truth = truth.reshape(-1).to(guesses.device, torch.long)
+        truth, guesses = truth[truth != IGNORED], guesses[truth != IGNORED]
+        if len(truth) and (int(truth.min()) < 0 or int(truth.max()) >= classes):
+            self.counts = None
+            return
+        pairs = torch.bincount(truth * classes + guesses, minlength=classes * classes)
+        self.counts += pairs.reshape(classes, classes).to(self.counts.device)
 
     def arrays(self) -> tuple[Any, Any]:
         """Targets and predictions as NumPy arrays.
@@ -97,16 +131,20 @@ def record_evaluation(
         shown: makes of chosen inputs what a person can read.
         step: the step of the weights that predicted; None: the run's last.
     """
-    if kept.too_large:
+    if kept.too_large and kept.counts is None:
         run.note(f"{name}/confusion_matrix", "left out: the data is too large to be kept")
         return
+    truth: Any = None
     try:
-        truth, predicted = kept.arrays()
-        result = evaluated(truth, predicted, classes)
+        if kept.counts is not None:
+            result = of_counts(kept.counts.cpu().numpy(), classes)
+        else:
+            truth, predicted = kept.arrays()
+            result = evaluated(truth, predicted, classes)
     except ValueError as error:
         run.note(name, f"not evaluated: {error}")
         return
-    if result.samples and result.rows == len(truth) and run.keeps("predictions"):
+    if result.samples and truth is not None and result.rows == len(truth) and run.keeps("predictions"):
         chosen = kept.chosen(result.samples)
         if chosen is not None:
             result = evaluation.with_inputs(result, _readable(shown(chosen)))
@@ -137,9 +175,7 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
         return evaluation.classification(truth, predicted)
     if truth.shape == predicted.shape or truth.reshape(-1).shape == predicted.reshape(-1).shape:
         return _one_number_each(truth, predicted)
-    if truth.shape == predicted.shape[:-1] != (len(predicted), *predicted.shape[2:]):
-        # A model of sequences: classes last. torch's losses have them second, (n, classes, ...).
-        predicted = np.moveaxis(predicted, -1, 1)
+    predicted = _classes_second(truth, predicted)
     if (
         truth.dtype.kind not in "iub"
         or predicted.ndim < 2
@@ -164,6 +200,38 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
         names, truth = classes, np.asarray(classes)[truth]
     result = evaluation.classification(truth, scores=evaluation.probabilities(predicted), classes=names)
     return replace(result, notes=(*result.notes, *notes))
+
+
+def of_counts(counts: Any, classes: list[str] | None = None) -> Evaluation:
+    """Classification, from how often which class was taken for which.
+
+    Args:
+        counts: shape (classes, classes), the true ones by row.
+        classes: their names, where they are known.
+
+    Raises:
+        ValueError: nothing was counted.
+    """
+    names: list[Any] = list(range(len(counts)))
+    if classes is not None and len(set(classes)) == len(names):
+        names = classes
+    labels = np.asarray(names)
+    truth, guesses = (part.reshape(-1) for part in np.indices(counts.shape))
+    result = evaluation.classification(
+        labels[truth], labels[guesses], classes=names, sample_weight=counts.reshape(-1)
+    )
+    why = "counted batch by batch: what needs every score (ROC, best and worst) is left out, it was too large"
+    tables = {key: table for key, table in result.tables.items() if key != "best_and_worst"}
+    return replace(result, tables=tables, samples=[], rows=int(counts.sum()), notes=(*result.notes, why))
+
+
+def _classes_second(truth: Any, predicted: Any) -> Any:
+    """A model of sequences has the classes last; torch's losses have them second, (n, classes, ...)."""
+    if tuple(truth.shape) == tuple(predicted.shape[:-1]) != (len(predicted), *predicted.shape[2:]):
+        return (
+            np.moveaxis(predicted, -1, 1) if isinstance(predicted, np.ndarray) else predicted.movedim(-1, 1)
+        )
+    return predicted
 
 
 def _one_number_each(truth: Any, predicted: Any) -> Evaluation:

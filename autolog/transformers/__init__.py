@@ -46,4 +46,11 @@ HOOKS = [
         for name in ("train", "evaluate", "predict")
     ),
     Hook(_TRAINER, "Trainer.evaluation_loop", "autolog.transformers.fit:observe_evaluation_loop"),
+    # A callback is told that a batch was predicted, and neither of its labels nor of what was generated.
+    Hook(_TRAINER, "Trainer.prediction_step", "autolog.transformers.fit:observe_prediction_step"),
+    Hook(
+        "transformers.trainer_seq2seq",
+        "Seq2SeqTrainer.prediction_step",
+        "autolog.transformers.fit:observe_generating_step",
+    ),
 ]

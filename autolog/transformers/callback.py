@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +13,18 @@ from autolog.core.guard import charge, shield
 from autolog.core.health import Alerts
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
+from autolog.transformers.checkpoints import Checkpoints
+from autolog.transformers.described import record_optimizer
+from autolog.transformers.generation import completions
+from autolog.transformers.gradients import GradientNorms
 from autolog.transformers.names import canonical
 from autolog.transformers.predictions import HeldOut
 
 __all__ = ["Recorder", "TrackioCallback"]
+
+# What transformers' own Trackio callback leaves out of what the Trainer logs.
+_LEFT_OUT_BY_THEIRS = {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
+_LEFT_OUT_BY_THEIRS |= {"train_loss", "total_flos"}
 
 
 class TrackioCallback(TrainerCallback):  # type: ignore[misc]
@@ -46,79 +54,140 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     Args:
         run: the run.
         trainer: the Trainer.
-        logs: whether its metrics are ours to record; not if transformers' own Trackio callback does it.
+        logs: whether its metrics are ours to record; not if transformers' own Trackio callback does it, in
+            the same run.
+        data: what is evaluated on; names of evaluation sets are told from it.
+        prefix: what the user has this evaluation call its metrics by.
+
+    Attributes:
+        logs: as given.
+        evaluating: the evaluation that goes on.
     """
 
-    def __init__(self, run: Run, trainer: Any, *, logs: bool):
+    def __init__(self, run: Run, trainer: Any, *, logs: bool, data: Any = None, prefix: str | None = None):
         self.run = run
-        self._logs = logs
-        self.sets = list(trainer.eval_dataset) if isinstance(trainer.eval_dataset, Mapping) else []
+        self.logs = logs
+        self.evaluating: HeldOut | None = None
+        self._trainer = trainer
+        self._prefix = prefix
+        self._sets = [
+            str(name) for each in (data, trainer.eval_dataset) if isinstance(each, Mapping) for name in each
+        ]
+        self._names: dict[str, str] = {}
+        self._tells_completions = bool(getattr(trainer.args, "log_completions", False))
         self._alerts = Alerts(run)
+        self._gradients = GradientNorms(run, trainer, self._alerts)
+        self._checkpoints = Checkpoints(run)
+        self._epoch_began = time.perf_counter()
         self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
         self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
-        self._saved: list[dict[str, Any]] = []
-        self.told: set[str] = set()
+
+    def named(self, name: str) -> str:
+        """A metric of the Trainer's, as every framework's runs call it."""
+        known = self._names.get(name)  # the same few come at every step
+        if known is None:
+            known = self._names[name] = canonical(name, self._sets, self._prefix)
+        return known
+
+    # The training -----------------------------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: optimizer"):
+            charge(self.run)
+            record_optimizer(self.run, self._trainer)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._epoch_began = time.perf_counter()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: an epoch"):
+            charge(self.run)
+            seconds = time.perf_counter() - self._epoch_began
+            self.run.log({"perf/epoch_seconds": seconds}, step=state.global_step)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: gradient norms"):
+            charge(self.run)
+            self._gradients.before_step(args, state, kwargs.get("train_dataloader"))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         with shield("transformers: metrics"):
-            if not state.is_world_process_zero or not logs:
+            if not logs:
                 return
             charge(self.run)
             row = {
-                canonical(name, self.sets): value
+                self.named(name): value
                 for name, value in logs.items()
-                if isinstance(value, (int, float))
+                if isinstance(value, (int, float)) and (self.logs or name in _LEFT_OUT_BY_THEIRS)
             }
-            self.told |= row.keys()
-            if self._logs:
-                self.run.log(row, step=state.global_step)
-            if "grad_norm" in row:
-                self._alerts.look(state.global_step, float(row["grad_norm"]), {})
-            self._alerts.look_at_loss(state.global_step, row.get("train/loss"))
+            if "loss" in logs:
+                row |= self._norms(state, logs.get("grad_norm"))
+            self.run.log(row, step=state.global_step)
+            self._alerts.look_at_loss(state.global_step, logs.get("loss"))
+            if self._tells_completions and ("loss" in logs or "eval_loss" in logs):
+                self._record_completions(state)
+
+    def _norms(self, state: Any, reported: float | None) -> dict[str, float]:
+        with shield("transformers: gradient norms"):  # a fault here costs these alone
+            norms = self._gradients.row(state.global_step, reported)
+            if not self.logs:
+                norms.pop("grad_norm", None)
+            return norms
+        return {}
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: checkpoints"):
-            if state.is_world_process_zero:
-                path = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
-                row = {"step": state.global_step, "epoch": state.epoch, "path": path}
-                if state.best_metric is not None and state.best_model_checkpoint == path:
-                    row["best_metric"] = state.best_metric
-                self._saved.append(row)
+            charge(self.run)
+            self._checkpoints.saved(args, state, self._sets)
 
-    def keep(self, name: str, held_out: HeldOut, state: Any) -> None:
-        """An evaluation in the training has ended: which one is the last, or the best, is known later."""
-        self._keep_best(name, state)
-        self._evaluated[name] = held_out
+    # Evaluations ------------------------------------------------------------------------------------
 
-    def record_evaluations(self, args: Any, state: Any) -> None:
-        """The training has ended: what can be said of the predictions of the weights that it ends with."""
-        for name, held_out in self._evaluated.items():
-            self._keep_best(name, state)
-            best = self._best.get(name) if args.load_best_model_at_end else None
-            (best or held_out).record()
-        self._evaluated, self._best = {}, {}
+    def begin_evaluation(self, prefix: str) -> HeldOut:
+        """The loop over the batches of one set begins."""
+        name = self.named(f"{prefix}_x").removesuffix("/x")
+        self.evaluating = HeldOut(self.run, self._trainer, name)
+        return self.evaluating
+
+    def end_evaluation(self, held_out: HeldOut, metrics: Mapping[str, Any]) -> None:
+        """It has ended well. In a training it is known later whether it was the last, or the best."""
+        held_out.told = {self.named(key) for key in metrics}
+        self.run.log(held_out.measures(), step=held_out.step)
+        state, every = self._trainer.state, self.run.settings.evaluate_every_n_epochs
+        is_wanted = bool(every) and round(state.epoch or 0, 6) % every == 0
+        if self._trainer.is_in_train:
+            self._keep_best(held_out.name, state)
+            self._evaluated[held_out.name] = held_out
+        if is_wanted or not self._trainer.is_in_train:
+            held_out.record()
 
     def _keep_best(self, name: str, state: Any) -> None:
         last = self._evaluated.get(name)
         if last is not None and last.step == getattr(state, "best_global_step", None):
             self._best[name] = last
 
-    def record_checkpoints(self, state: Any) -> bool:
-        """The training has ended. Returns whether any checkpoint is there: old ones may be deleted by now."""
-        rows, self._saved = self._saved, []
-        for row in rows:
-            row["is_there"] = os.path.isdir(row["path"])
-        if rows:
-            self.run.long_table("checkpoints", rows)
-        there = [row["path"] for row in rows if row["is_there"]]
-        best = state.best_model_checkpoint
-        if best is not None:
-            self.run.describe({"checkpoint/best": best, "checkpoint/best_score": state.best_metric})
-        chosen: dict[str, list[str]] = {}
-        if best is not None and os.path.isdir(best):
-            chosen[best] = ["best"]
-        if there:
-            chosen.setdefault(there[-1], []).append("last")
-        for path, aliases in chosen.items():
-            self.run.artifact(path, "checkpoint", type="checkpoint", aliases=aliases, reference=True)
-        return bool(there)
+    # The end ----------------------------------------------------------------------------------------
+
+    def record_evaluations(self, args: Any, state: Any) -> None:
+        """What can be said of the predictions of the weights that the training ends with."""
+        for name, held_out in self._evaluated.items():
+            self._keep_best(name, state)
+            best = self._best.get(name) if args.load_best_model_at_end else None
+            (best or held_out).record()
+        self._evaluated, self._best = {}, {}
+
+    def record_checkpoints(self, args: Any, state: Any) -> bool:
+        """Returns whether any is there."""
+        return self._checkpoints.record(args, state, self._sets)
+
+    def record_completions(self, state: Any) -> None:
+        """What a model that is rewarded for its completions has said last, unless it was told all along."""
+        if not self._tells_completions:
+            self._record_completions(state)
+
+    def _record_completions(self, state: Any) -> None:
+        rows = completions(self._trainer)
+        if rows and not self.run.keeps("predictions"):
+            why = "not sent to the server: Settings.share does not name 'predictions'"
+            self.run.note("completions", why)
+        elif rows:
+            self.run.long_table("completions", rows, step=state.global_step)

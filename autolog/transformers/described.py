@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import transformers
 
 from autolog.core.run import Run
-from autolog.torch.measures import describe
+from autolog.core.settings import SettingError, Settings
+from autolog.torch.measures import describe, is_sharded
 
-__all__ = ["record_model", "record_outcome", "record_parameters"]
+__all__ = ["record_model", "record_optimizer", "record_outcome", "record_parameters", "suggested"]
 
 # What runs are compared by; all the others stand in the nested part.
 _FIRST = (
@@ -30,6 +33,30 @@ _FIRST = (
 )
 
 
+def suggested(trainer: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """What TrainingArguments say of the run's place, and why some of it is no place.
+
+    A value that stands there by default says nothing (``project="huggingface"``).
+
+    Returns:
+        ``project``, ``run_name`` and ``space_id``, where they were set; and notes.
+    """
+    args = trainer.args
+    defaults = {field.name: field.default for field in dataclasses.fields(args)}
+    found: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for name, theirs in (("project", "project"), ("run_name", "run_name"), ("space_id", "trackio_space_id")):
+        value = getattr(args, theirs, None)
+        if value is None or value == defaults.get(theirs):
+            continue
+        try:
+            Settings(**{name: value})
+            found[name] = value
+        except SettingError as error:
+            notes[theirs] = f"not used: {error}"
+    return found, notes
+
+
 def record_parameters(run: Run, trainer: Any) -> None:
     """All of TrainingArguments, the configs of model, adapter and generation, the tokenizer."""
     args, model = trainer.args, trainer.model
@@ -38,8 +65,7 @@ def record_parameters(run: Run, trainer: Any) -> None:
     given = args.to_dict()
     run.describe(
         {
-            "framework": "transformers",
-            "framework/version": transformers.__version__,
+            **_framework(),
             "trainer": type(trainer).__name__,
             "callbacks": [type(callback).__name__ for callback in trainer.callback_handler.callbacks],
             **{f"params/{name}": given[name] for name in _FIRST if given.get(name) is not None},
@@ -49,6 +75,37 @@ def record_parameters(run: Run, trainer: Any) -> None:
     for name, data in (("train", trainer.train_dataset), ("val", trainer.eval_dataset)):
         if data is not None and run.settings.log_data:
             run.describe({f"data/{name}": _data(data)})
+
+
+def _framework() -> dict[str, str]:
+    return {"framework": "transformers", "framework/version": transformers.__version__}
+
+
+def record_optimizer(run: Run, trainer: Any) -> None:
+    """The optimizer and the schedule, which the Trainer has made by now."""
+    optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)  # in accelerate's wrapper
+    if hasattr(optimizer, "defaults"):
+        if not is_in_parts(trainer):  # else its parameters would be counted wrong by now
+            describe(run, trainer.model, optimizer)
+            run.describe(_framework())
+        run.describe({"optimizer": type(optimizer).__name__})
+        run.params(_as_set(optimizer))
+    if trainer.lr_scheduler is not None:
+        scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        kind = getattr(trainer.args.lr_scheduler_type, "value", trainer.args.lr_scheduler_type)
+        run.params({"scheduler": {"class": type(scheduler).__name__, "type": str(kind)}})
+
+
+def _as_set(optimizer: Any) -> dict[str, Any]:
+    """What the groups were given, and not the class's defaults: the Trainer decays one group only."""
+    found = {}
+    for name in optimizer.defaults:
+        values = [
+            group.get("initial_lr" if name == "lr" and "initial_lr" in group else name)
+            for group in optimizer.param_groups
+        ]
+        found[f"optimizer/{name}"] = values[0] if all(value == values[0] for value in values) else values
+    return found
 
 
 def _configs(model: Any) -> dict[str, Any]:
@@ -86,12 +143,30 @@ def _data(data: Any) -> dict[str, Any]:
         value = getattr(data, name, None)
         if isinstance(value, (str, list)):
             found[name.strip("_")] = value
+    features = getattr(data, "features", None)
+    if isinstance(features, Mapping):
+        found["dtypes"] = {str(name): str(kind) for name, kind in features.items()}
     return found
 
 
-def record_model(run: Run, model: Any) -> None:
+def is_in_parts(trainer: Any) -> bool:
+    """Whether each rank has a part of the model alone: FSDP, DeepSpeed's third stage, tensors of a mesh."""
+    parameters = list(trainer.model.parameters())
+    is_zero = any(hasattr(parameter, "ds_id") for parameter in parameters)
+    where = getattr(trainer.accelerator.distributed_type, "name", "")
+    return is_zero or where == "FSDP" or is_sharded(parameters)
+
+
+def record_model(run: Run, trainer: Any) -> None:
     """The model's weights and config, where no checkpoint holds them."""
+    model = trainer.model
     if not run.settings.log_models or not run.records:
+        return
+    if is_in_parts(trainer):
+        run.note("model", "not kept: each rank has a part of it")
+        return
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        _record_adapter(run, model)
         return
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     if size > run.settings.artifact_limit:
@@ -100,14 +175,41 @@ def record_model(run: Run, model: Any) -> None:
         return
     from safetensors.torch import save_model
 
-    weights, config = run.stage("model.safetensors"), run.stage("config.json")
-    save_model(model, os.fspath(weights))
-    model.config.to_json_file(os.fspath(config))
-    files = {"model.safetensors": weights, "config.json": config}
+    files = {"model.safetensors": run.stage("model.safetensors")}
+    save_model(model, os.fspath(files["model.safetensors"]))
+    if hasattr(getattr(model, "config", None), "to_json_file"):  # any module may be trained
+        files["config.json"] = run.stage("config.json")
+        model.config.to_json_file(os.fspath(files["config.json"]))
     run.staged_artifact(f"model-{type(model).__name__}", "model", files, {"bytes": size})
 
 
+def _record_adapter(run: Run, model: Any) -> None:
+    """What was trained of a model with an adapter: the rest of it is somebody else's."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights, config = run.stage("adapter_model.safetensors"), run.stage("adapter_config.json")
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, os.fspath(weights)
+    )
+    model.peft_config[model.active_adapter].save_pretrained(os.fspath(config.parent))
+    files = {"adapter_model.safetensors": weights, "adapter_config.json": config}
+    name = type(model.get_base_model()).__name__
+    run.staged_artifact(f"adapter-{name}", "model", files, {"bytes": weights.stat().st_size})
+
+
 def record_outcome(run: Run, trainer: Any) -> None:
-    """How far it went."""
+    """How far it went, and what stopped it."""
     state = trainer.state
-    run.describe({"epochs": state.epoch, "steps": state.global_step, "total_flos": state.total_flos})
+    values = {"epochs": state.epoch, "steps": state.global_step, "total_flos": state.total_flos}
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, transformers.EarlyStoppingCallback):
+            has_stopped = callback.early_stopping_patience_counter >= callback.early_stopping_patience
+            values |= {
+                "early_stopping/monitor": trainer.args.metric_for_best_model,
+                "early_stopping/patience": callback.early_stopping_patience,
+                "early_stopping/best": state.best_metric,
+                "early_stopping/stopped_epoch": state.epoch if has_stopped else None,
+            }
+    run.describe(values)

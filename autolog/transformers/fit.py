@@ -5,38 +5,49 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from autolog.core import settings
 from autolog.core.catalogue import is_on
 from autolog.core.guard import charge, shield, watching
 from autolog.core.hooks import Call, Outcome
-from autolog.core.ownership import begin_training, bind_run, conclude, find_run
+from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
+from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run
 from autolog.transformers.callback import Recorder, TrackioCallback
-from autolog.transformers.described import record_model, record_outcome, record_parameters
-from autolog.transformers.names import canonical
+from autolog.transformers.checkpoints import checkpoint_of
+from autolog.transformers.described import record_model, record_outcome, record_parameters, suggested
 from autolog.transformers.predictions import HeldOut
 
-__all__ = ["observe_evaluate", "observe_evaluation_loop", "observe_predict", "observe_train"]
+__all__ = [
+    "observe_evaluate",
+    "observe_evaluation_loop",
+    "observe_generating_step",
+    "observe_predict",
+    "observe_prediction_step",
+    "observe_train",
+]
 
 Frame = Generator[None, Outcome, None]
 
 
 def observe_train(call: Call) -> Frame:
-    """One run per training."""
+    """One run per training, or the one that it goes on with."""
     trainer = call.subject
     if not _is_recorded(trainer):
         yield
         return
+    if not trainer.is_world_process_zero():
+        yield from _follow()
+        return
     with watching("transformers"):
         try:
-            with shield("transformers: its own Trackio callback"):
-                _let_theirs_begin(trainer)
-            subject = trainer.model if trainer.model is not None else trainer
-            training = begin_training(subject, type(subject).__name__, given=_given(trainer))
+            resume: Checkpoint | None = None
+            with shield("transformers: which checkpoint it goes on from"):
+                resume = checkpoint_of(trainer, call.get("resume_from_checkpoint"))
+            training = _begin(trainer, "", resume)
         except Exception:
             yield
             raise
         run = training.run
-        bind_run(trainer, run)
         recorder: Recorder | None = None
         error: BaseException | None = None
         try:
@@ -48,19 +59,8 @@ def observe_train(call: Call) -> Frame:
                 outcome = yield
             error = outcome.error
             bind_run(trainer.model, run)
-            has_checkpoint = False
             if recorder is not None:
-                with shield("transformers: checkpoints"):
-                    has_checkpoint = recorder.record_checkpoints(trainer.state)
-            if error is None:
-                with shield("transformers: model"):
-                    if not has_checkpoint:
-                        record_model(run, trainer.model)
-                with shield("transformers: after the training"):
-                    record_outcome(run, trainer)
-                with shield("transformers: held-out evaluation"):
-                    if recorder is not None:
-                        recorder.record_evaluations(trainer.args, trainer.state)
+                _record_result(run, trainer, recorder, is_whole=error is None)
         except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
             error = interrupt
             raise
@@ -72,19 +72,44 @@ def observe_train(call: Call) -> Frame:
                     conclude(training, error)
 
 
+def _record_result(run: Run, trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
+    """What came out; of a training that failed its checkpoints alone."""
+    has_checkpoint = False
+    with shield("transformers: checkpoints"):
+        has_checkpoint = recorder.record_checkpoints(trainer.args, trainer.state)
+    if not is_whole:
+        return
+    with shield("transformers: model"):
+        if not has_checkpoint:
+            record_model(run, trainer)
+    with shield("transformers: after the training"):
+        record_outcome(run, trainer)
+    with shield("transformers: completions"):
+        recorder.record_completions(trainer.state)
+    with shield("transformers: held-out evaluation"):
+        recorder.record_evaluations(trainer.args, trainer.state)
+
+
+def _follow() -> Frame:
+    """On another rank: records nothing. But what runs here may ask for its run."""
+    silent = Run("unrecorded", project="unrecorded", sink=None, settings=settings.current())
+    with watching("transformers"), Training(silent, owns=False).current():
+        yield
+
+
 def observe_evaluate(call: Call) -> Frame:
     """Goes on in the run of the training, as ``val/*``; alone it is a run of its own."""
-    yield from _observe_evaluation(call, "evaluate")
+    yield from _observe_evaluation(call, "evaluate", call.get("eval_dataset"))
 
 
 def observe_predict(call: Call) -> Frame:
     """Goes on in the run of the training, as ``test/*``; alone it is a run of its own."""
-    yield from _observe_evaluation(call, "predict")
+    yield from _observe_evaluation(call, "predict", None)
 
 
-def _observe_evaluation(call: Call, name: str) -> Frame:
+def _observe_evaluation(call: Call, name: str, data: Any) -> Frame:
     trainer = call.subject
-    if not _is_recorded(trainer):
+    if not _is_recorded(trainer) or not trainer.is_world_process_zero():
         yield
         return
     run = find_run(trainer) or (find_run(trainer.model) if trainer.model is not None else None)
@@ -92,28 +117,25 @@ def _observe_evaluation(call: Call, name: str) -> Frame:
         training = None
         if run is None:
             try:
-                training = begin_training(
-                    trainer.model, f"{type(trainer.model).__name__}-{name}", given=_given(trainer)
-                )
+                training = _begin(trainer, f"-{name}")
             except Exception:
                 yield
                 raise
             run = training.run
-            bind_run(trainer, run)
             with shield("transformers: parameters"):
                 record_parameters(run, trainer)
         recorder: Recorder | None = None
         error: BaseException | None = None
         try:
             with shield("transformers: listening"):
-                recorder = _listen(trainer, run)
+                recorder = _listen(trainer, run, data, call.get("metric_key_prefix"))
             outcome = yield
             error = outcome.error
-            if error is None and name == "predict":
+            if error is None and name == "predict" and recorder is not None and recorder.logs:
                 with shield("transformers: predict"):
                     charge(run)
                     metrics = getattr(outcome.result, "metrics", None) or {}
-                    row = {canonical(key): value for key, value in metrics.items()}
+                    row = {recorder.named(key): value for key, value in metrics.items()}
                     run.log(row, step=int(trainer.state.global_step))
         except BaseException as interrupt:
             error = interrupt
@@ -127,49 +149,59 @@ def _observe_evaluation(call: Call, name: str) -> Frame:
                         conclude(training, error)
 
 
+# Inside of an evaluation, in a training or by hand ----------------------------------------------------
+
+
 def observe_evaluation_loop(call: Call) -> Frame:
-    """The loop over batches, of an evaluation in a training or by hand: its predictions are looked at."""
-    trainer = call.subject
-    recorder = _recorder_of(trainer)
+    """The loop over batches: its predictions are looked at."""
+    recorder = _recorder_of(call.subject)
     if recorder is None:
         yield
         return
     held_out: HeldOut | None = None
     with shield("transformers: held-out predictions"):
         charge(recorder.run)
-        prefix = str(call.get("metric_key_prefix") or "eval")
-        name = canonical(f"{prefix}_x", recorder.sets).removesuffix("/x")
-        held_out = HeldOut(recorder.run, trainer, name)
+        held_out = recorder.begin_evaluation(str(call.get("metric_key_prefix") or "eval"))
     try:
         outcome = yield
     finally:
+        recorder.evaluating = None
         if held_out is not None:
             held_out.close()
     if outcome.error is None and held_out is not None:
         with shield("transformers: held-out predictions"):
             charge(recorder.run)
-            metrics = getattr(outcome.result, "metrics", None) or {}
-            held_out.told = {canonical(key, recorder.sets) for key in metrics}
-            if trainer.is_in_train:
-                recorder.keep(name, held_out, trainer.state)
-            if not trainer.is_in_train or _is_due(recorder.run, trainer.state):
-                held_out.record()
+            recorder.end_evaluation(held_out, getattr(outcome.result, "metrics", None) or {})
 
 
-def _is_due(run: Run, state: Any) -> bool:
-    """Whether this evaluation in a training is one of those whose pictures are wanted by setting."""
-    every = run.settings.evaluate_every_n_epochs
-    return bool(every) and round(state.epoch or 0, 6) % every == 0
+def observe_prediction_step(call: Call) -> Frame:
+    """One batch of it."""
+    held_out = _evaluation_of(call.subject)
+    if held_out is not None:
+        held_out.begin_batch(call.get("inputs"))
+    yield
+    if held_out is not None:
+        held_out.end_batch()
+
+
+def observe_generating_step(call: Call) -> Frame:
+    """One batch of a Trainer that may answer it by texts."""
+    held_out = _evaluation_of(call.subject)
+    if held_out is not None:
+        held_out.begin_batch(call.get("inputs"))
+    outcome = yield
+    if held_out is not None:
+        held_out.end_batch()
+        if outcome.error is None and call.subject.args.predict_with_generate:
+            charge(held_out.run)
+            held_out.generated(call.get("inputs"), outcome.result)
 
 
 # Whose call it is --------------------------------------------------------------------------------------
 
 
 def _is_recorded(trainer: Any) -> bool:
-    """Whether this Trainer's calls are recorded: by one process only."""
-    if not is_on("transformers") and _callback_of(trainer) is None:
-        return False
-    return bool(trainer.is_world_process_zero())
+    return is_on("transformers") or _callback_of(trainer) is not None
 
 
 def _callback_of(trainer: Any) -> TrackioCallback | None:
@@ -177,9 +209,23 @@ def _callback_of(trainer: Any) -> TrackioCallback | None:
     return next((callback for callback in callbacks if isinstance(callback, TrackioCallback)), None)
 
 
-def _given(trainer: Any) -> Run | None:
+def _begin(trainer: Any, what: str, resume: Checkpoint | None = None) -> Training:
+    """The run: given to our callback, current, transformers' own, gone on with, or new."""
+    with shield("transformers: its own Trackio callback"):
+        _let_theirs_begin(trainer)
+    place: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    with shield("transformers: where its run belongs"):
+        place, notes = suggested(trainer)
     callback = _callback_of(trainer)
-    return callback.run if callback is not None else None
+    given = callback.run if callback is not None else None
+    subject = trainer.model if trainer.model is not None else trainer
+    name = f"{type(subject).__name__}{what}"
+    training = begin_training(subject, name, given=given, resume=resume, suggested=place)
+    bind_run(trainer, training.run)
+    for key, note in notes.items():
+        training.run.note(f"params/{key}", note)
+    return training
 
 
 def _theirs(trainer: Any) -> Any:
@@ -202,8 +248,15 @@ def _recorder_of(trainer: Any) -> Recorder | None:
     return next((callback for callback in callbacks if isinstance(callback, Recorder)), None)
 
 
-def _listen(trainer: Any, run: Run) -> Recorder:
-    recorder = Recorder(run, trainer, logs=_theirs(trainer) is None)
+def _evaluation_of(trainer: Any) -> HeldOut | None:
+    recorder = _recorder_of(trainer)
+    return recorder.evaluating if recorder is not None else None
+
+
+def _listen(trainer: Any, run: Run, data: Any = None, prefix: str | None = None) -> Recorder:
+    # In a run of ours that another one encloses theirs does not write.
+    logs = _theirs(trainer) is None or not run.is_adopted
+    recorder = Recorder(run, trainer, logs=logs, data=data, prefix=prefix)
     trainer.callback_handler.callbacks.append(recorder)
     return recorder
 

@@ -22,7 +22,7 @@ _SPEEDS = {"runtime": "seconds", "samples_per_second": "samples_per_second"}
 _SPEEDS |= {"steps_per_second": "steps_per_second", "model_preparation_time": "preparation_seconds"}
 
 
-def canonical(name: str, sets: Iterable[str] = ()) -> str:
+def canonical(name: str, sets: Iterable[str] = (), prefix: str | None = None) -> str:
     """``loss`` is ``train/loss``, ``eval_f1`` is ``val/f1``, of the evaluation set ``hard`` ``val/hard/f1``.
 
     A name that is like none of ours stays as it is.
@@ -30,13 +30,15 @@ def canonical(name: str, sets: Iterable[str] = ()) -> str:
     Args:
         name: as the Trainer logs it.
         sets: names of its evaluation sets, where it has several.
+        prefix: what the user has this evaluation call its metrics by (``metric_key_prefix``).
     """
     if name in _NAMES:
         return _NAMES[name]
-    prefix, _, rest = name.partition("_")
-    stage = _STAGES.get(prefix)
-    if stage is None or not rest:
+    stages = _STAGES if prefix is None else {**_STAGES, prefix: _STAGES.get(prefix, prefix)}
+    stem = next((stem for stem in sorted(stages, key=len, reverse=True) if name.startswith(f"{stem}_")), None)
+    if stem is None or name == f"{stem}_":
         return name
+    stage, rest = stages[stem], name.removeprefix(f"{stem}_")
     # The longest first: one may begin like another.
     of_set = next((one for one in sorted(sets, key=len, reverse=True) if rest.startswith(f"{one}_")), None)
     if of_set is not None:

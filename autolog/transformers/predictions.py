@@ -7,79 +7,144 @@ those of a language model, one for each word it knows, are never kept.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from autolog.core.guard import shield
 from autolog.core.run import Run
 from autolog.torch.evaluation import Kept, record_evaluation
+from autolog.transformers.entities import Entities
+from autolog.transformers.generation import IGNORED, Generations
 
 __all__ = ["HeldOut"]
 
 MOST_CLASSES = 1_000
-IGNORED = -100  # the label that transformers takes for none
+_OF_WORDS = "a language model's scores, one for each word that it knows, are not kept"
 
 
 class HeldOut:
-    """Labels and logits of one evaluation.
+    """Labels and logits of one evaluation, and the texts that it has generated.
 
     Attributes:
         name: of the data, ``val``, ``val/hard`` or ``test``.
         told: metrics of it that the Trainer tells itself.
         step: the step of the weights that predict.
+        run: that it is recorded in.
     """
 
     def __init__(self, run: Run, trainer: Any, name: str):
         self.name = name
         self.told: set[str] = set()
         self.step = int(trainer.state.global_step)
-        self._run = run
+        self.run = run
         self._trainer = trainer
         self._kept = Kept()
-        self._why = "no batch had labels beside the model's logits"
-        model = trainer.model
-        self._handle = model.register_forward_hook(self._see, with_kwargs=True)
+        self._why = _OF_WORDS if _is_generative(trainer.model) else "no batch had labels beside its logits"
+        self._labels: Any = None  # of this batch, until its logits are there
+        self._knows_batches = False  # whether they are told of: a subclass may predict in a way of its own
+        self._is_between = False  # of the batches, where they are
+        self._asked: float | None = None  # since when a text is generated
+        self._answered = 0.0
+        self._generations: Generations | None = None
+        tags = dict(getattr(getattr(trainer.model, "config", None), "id2label", None) or {})
+        self._entities = Entities(tags) if Entities.are_in(tags) else None
+        self._handle = trainer.model.register_forward_hook(self._see, with_kwargs=True)
         self._is_recorded = False
+
+    # While it goes on -------------------------------------------------------------------------------
+
+    def begin_batch(self, inputs: Any) -> None:
+        """The Trainer is about to predict. (It may take the labels out of what the model is given.)"""
+        names = self._trainer.label_names
+        self._labels = inputs.get(names[0]) if isinstance(inputs, Mapping) and len(names) == 1 else None
+        self._knows_batches, self._is_between = True, False
+        self._asked = self._answered = time.perf_counter()
+
+    def end_batch(self) -> None:
+        """It has, in a way of its own or of a subclass."""
+        self._labels, self._is_between = None, True
+
+    def generated(self, inputs: Mapping[str, Any], result: Any) -> None:
+        """The batch was answered by texts: ``(loss, tokens, labels)``."""
+        _, tokens, labels = result
+        if tokens is None or self._asked is None:
+            return
+        if self._generations is None:
+            self._generations = Generations(self._trainer)
+        self._generations.add(inputs, tokens, labels, self._answered - self._asked)
 
     def close(self) -> None:
         """The evaluation has ended, or failed: the model has no hook of ours."""
         self._handle.remove()
+
+    def _see(self, module: Any, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+        with shield("transformers: held-out predictions"):
+            self._take(module, kwargs, output)
+
+    def _take(self, module: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+        given = kwargs.get("labels")
+        if not isinstance(given, torch.Tensor):
+            self._answered = time.perf_counter()  # one more token, perhaps
+            given = self._labels
+        logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        if self._is_between or not isinstance(given, torch.Tensor) or not isinstance(logits, torch.Tensor):
+            return
+        self._labels, self._is_between = None, self._knows_batches  # the first answer is that of the loss
+        labels = given.detach().to(logits.device)
+        if _is_of_words(module, logits):
+            self._why = f"{_OF_WORDS} ({logits.shape[-1]:,})"
+            return
+        inputs = kwargs.get(getattr(module, "main_input_name", "input_ids"))
+        logits = logits.detach()
+        if logits.ndim == 3 and labels.ndim == 2:  # a label for each token
+            counted = labels != IGNORED
+            if self._entities is not None:
+                self._count(labels, logits.argmax(-1), counted)
+            labels, logits, inputs = labels[counted], logits[counted], None
+        self._kept.add(labels, logits, inputs)
+
+    def _count(self, labels: Any, predicted: Any, counted: Any) -> None:
+        assert self._entities is not None
+        rows = zip(labels.tolist(), predicted.tolist(), counted.tolist(), strict=True)
+        for truth, guesses, are_counted in rows:
+            places = [place for place, is_counted in enumerate(are_counted) if is_counted]
+            self._entities.add([truth[place] for place in places], [guesses[place] for place in places])
+
+    # Afterwards -------------------------------------------------------------------------------------
+
+    def measures(self) -> dict[str, float]:
+        """Metrics of this evaluation that the Trainer does not tell, whether it is the last one or not."""
+        found = self._generations.metrics(self.name) if self._generations is not None else {}
+        if self._entities is not None and not self._kept.is_empty:
+            metrics = {f"{self.name}/{key}": value for key, value in self._entities.metrics().items()}
+            found |= {key: value for key, value in metrics.items() if key not in self.told}
+        return found
 
     def record(self) -> None:
         """What can be said of the predictions; once."""
         if self._is_recorded:
             return
         self._is_recorded = True
+        run, name, ranks = self.run, self.name, self._trainer.args.world_size
+        if ranks > 1:
+            run.note(name, f"what is made from predictions is of rank 0's share, one of {ranks}")
+        if self._generations is not None:
+            self._generations.record(run, name, self.step)
+        elif self._kept.is_empty:
+            run.note(f"{name}/confusion_matrix", f"not recorded: {self._why}")
         if self._kept.is_empty:
-            self._run.note(f"{self.name}/confusion_matrix", f"not recorded: {self._why}")
             return
         record_evaluation(
-            self._run,
-            self.name,
-            self._kept,
-            self.told,
-            classes=self._classes(),
-            shown=self._texts,
-            step=self.step,
+            run, name, self._kept, self.told, classes=self._classes(), shown=self._texts, step=self.step
         )
-
-    def _see(self, module: Any, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
-        labels = kwargs.get("labels")
-        logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-        if not isinstance(labels, torch.Tensor) or not isinstance(logits, torch.Tensor):
-            return
-        if logits.ndim > 1 and logits.shape[-1] > MOST_CLASSES:
-            self._why = f"{logits.shape[-1]:,} scores for each token are not kept"
-            return
-        inputs = kwargs.get(getattr(module, "main_input_name", "input_ids"))
-        if logits.ndim == 3 and labels.ndim == 2:  # a label for each token
-            counted = labels != IGNORED
-            labels, logits, inputs = labels[counted], logits[counted], None
-        self._kept.add(labels.detach(), logits.detach(), inputs)
+        if self._entities is not None:
+            run.long_table(f"{name}/per_entity", self._entities.table(), step=self.step)
 
     def _classes(self) -> list[str] | None:
-        names = getattr(self._trainer.model.config, "id2label", None)
+        names = getattr(getattr(self._trainer.model, "config", None), "id2label", None)
         if not names or all(str(name).startswith("LABEL_") for name in names.values()):
             return None
         return [str(names[place]) for place in sorted(names)]
@@ -91,3 +156,19 @@ class HeldOut:
         if is_text and hasattr(tokenizer, "decode"):
             return [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
         return rows
+
+
+def _words_of(model: Any) -> int | None:
+    return getattr(getattr(model, "config", None), "vocab_size", None)
+
+
+def _is_generative(model: Any) -> bool:
+    can_generate = getattr(model, "can_generate", None)
+    return bool(can_generate is not None and can_generate())
+
+
+def _is_of_words(model: Any, logits: Any) -> bool:
+    """Whether these are a language model's scores, one for each word that it knows."""
+    if logits.ndim > 1 and logits.shape[-1] > MOST_CLASSES:
+        return True
+    return bool(logits.ndim == 3 and logits.shape[-1] == _words_of(model))

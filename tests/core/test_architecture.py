@@ -11,7 +11,7 @@ import autolog
 from autolog.core.catalogue import TABLE
 
 ROOT = Path(autolog.__file__).parent
-ROOMS = {framework.module.split(".")[1] for framework in TABLE.values()} | {"torch"}
+ROOMS = {framework.module.split(".")[1] for framework in TABLE.values()} | {"accelerate", "torch"}
 # A framework that is built on another one is recorded with that one's room.
 BUILT_ON = {"lightning": {"torch"}, "pytorch_lightning": {"lightning"}, "transformers": {"torch"}}
 # What each floor may import. `core` knows a room only by its name in the catalogue, as a text.

@@ -11,18 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import BertForSequenceClassification, EarlyStoppingCallback, Trainer, TrainerCallback
 
 import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
 from autolog.sinks.memory import MemoryRun
+from autolog.torch import evaluation as evaluation_of_torch
 from autolog.transformers import TrackioCallback
+from autolog.transformers.gradients import _coarser
 from autolog.transformers.names import canonical
 from tests.frameworks.transformers_models import (
     Digits,
     X,
+    arguments,
     classifier,
+    config,
     test_set,
     token_classifier,
     trainer,
@@ -69,6 +73,11 @@ def test_a_training_is_a_whole_run(recording: MemorySink) -> None:
         expected = [(entry["step"], entry[theirs]) for entry in logged if theirs in entry]
         assert [(step, row[mine]) for step, row in kept.rows if mine in row] == expected
     assert [step for step, row in kept.rows if "grad_norm" in row] == [4, 8, 12, 16]
+    assert [step for step, row in kept.rows if "perf/epoch_seconds" in row] == [8, 16]
+    optimizer = {name: kept.config["params"][f"optimizer/{name}"] for name in ("lr", "weight_decay", "betas")}
+    assert optimizer == {"lr": 0.01, "weight_decay": [0.25, 0.0], "betas": [0.9, 0.999]}
+    assert kept.config["optimizer"] == "AdamW"
+    assert kept.config["params"]["scheduler"]["type"] == "linear"
     assert kept.metrics["perf/fit_seconds"] == pytest.approx(logged[-1]["train_runtime"])
     assert kept.metrics["train/loss_mean"] == pytest.approx(logged[-1]["train_loss"])
     drawn = [step for step, key in kept.drawn if key == "val/confusion_matrix"]
@@ -88,6 +97,7 @@ def test_a_training_is_a_whole_run(recording: MemorySink) -> None:
         ("grad_norm", [], "grad_norm"),
         ("rewards/chosen", [], "rewards/chosen"),
         ("evaluations", [], "evaluations"),
+        ("eval_", [], "eval_"),
     ],
 )
 def test_names_are_those_of_every_framework(name: str, sets: list[str], expected: str) -> None:
@@ -131,6 +141,15 @@ def test_several_evaluation_sets_are_told_apart(recording: MemorySink) -> None:
     assert {"val/easy/confusion_matrix", "val/hard/confusion_matrix"} <= set(kept.charts)
 
 
+def test_an_evaluation_keeps_the_name_that_the_user_gives_it(recording: MemorySink) -> None:
+    carrying = trainer()
+    carrying.evaluate(test_set, metric_key_prefix="held_out")
+    carrying.evaluate({"easy": test_set}, metric_key_prefix="test")
+    kept = only(recording)
+    assert {"held_out/loss", "held_out/accuracy", "perf/held_out_seconds"} <= set(kept.metrics)
+    assert {"test/easy/loss", "test/easy/accuracy"} <= set(kept.metrics)
+
+
 def test_metrics_of_the_users_are_told_once(recording: MemorySink) -> None:
     def metrics(of: Any) -> dict[str, float]:
         return {"accuracy": 0.125}
@@ -144,6 +163,167 @@ def test_tokens_are_classified_without_the_padding(recording: MemorySink) -> Non
     trainer(token_classifier(), train_dataset=data, eval_dataset=data).evaluate()
     rows = only(recording).tables["val/confusion_matrix_counts"]
     assert sum(row[f"predicted {name}"] for row in rows for name in ("dark", "bright")) == 32 * 60
+
+
+def test_labels_that_the_model_is_not_given_are_seen(recording: MemorySink) -> None:
+    carrying = trainer(label_smoothing_factor=0.1)
+    carrying.evaluate()
+    right = predicted(carrying.model, val_set.rows) == y[128:192]
+    assert only(recording).metrics["val/accuracy"] == pytest.approx(float(right.float().mean()))
+
+
+def test_any_module_can_be_trained(recording: MemorySink) -> None:
+    class Plain(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(64, 10)
+
+        def forward(self, input_ids: Any, labels: Any = None) -> dict[str, Any]:
+            logits = self.layer(input_ids.float())
+            return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    carrying = trainer(Plain())
+    carrying.train()
+    carrying.evaluate()
+    kept = only(recording)
+    assert {"val/loss", "val/accuracy", "grad_norm/layer"} <= set(kept.metrics)
+    (kept_model,) = [artifact for artifact in kept.artifacts if artifact["type"] == "model"]
+    assert set(kept_model["files"]) == {"model.safetensors"}
+
+
+def test_a_trainer_that_predicts_in_its_own_way_is_seen(recording: MemorySink) -> None:
+    class Own(Trainer):  # type: ignore[misc]
+        def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            with torch.no_grad():
+                output = model(**inputs)
+            return output.loss, output.logits, inputs["labels"]
+
+    carrying = Own(classifier(), arguments(), eval_dataset=val_set)
+    carrying.evaluate()
+    rows = only(recording).tables["val/confusion_matrix_counts"]
+    assert sum(row[f"predicted {n}"] for row in rows for n in range(10)) == 64
+
+
+def test_what_is_too_large_to_be_kept_is_counted(recording: MemorySink, monkeypatch: Any) -> None:
+    monkeypatch.setattr(evaluation_of_torch, "MOST_VALUES", 500)  # of 64 rows of ten scores and a label
+    carrying = trainer(classifier(id2label={n: f"digit {n}" for n in range(10)}))
+    carrying.evaluate()
+    kept = only(recording)
+    guesses = predicted(carrying.model, val_set.rows)
+    matrix = np.zeros((10, 10), int)
+    np.add.at(matrix, (y[128:192].numpy(), guesses.numpy()), 1)
+    rows = kept.tables["val/confusion_matrix_counts"]
+    assert [[row[f"predicted digit {n}"] for n in range(10)] for row in rows] == matrix.tolist()
+    assert kept.metrics["val/accuracy"] == pytest.approx(float((guesses == y[128:192]).float().mean()))
+    assert "val/roc" not in kept.charts
+    assert "val/best_and_worst" not in kept.tables
+    assert "counted batch by batch" in kept.config["autolog/notes"]["val"]
+
+
+def test_amounts_that_are_predicted(recording: MemorySink) -> None:
+    class Amounts(Digits):
+        def __getitem__(self, place: int) -> dict[str, Any]:
+            return {"input_ids": X[self.rows[place]], "labels": y[self.rows[place]] / 3}
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(config(1, problem_type="regression"))
+    carrying = trainer(model, eval_dataset=Amounts(128, 192))
+    mean_square = carrying.evaluate()["eval_loss"]
+    kept = only(recording)
+    assert kept.metrics["val/rmse"] == pytest.approx(mean_square**0.5, rel=1e-4)
+    assert "val/residuals" in kept.charts
+
+
+# Gradients --------------------------------------------------------------------------------------------
+
+
+def norms_by_step(**given: Any) -> dict[int, dict[str, float]]:
+    sink = MemorySink()
+    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
+        trainer(**given).train()
+    return {
+        step: {key: norm for key, norm in row.items() if key.startswith("grad_norm")}
+        for step, row in only(sink).rows
+        if "grad_norm" in row
+    }
+
+
+def test_norms_are_those_before_clipping() -> None:
+    seen: list[dict[str, float]] = []
+
+    class Watching(TrainerCallback):  # type: ignore[misc]
+        def on_pre_optimizer_step(
+            self, args: Any, state: Any, control: Any, model: Any = None, **more: Any
+        ) -> None:
+            modules: dict[str, list[Any]] = {}
+            for name, parameter in model.named_parameters():
+                modules.setdefault(name.rpartition(".")[0], []).append(parameter.grad)
+            seen.append(
+                {
+                    f"grad_norm/{name}": math.sqrt(
+                        sum(float(g.square().sum()) for g in grads if g is not None)
+                    )
+                    for name, grads in modules.items()
+                }
+            )
+
+    given = {"logging_first_step": True, "gradient_accumulation_steps": 2, "logging_steps": 3}
+    bare = norms_by_step(max_grad_norm=1e9, callbacks=[Watching()], **given)
+    clipped = norms_by_step(max_grad_norm=1e-3, **given)
+    assert list(bare) == list(clipped) == [1, 3, 6]
+    parts = {key: norm for key, norm in bare[1].items() if key != "grad_norm"}
+    assert parts == pytest.approx({key: seen[0][key] for key in parts}, rel=1e-4)
+    assert math.hypot(*parts.values()) == pytest.approx(bare[1]["grad_norm"], rel=1e-4)
+    assert clipped[1] == pytest.approx(bare[1], rel=1e-3)
+    assert clipped[1]["grad_norm"] > 1e-2
+
+
+def test_norms_of_a_training_that_logs_by_epochs() -> None:
+    norms = norms_by_step(logging_strategy="epoch", gradient_accumulation_steps=3)
+    assert list(norms) == [3, 6]
+    assert all(len(row) > 2 for row in norms.values())
+
+
+def test_norms_can_be_left_out(sink: MemorySink) -> None:
+    with autolog.enabled("transformers", sink=sink, log_code=False, log_gradients=False):
+        trainer().train()
+    kept = only(sink)
+    assert {key for key in kept.metrics if key.startswith("grad_norm")} == {"grad_norm"}  # the Trainer's own
+    assert "grad_norm/modules" not in kept.config.get("autolog/notes", {})
+
+
+def test_a_deep_model_is_told_by_its_layers() -> None:
+    names = [f"encoder.layer.{layer}.{part}" for layer in range(60) for part in ("attention.query", "output")]
+    found = _coarser({name: [name] for name in names})
+    assert list(found) == [f"encoder.layer.{layer}" for layer in range(60)]
+    assert [name for module in found.values() for name in module] == names
+    few = {name: [name] for name in names[:30]}
+    assert _coarser(few) == few
+    assert len(_coarser({name: [name] for name in names[:60]})) == 30
+
+
+def test_steps_that_a_callback_has_logged_have_a_norm_and_a_note(recording: MemorySink) -> None:
+    class Logging(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            control.should_log = state.global_step == 3
+
+    trainer(callbacks=[Logging()]).train()
+    kept = only(recording)
+    assert [step for step, row in kept.rows if "grad_norm" in row] == [3]
+    assert "a callback has chosen" in kept.config["autolog/notes"]["grad_norm/modules"]
+
+
+def test_rates_of_groups_that_differ(recording: MemorySink) -> None:
+    model = classifier()
+    groups = [
+        {"params": model.bert.parameters(), "lr": 0.001},
+        {"params": model.classifier.parameters(), "lr": 0.01},
+    ]
+    carrying = trainer(model, lr_scheduler_type="constant")
+    carrying.optimizer = torch.optim.SGD(groups)
+    carrying.train()
+    metrics = only(recording).metrics
+    assert (metrics["lr/0"], metrics["lr/1"]) == (0.001, 0.01)
 
 
 class Words:
@@ -175,6 +355,8 @@ def test_checkpoints_that_were_deleted_are_not_claimed(recording: MemorySink) ->
     assert [row["step"] for row in rows] == [8, 16, 24]
     assert all(row["is_there"] == os.path.isdir(row["path"]) for row in rows)
     assert not all(row["is_there"] for row in rows)
+    assert [row["val/loss"] for row in rows] == pytest.approx(kept.values("val/loss"))
+    assert kept.config["checkpoint/monitor"] == "val/loss"
     assert kept.config["checkpoint/best"] == carrying.state.best_model_checkpoint
     best = next(artifact for artifact in kept.artifacts if "best" in artifact["aliases"])
     assert list(best["references"].values()) == [Path(carrying.state.best_model_checkpoint).as_uri()]
@@ -185,7 +367,8 @@ def test_early_stopping_and_its_epochs(recording: MemorySink) -> None:
     given = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
     trainer(callbacks=[stop], num_train_epochs=5, **given).train()
     kept = only(recording)
-    assert kept.config["epochs"] == 2.0
+    assert kept.config["epochs"] == kept.config["early_stopping/stopped_epoch"] == 2.0
+    assert kept.config["early_stopping/best"] == pytest.approx(kept.values("val/loss")[0])
     drawn = [step for step, key in kept.drawn if key == "val/confusion_matrix"]
     assert drawn == [8]  # of the best weights, which are there again
 
@@ -265,7 +448,8 @@ def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
         given = {"report_to": "trackio", "project": "p", "run_name": "theirs", "trackio_space_id": None}
         # (In transformers 5.0 its own callback cannot log after a training: it has ended its run by then.)
         trainer(**given, eval_strategy="epoch").train()
-        assert autolog.finish()
+        while not autolog.finish():
+            pass
         """,
         PYTHONPATH=str(Path(__file__).parents[2]),
     )

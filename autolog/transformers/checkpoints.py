@@ -1,0 +1,77 @@
+"""The checkpoints that a Trainer saves, and the one that it goes on from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from autolog.core import resuming
+from autolog.core.resuming import Checkpoint
+from autolog.core.run import Run
+from autolog.transformers.names import canonical
+
+__all__ = ["Checkpoints", "checkpoint_of"]
+
+
+class Checkpoints:
+    """Every folder that was saved: listed, and the best and the last kept, where they are."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._rows: list[dict[str, Any]] = []
+
+    def saved(self, args: Any, state: Any, sets: list[str]) -> None:
+        """The Trainer has saved itself."""
+        path = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
+        row: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch, "path": path}
+        monitor = args.metric_for_best_model
+        if monitor is not None:
+            key = monitor if monitor.startswith("eval_") else f"eval_{monitor}"
+            found = (
+                e[key] for e in reversed(state.log_history) if e.get("step") == state.global_step and key in e
+            )
+            row[canonical(key, sets)] = next(found, None)
+        self._rows.append(row)
+        if self._run.parent is None and not self._run.opened_by_user:
+            # Whoever goes on from it goes on in this run.
+            resuming.remember(Checkpoint(Path(path), exists=True), self._run)
+
+    def record(self, args: Any, state: Any, sets: list[str]) -> bool:
+        """The training has ended. Returns whether any of them is there: old ones may be deleted by now."""
+        rows, self._rows = self._rows, []
+        for row in rows:
+            row["is_there"] = os.path.isdir(row["path"])
+        if rows:
+            self._run.long_table("checkpoints", rows)
+        there = [row["path"] for row in rows if row["is_there"]]
+        best = state.best_model_checkpoint
+        chosen: dict[str, list[str]] = {}
+        if best is not None and os.path.isdir(best):
+            monitor = args.metric_for_best_model or "loss"
+            key = monitor if monitor.startswith("eval_") else f"eval_{monitor}"
+            self._run.describe(
+                {
+                    "checkpoint/best": best,
+                    "checkpoint/best_score": state.best_metric,
+                    "checkpoint/monitor": canonical(key, sets),
+                }
+            )
+            chosen[best] = ["best"]
+        if there:
+            chosen.setdefault(there[-1], []).append("last")
+        for path, aliases in chosen.items():
+            self._run.checkpoint(path, aliases)
+        return bool(there)
+
+
+def checkpoint_of(trainer: Any, resume: Any) -> Checkpoint | None:
+    """The checkpoint that ``train(resume_from_checkpoint=...)`` goes on from; True: the last."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    if resume is True:
+        folder = trainer.args.output_dir
+        resume = get_last_checkpoint(folder) if os.path.isdir(folder) else None
+    if not isinstance(resume, (str, os.PathLike)):
+        return None
+    return Checkpoint(Path(resume), exists=os.path.isdir(resume))

@@ -1,0 +1,107 @@
+"""Texts that a model generates: what was asked, what came out, what was wanted; and how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from autolog.core.run import Run
+
+__all__ = ["Generations", "completions"]
+
+MOST_TEXTS = 50  # of an evaluation: its first ones, so that evaluations can be compared
+IGNORED = -100  # the label that transformers takes for none
+
+
+class Generations:
+    """What ``predict_with_generate`` has made in one evaluation.
+
+    Attributes:
+        seconds: of generating alone.
+    """
+
+    def __init__(self, trainer: Any):
+        self._trainer = trainer
+        self._rows: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._tokens = 0
+        self._all = 0
+
+    def add(self, inputs: Mapping[str, Any], generated: Any, labels: Any, seconds: float) -> None:
+        """One batch."""
+        model = self._trainer.model
+        prompts: Any = inputs.get(getattr(model, "main_input_name", "input_ids"))
+        is_text = isinstance(prompts, torch.Tensor) and prompts.ndim == 2 and not prompts.is_floating_point()
+        if is_text and not model.config.is_encoder_decoder:
+            generated = generated[:, prompts.shape[1] :]  # it begins with its prompt
+        pad = self._pad()
+        self.seconds += seconds
+        self._tokens += int((generated != pad).sum()) if pad is not None else generated.numel()
+        self._all += len(generated)
+        room = MOST_TEXTS - len(self._rows)
+        if room <= 0 or not hasattr(self._tokenizer, "decode"):
+            return
+        for place in range(min(room, len(generated))):
+            row = {"prompt": self._text(prompts[place])} if is_text else {}
+            row["output"] = self._text(generated[place])
+            if labels is not None:
+                row["reference"] = self._text(labels[place])
+            self._rows.append({**row, "seconds": seconds / len(generated)})
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """How fast it was."""
+        found = {f"perf/{name}_generation_seconds": self.seconds}
+        if self.seconds:
+            found[f"perf/{name}_generated_tokens_per_second"] = self._tokens / self.seconds
+        return found
+
+    def record(self, run: Run, name: str, step: int) -> None:
+        """The table of the first texts."""
+        key = f"{name}/generations"
+        if not run.keeps("predictions"):
+            run.note(key, "not sent to the server: Settings.share does not name 'predictions'")
+        elif not self._rows:
+            run.note(key, "not recorded: without a tokenizer (processing_class) there are no texts")
+        else:
+            if self._all > len(self._rows):
+                run.note(key, f"the first {len(self._rows)} of {self._all:,} texts")
+            run.table(key, self._rows, step=step)
+
+    @property
+    def _tokenizer(self) -> Any:
+        processor = getattr(self._trainer, "processing_class", None)
+        return getattr(processor, "tokenizer", processor)
+
+    def _pad(self) -> int | None:
+        found = getattr(self._tokenizer, "pad_token_id", None)
+        return getattr(self._trainer.model.config, "pad_token_id", None) if found is None else found
+
+    def _text(self, ids: Any) -> str:
+        return str(self._tokenizer.decode(ids[ids != IGNORED], skip_special_tokens=True))
+
+
+def completions(trainer: Any) -> list[dict[str, Any]]:
+    """The last completions of TRL's GRPOTrainer and its kin, with their rewards; of other Trainers none.
+
+    They stand in an attribute of its own; the test of GRPO watches it.
+    """
+    logs = getattr(trainer, "_logs", None)
+    if not isinstance(logs, Mapping) or not {"prompt", "completion"} <= logs.keys():
+        return []
+    columns = {"prompt": logs["prompt"], "completion": logs["completion"], **logs.get("rewards", {})}
+    if logs.get("advantages"):
+        columns["advantage"] = logs["advantages"]
+    whole = {name: list(values) for name, values in columns.items() if len(values) == len(logs["prompt"])}
+    return [
+        {name: _said(value) for name, value in zip(whole, values, strict=True)}
+        for values in zip(*whole.values(), strict=True)
+    ]
+
+
+def _said(value: Any) -> Any:
+    """A conversation as a text."""
+    if not isinstance(value, list) or not all(isinstance(part, Mapping) for part in value):
+        return value
+    return "\n".join(f"{part.get('role')}: {part.get('content')}" for part in value)

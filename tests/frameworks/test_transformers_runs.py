@@ -1,0 +1,237 @@
+"""Which run a Trainer's training belongs to: resumed, of several processes, beside other trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import autolog
+from autolog import MemorySink
+from tests.frameworks.transformers_models import trainer
+from tests.programs import read, run, torchrun, values
+
+HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.fixture
+def recording(sink: MemorySink) -> Iterator[MemorySink]:
+    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
+        yield sink
+    autolog.finish()
+
+
+# Its place --------------------------------------------------------------------------------------------
+
+SAID = {"project": "of-the-arguments", "run_name": "baseline", "trackio_space_id": "somebody/space"}
+
+
+def test_arguments_name_the_place_where_settings_say_nothing(recording: MemorySink) -> None:
+    trainer(**SAID).train()
+    opened = recording.records[0]
+    assert (opened["project"], opened["name"]) == ("of-the-arguments", "baseline")
+    assert opened["to"] == ["space", "somebody/space"]
+
+
+def test_settings_come_before_arguments(sink: MemorySink) -> None:
+    ours = {"project": "ours", "run_name": "mine", "server_url": "http://127.0.0.1:1"}
+    with autolog.enabled("transformers", sink=sink, log_code=False, **ours):
+        trainer(**SAID).train()
+    opened = sink.records[0]
+    assert (opened["project"], opened["name"]) == ("ours", "mine")
+    assert opened["to"] == ["server", "http://127.0.0.1:1"]
+
+
+def test_what_stands_in_the_arguments_by_default_says_nothing(recording: MemorySink) -> None:
+    trainer().train()
+    opened = recording.records[0]
+    assert opened["project"] != "huggingface"
+    assert opened["to"][0] == "local"
+
+
+def test_what_is_no_place_is_said_and_not_taken(recording: MemorySink) -> None:
+    trainer(project="registry-mine", trackio_space_id="space-of-whom").train()
+    (kept,) = recording.runs
+    assert kept.status == "finished"
+    notes = kept.config["autolog/notes"]
+    assert "registries" in notes["params/project"]
+    assert "'user/space'" in notes["params/trackio_space_id"]
+
+
+def test_in_a_run_of_the_users_the_second_training_is_a_child_of_that_name(recording: MemorySink) -> None:
+    with autolog.run("his"):
+        trainer(run_name="first").train()
+        trainer(run_name="second").train()
+    his, child = recording.runs
+    assert (his.name, child.name, child.parent) == ("his", "second", his.id)
+
+
+# Resuming -----------------------------------------------------------------------------------------------
+
+RESUMED = """
+    from transformers import TrainerCallback
+    from tests.frameworks.transformers_models import trainer
+    autolog.enable("transformers", log_code=False)
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **more):
+            if state.global_step == {stops_at}:
+                raise KeyboardInterrupt
+
+    given = {{"output_dir": {folder!r}, "save_strategy": "epoch", "num_train_epochs": 3, "logging_steps": 8}}
+    trainer(callbacks=[Stop()], **given).train({how})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["True", "{folder!r} + '/checkpoint-16'"])
+def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, how: str) -> None:
+    folder = str(tmp_path / "checkpoints")
+    how = how.format(folder=folder)
+    run(tmp_path, RESUMED.format(folder=folder, stops_at=20, how=""), code=-2, **HERE)
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "killed"
+    run(tmp_path, RESUMED.format(folder=folder, stops_at=0, how=f"resume_from_checkpoint={how}"), **HERE)
+    (kept,) = read(tmp_path)
+    assert (kept["config"]["status"], kept["config"]["resumed"], kept["config"]["steps"]) == (
+        "finished",
+        1,
+        24,
+    )
+    losses = [log["step"] for log in kept["logs"] if "train/loss" in log]
+    assert losses == [8, 16, 24]
+    run(tmp_path, RESUMED.format(folder=folder, stops_at=0, how=""), **HERE)
+    assert len(read(tmp_path)) == 2
+
+
+@pytest.mark.slow
+def test_in_one_process_a_trainer_goes_on_only_if_it_is_told_to(tmp_path: Path) -> None:
+    program = """
+    from tests.frameworks.transformers_models import trainer
+    autolog.enable("transformers", log_code=False)
+    training = trainer(save_strategy="epoch")
+    training.train()
+    training.args.num_train_epochs = 3
+    training.train(resume_from_checkpoint=True)
+    training.evaluate()
+    training.train()
+    """
+    run(tmp_path, program, **HERE)
+    first, second = sorted(read(tmp_path), key=lambda found: found["config"]["_Created"])
+    assert (first["config"]["resumed"], first["config"]["steps"]) == (1, 24)
+    assert len(values(first, "val/loss")) == 1
+    assert "resumed" not in second["config"]
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_fails_the_training_and_claims_no_checkpoint(tmp_path: Path) -> None:
+    program = """
+    import resource, signal
+    from transformers import TrainerCallback
+    from tests.frameworks.transformers_models import trainer
+    autolog.enable("transformers", log_code=False)
+
+    class Full(TrainerCallback):
+        def on_epoch_end(self, args, state, control, **more):
+            if state.epoch == 2:  # from now on no file grows beyond that
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, -1))
+
+        def on_train_begin(self, args, state, control, **more):
+            self.limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    full = Full()
+    try:
+        trainer(save_strategy="epoch", callbacks=[full]).train()
+    except Exception as error:
+        print("raised", type(error).__name__)
+    resource.setrlimit(resource.RLIMIT_FSIZE, full.limit)
+    """
+    assert "raised" in run(tmp_path, program, **HERE)
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "failed"
+    (table,) = values(kept, "checkpoints")
+    assert [row["step"] for row in table["_value"]] == [8]
+    assert "failed" in kept["alerts"][0]["title"]
+
+
+# Several processes ----------------------------------------------------------------------------------------
+
+SCRIPT = """
+    import sys, autolog
+    from transformers import TrainerCallback
+    from tests.frameworks.transformers_models import trainer, test_set
+
+    autolog.enable("transformers", log_code=False, budget=1e9)
+
+    class Own(TrainerCallback):
+        def on_epoch_end(self, args, state, control, **more):
+            autolog.current_run().log({"own": 1.0})
+            if "break" in sys.argv and args.process_index == 1:
+                raise ValueError("of rank 1")
+
+    several = trainer(callbacks=[Own()], ddp_backend="gloo", eval_strategy="epoch", save_strategy="epoch",
+                      output_dir=sys.argv[1])
+    several.train()
+    several.predict(test_set)
+    several.accelerator.end_training()  # else a process may leave the others while they still talk
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_run(tmp_path: Path) -> None:
+    code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), **HERE)
+    assert code == 0, said
+    (kept,) = read(tmp_path)
+    config = kept["config"]
+    assert (config["status"], config["steps"]) == ("finished", 8)
+    assert "autolog/faults" not in config
+    assert len(values(kept, "own")) == len(values(kept, "train/loss")) == 2
+    assert len(values(kept, "val/loss")) == 2
+    assert len(values(kept, "test/loss")) == 1
+    for row in kept["logs"]:
+        if "grad_norm" in row:
+            parts = [value for key, value in row.items() if key.startswith("grad_norm/")]
+            assert sum(part**2 for part in parts) == pytest.approx(row["grad_norm"] ** 2, rel=1e-4)
+    for name in ("val", "test"):
+        assert config["autolog/notes"][name].endswith("of rank 0's share, one of 2")
+        (matrix,) = values(kept, f"{name}/confusion_matrix_counts")
+        assert sum(n for row in matrix["_value"] for n in row.values() if isinstance(n, int)) == 32
+    (table,) = values(kept, "checkpoints")
+    assert [row["step"] for row in table["_value"]] == [4, 8]
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
+    code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), "break", **HERE)
+    assert code
+    assert "of rank 1" in said
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] in ("failed", "killed")  # by an error of the others', or by the launcher
+
+
+# Beside other trackers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path: Path) -> None:
+    program = """
+    from tests.frameworks.transformers_models import trainer
+    autolog.enable("transformers", log_code=False, budget=1e9)
+    theirs = {"report_to": "trackio", "project": "p", "trackio_space_id": None}
+    trainer(run_name="theirs", **theirs).train()
+    with autolog.run("ours"):
+        trainer(run_name="within", **theirs).train()
+        assert autolog.current_run().status == "running"
+    """
+    run(tmp_path, program, **HERE)
+    kept = {found["name"]: found for found in read(tmp_path)}
+    adopted, ours = kept["theirs"], kept["ours"]
+    assert len(values(adopted, "train/loss")) == len(values(adopted, "train/grad_norm")) == 4
+    assert not values(adopted, "grad_norm")  # theirs has it under a name of its own
+    assert len(values(adopted, "grad_norm/classifier")) == 4
+    for key in ("perf/fit_seconds", "train/loss_mean"):  # which theirs leaves out
+        assert len(values(adopted, key)) == 1
+    assert len(values(ours, "train/loss")) == len(values(ours, "grad_norm")) == 4
+    assert ours["config"]["status"] == "finished"

@@ -1,0 +1,264 @@
+"""Texts that a Trainer's model generates, entities that it finds, words that it guesses; TRL's Trainers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertForTokenClassification, LlamaForCausalLM
+
+import autolog
+from autolog import MemorySink
+from autolog.sinks.memory import MemoryRun
+from autolog.transformers.entities import Entities, entities
+from tests.frameworks.transformers_models import (
+    X,
+    answering_trainer,
+    common,
+    config,
+    language_model,
+    texts,
+    tokenizer,
+    trainer,
+)
+
+
+@pytest.fixture
+def recording(sink: MemorySink) -> Iterator[MemorySink]:
+    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
+        yield sink
+    autolog.finish()
+
+
+@pytest.fixture(scope="module")
+def words() -> Any:
+    return tokenizer()
+
+
+def only(sink: MemorySink) -> MemoryRun:
+    (found,) = sink.runs
+    assert "autolog/faults" not in found.config
+    return found
+
+
+# Generation -------------------------------------------------------------------------------------------
+
+
+def test_generated_texts_stand_beside_prompts_and_references(recording: MemorySink, words: Any) -> None:
+    answering = answering_trainer(words)
+    predicted = answering.predict(answering.eval_dataset)
+    kept = only(recording)
+    rows = kept.tables["test/generations"]
+    ids = words(texts[0])["input_ids"][:24]
+    assert len(rows) == 12
+    assert (rows[0]["prompt"], rows[0]["reference"]) == (words.decode(ids[:12]), words.decode(ids[12:-1]))
+    told = words.batch_decode(predicted.predictions, skip_special_tokens=True)
+    assert [row["output"] for row in rows] == told
+    assert (
+        0 < sum(row["seconds"] for row in rows) == pytest.approx(kept.metrics["perf/test_generation_seconds"])
+    )
+    assert kept.metrics["perf/test_generation_seconds"] < kept.metrics["perf/test_seconds"]
+    assert kept.metrics["perf/test_generated_tokens_per_second"] > 0
+    assert "test/loss" in kept.metrics
+    assert "test/confusion_matrix" not in kept.charts
+
+
+def test_a_model_without_encoder_repeats_its_prompt_and_the_table_does_not(
+    recording: MemorySink, words: Any
+) -> None:
+    answering = answering_trainer(words, encoder=False, generation_max_length=40)
+    predicted = answering.predict(answering.eval_dataset).predictions
+    rows = only(recording).tables["test/generations"]
+    assert [row["output"] for row in rows] == words.batch_decode(predicted[:, 24:], skip_special_tokens=True)
+
+
+def test_metrics_of_texts_are_those_that_the_user_computes(recording: MemorySink, words: Any) -> None:
+    def metrics(of: Any) -> dict[str, float]:
+        return {"rouge1": 0.25}
+
+    answering = answering_trainer(words, rows=60, compute_metrics=metrics, eval_strategy="epoch")
+    answering.train()
+    kept = only(recording)
+    assert kept.values("val/rouge1") == [0.25, 0.25]
+    assert len(kept.values("perf/val_generation_seconds")) == 2
+    assert len(kept.tables["val/generations"]) == 50  # of the weights that it ends with, once
+    assert kept.config["autolog/notes"]["val/generations"] == "the first 50 of 60 texts"
+
+
+def test_a_language_models_scores_are_not_taken_for_classes(recording: MemorySink, words: Any) -> None:
+    data = [
+        {"input_ids": row, "labels": row}
+        for row in words(texts[:8], padding=True, return_tensors="pt").input_ids
+    ]
+    trainer(language_model(words), train_dataset=data, eval_dataset=data).evaluate()
+    kept = only(recording)
+    assert set(kept.metrics) & {"val/loss", "val/accuracy"} == {"val/loss"}
+    assert "one for each word that it knows" in kept.config["autolog/notes"]["val/confusion_matrix"]
+
+
+def test_texts_go_to_no_server_unasked(sink: MemorySink, words: Any) -> None:
+    with autolog.enabled("transformers", sink=sink, log_code=False, server_url="http://127.0.0.1:1"):
+        answering_trainer(words).predict(answering_trainer(words).eval_dataset)
+    kept = only(sink)
+    assert "test/generations" not in kept.tables
+    assert kept.config["autolog/notes"]["test/generations"].startswith("not sent to the server")
+
+
+# Entities ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("B-PER I-PER O B-LOC", [("PER", 0, 1), ("LOC", 3, 3)]),
+        ("I-PER I-PER", [("PER", 0, 1)]),
+        ("B-PER B-PER", [("PER", 0, 0), ("PER", 1, 1)]),
+        ("B-PER I-LOC I-LOC", [("PER", 0, 0), ("LOC", 1, 2)]),
+        ("B-PER E-PER I-PER", [("PER", 0, 1), ("PER", 2, 2)]),
+        ("S-LOC S-LOC O", [("LOC", 0, 0), ("LOC", 1, 1)]),
+        ("O O", []),
+        ("", []),
+    ],
+)
+def test_entities_are_those_of_conll(tags: str, expected: list[tuple[str, int, int]]) -> None:
+    assert list(entities(tags.split())) == expected
+
+
+def test_an_entity_is_right_as_a_whole() -> None:
+    names = dict(enumerate(["O", "B-PER", "I-PER", "B-LOC"]))
+    counted = Entities(names)
+    counted.add([1, 2, 0, 3, 0], [1, 2, 0, 3, 3])
+    counted.add([1, 2, 0], [1, 0, 0])
+    assert counted.metrics() == pytest.approx(
+        {"entity_precision": 0.5, "entity_recall": 2 / 3, "entity_f1": 4 / 7}
+    )
+    assert counted.table() == [
+        {"entity": "LOC", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1},
+        {"entity": "PER", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2},
+    ]
+    assert not Entities.are_in({0: "dark", 1: "B-side"[2:]})
+
+
+class Strokes(torch.utils.data.Dataset[Any]):
+    """A stroke is a row of dark pixels: the entities of an image."""
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        dark = X[row] > 8
+        starts = dark & ~torch.nn.functional.pad(dark, (1, 0))[:-1]
+        labels = dark.long() * 2 - starts.long()
+        labels[:4] = -100
+        return {"input_ids": X[row], "labels": labels}
+
+
+def test_entities_of_a_trainer_are_counted_without_the_padding(recording: MemorySink) -> None:
+    torch.manual_seed(0)
+    names = {0: "O", 1: "B-STROKE", 2: "I-STROKE"}
+    model = BertForTokenClassification(config(3, id2label=names))
+    finding = trainer(model, train_dataset=Strokes(), eval_dataset=Strokes(), num_train_epochs=20)
+    finding.train()
+    output = finding.predict(Strokes())
+    expected = Entities(names)
+    for truth, scores in zip(output.label_ids, output.predictions, strict=True):
+        expected.add(truth[truth >= 0].tolist(), scores.argmax(-1)[truth >= 0].tolist())
+    kept = only(recording)
+    assert kept.metrics["test/entity_f1"] == pytest.approx(expected.metrics()["entity_f1"])
+    (row,) = kept.tables["test/per_entity"]
+    assert (row["entity"], row["support"]) == ("STROKE", expected.table()[0]["support"])
+    assert row["support"] > 100
+
+
+# TRL and PEFT -----------------------------------------------------------------------------------------
+
+trl = pytest.importorskip("trl", reason="TRL is tested beside the newest transformers only")
+
+
+@pytest.fixture(scope="module")
+def saved(words: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A language model in a folder: TRL loads its reference from where the model was loaded."""
+    folder = str(tmp_path_factory.mktemp("model"))
+    language_model(words).save_pretrained(folder)
+    return folder
+
+
+def data(**columns: list[str]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict(columns)
+
+
+def arguments(kind: Any, **more: Any) -> Any:
+    return kind(
+        **{**common(), "num_train_epochs": 1, "max_steps": 2, "logging_steps": 1, "bf16": False, **more}
+    )
+
+
+def test_supervised_fine_tuning_with_an_adapter(recording: MemorySink, words: Any, saved: str) -> None:
+    from peft import LoraConfig
+
+    told = data(text=texts[:16])
+    adapter = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    args = arguments(trl.SFTConfig, eval_strategy="steps", eval_steps=1)
+    model = LlamaForCausalLM.from_pretrained(saved)
+    trl.SFTTrainer(
+        model, args, train_dataset=told, eval_dataset=told, processing_class=words, peft_config=adapter
+    ).train()
+    kept = only(recording)
+    assert (kept.config["trainer"], kept.config["params"]["peft_config"]["default"]["r"]) == ("SFTTrainer", 2)
+    assert kept.config["model/trainable_parameters"] == 2 * 2 * 16
+    assert kept.config["data/train"]["rows"] == 16
+    assert "int32" in kept.config["data/train"]["dtypes"]["input_ids"]
+    for key in ("mean_token_accuracy", "val/mean_token_accuracy", "val/loss"):
+        assert len(kept.values(key)) == 2
+    assert "one for each word" in kept.config["autolog/notes"]["val/confusion_matrix"]
+    parts = {key.rpartition(".")[0] for key in kept.metrics if key.startswith("grad_norm/")}
+    assert {part.rpartition(".")[2] for part in parts} == {"lora_A", "lora_B"}
+    (model_artifact,) = [artifact for artifact in kept.artifacts if artifact["type"] == "model"]
+    assert set(model_artifact["files"]) == {"adapter_model.safetensors", "adapter_config.json"}
+
+
+def test_preferences_have_their_own_metrics(recording: MemorySink, words: Any, saved: str) -> None:
+    told = data(prompt=texts[:8], chosen=texts[8:16], rejected=texts[16:24])
+    args = arguments(trl.DPOConfig, eval_strategy="steps", eval_steps=2, per_device_train_batch_size=4)
+    model = LlamaForCausalLM.from_pretrained(saved)
+    trl.DPOTrainer(model, args=args, train_dataset=told, eval_dataset=told, processing_class=words).train()
+    kept = only(recording)
+    assert {"rewards/chosen", "rewards/margins", "val/rewards/chosen"} <= set(kept.metrics)
+    assert len(kept.values("rewards/chosen")) == 2
+
+
+@pytest.mark.parametrize("at_every_log", [False, True])
+def test_rewarded_completions_are_a_table(
+    recording: MemorySink, words: Any, saved: str, capsys: Any, at_every_log: bool
+) -> None:
+    def length(completions: list[str], **more: Any) -> list[float]:
+        return [float(len(completion)) for completion in completions]
+
+    args = arguments(
+        trl.GRPOConfig,
+        num_generations=2,
+        per_device_train_batch_size=4,
+        max_completion_length=8,
+        beta=0.1,
+        log_completions=at_every_log,
+    )
+    prompts = data(prompt=[text[:40] for text in texts[:8]])
+    model = LlamaForCausalLM.from_pretrained(saved)
+    trl.GRPOTrainer(
+        model, reward_funcs=[length], args=args, train_dataset=prompts, processing_class=words
+    ).train()
+    kept = only(recording)
+    assert {"reward", "rewards/length/mean", "kl"} <= set(kept.metrics)
+    rows = kept.tables["completions"]
+    assert rows
+    assert all(row["length"] == len(row["completion"]) for row in rows)
+    assert {row["prompt"] for row in rows} <= {text[:40] for text in texts}
+    mean = np.mean([row["length"] for row in rows])
+    assert mean == pytest.approx(kept.metrics["rewards/length/mean"])
+    told = [record for record in recording.records if "completions" in record.get("values", {})]
+    assert [record["step"] for record in told] == ([1, 2] if at_every_log else [2])
