@@ -45,6 +45,7 @@ HOOKS = [
         )
         for name in ("train", "evaluate", "predict")
     ),
+    Hook(_TRAINER, "Trainer.hyperparameter_search", "autolog.transformers.fit:observe_search"),
     Hook(_TRAINER, "Trainer.evaluation_loop", "autolog.transformers.fit:observe_evaluation_loop"),
     # A callback is told that a batch was predicted, and neither of its labels nor of what was generated.
     Hook(_TRAINER, "Trainer.prediction_step", "autolog.transformers.fit:observe_prediction_step"),

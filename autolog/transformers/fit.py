@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from importlib.util import find_spec
 from typing import Any
 
-from autolog.core import settings
+from autolog.core import catalogue, settings
 from autolog.core.catalogue import is_on
 from autolog.core.guard import charge, shield, watching
 from autolog.core.hooks import Call, Outcome
@@ -23,6 +24,7 @@ __all__ = [
     "observe_generating_step",
     "observe_predict",
     "observe_prediction_step",
+    "observe_search",
     "observe_train",
 ]
 
@@ -88,6 +90,17 @@ def _record_result(run: Run, trainer: Any, recorder: Recorder, *, is_whole: bool
         recorder.record_completions(trainer.state)
     with shield("transformers: held-out evaluation"):
         recorder.record_evaluations(trainer.args, trainer.state)
+
+
+def observe_search(call: Call) -> Frame:
+    """``hyperparameter_search`` by Optuna: the study's run, and each trial's training in a run below it."""
+    backend = call.get("backend")
+    by_optuna = getattr(backend, "value", backend) in (None, "optuna") and find_spec("optuna") is not None
+    if not by_optuna or not _is_recorded(call.subject) or not call.subject.is_world_process_zero():
+        yield
+        return
+    with catalogue.also("optuna"):
+        yield
 
 
 def _follow() -> Frame:

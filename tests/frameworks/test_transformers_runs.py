@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
+from transformers import Trainer
 
 import autolog
 from autolog import MemorySink
-from tests.frameworks.transformers_models import trainer
+from autolog.core import settings as settings_module
+from tests.frameworks.transformers_models import arguments, classifier, train_set, trainer, val_set
 from tests.programs import read, run, torchrun, values
 
 HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -235,3 +239,41 @@ def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path
         assert len(values(adopted, key)) == 1
     assert len(values(ours, "train/loss")) == len(values(ours, "grad_norm")) == 4
     assert ours["config"]["status"] == "finished"
+
+
+# A search for hyperparameters -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_callback", [False, True])
+def test_a_search_by_optuna_is_a_study_with_its_trials_below(sink: MemorySink, by_callback: bool) -> None:
+    def space(trial: Any) -> dict[str, float]:
+        return {"learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)}
+
+    settings_module.use(autolog.Settings(sink=sink, log_code=False, budget=1e9))
+    if not by_callback:
+        autolog.enable("transformers")
+    searching = Trainer(
+        args=arguments(eval_strategy="epoch", num_train_epochs=1),
+        model_init=lambda: classifier(),
+        train_dataset=train_set,
+        eval_dataset=val_set,
+        callbacks=[autolog.transformers.TrackioCallback()] if by_callback else None,
+    )
+    best = searching.hyperparameter_search(
+        space, n_trials=3, direction="minimize", backend="optuna", sampler=optuna.samplers.RandomSampler(0)
+    )
+    optuna.create_study().optimize(lambda trial: 1.0, n_trials=1)  # none of transformers'
+    autolog.finish()
+    settings_module.use(None)
+    study, *trials = sink.runs
+    assert study.config["best/trial"] == int(best.run_id)
+    assert study.values("objective/value/best")[-1] == pytest.approx(best.objective)
+    assert [trial.parent for trial in trials] == [study.id] * 3
+    assert [kept.status for kept in sink.runs] == ["finished"] * 4
+    rates = [
+        row["params/learning_rate"] for row in sorted(study.tables["trials"], key=lambda row: row["trial"])
+    ]
+    assert [trial.config["params/learning_rate"] for trial in trials] == pytest.approx(rates)
+    for trial in trials:
+        assert {"train/loss", "val/loss", "objective/value"} <= set(trial.metrics)
+        assert "autolog/faults" not in trial.config
