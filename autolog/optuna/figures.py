@@ -410,7 +410,8 @@ def _page(whole: Any, study: Any, names: list[str], ranked: list[str]) -> str:
             makers.append(partial(shown.plot_contour, study, params=params[:2], **of))
     if several and len(names) <= 3:
         makers.append(partial(shown.plot_pareto_front, study, target_names=names))
-    makers.append(partial(shown.plot_timeline, study))
+    # Before 4.0 it is wrapped in a function that warns of an experiment.
+    makers.append(partial(getattr(shown.plot_timeline, "__wrapped__", shown.plot_timeline), study))
     if any(trial.intermediate_values for trial in trials):
         makers.append(partial(shown.plot_intermediate_values, study))
     for make in makers:
