@@ -234,6 +234,18 @@ class Recorder(Callback):  # type: ignore[misc]
             if trainer.is_global_zero and not trainer.sanity_checking:
                 self.held_out.begin(pl_module)
 
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.listen(pl_module)
+
+    def on_test_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.listen(pl_module)
+
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:

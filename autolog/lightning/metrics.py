@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics import Metric
+from torchmetrics import BootStrapper, Metric
 from torchmetrics import classification as kinds
 
 from autolog.capture.evaluation.classes import CHART_CLASSES, CONFUSED_CLASSES
@@ -90,9 +90,16 @@ class _Filled:
 
 
 def _pictured(module: Any) -> Iterator[tuple[str, Any]]:
-    """By their names, also those of collections."""
+    """By their names, also those of collections; but for the many of a bootstrap, of samples drawn anew."""
+    bootstraps: list[str] = []
     for name, part in module.named_modules():
-        if isinstance(part, Metric) and type(part).compute in _KINDS:
+        if isinstance(part, BootStrapper):
+            bootstraps.append(f"{name}.")
+        if (
+            isinstance(part, Metric)
+            and type(part).compute in _KINDS
+            and not name.startswith(tuple(bootstraps))
+        ):
             yield name.replace(".", "/"), part
 
 

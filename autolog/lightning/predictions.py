@@ -7,7 +7,8 @@ last with one prediction per sample (``self.net(x)``). Nothing is computed again
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -48,7 +49,10 @@ class HeldOut:
         self._kept = {}
         self._is_open = self._has_seen = True
         self.metrics.begin(module)
-        if getattr(module, "_compiler_ctx", None) is None:  # a hook of ours would be compiled with its steps
+
+    def listen(self, module: Any) -> None:
+        """A batch of it begins. Between two the module has no hook of ours: TorchScript takes none."""
+        if self._is_open and getattr(module, "_compiler_ctx", None) is None:  # else compiled with its steps
             self._listen(module)
 
     def end(self) -> bool:
@@ -59,6 +63,7 @@ class HeldOut:
 
     def take(self, outputs: Any, batch: Any, loader: int) -> None:
         """One batch of it, and what the step returned for it."""
+        self._stop_listening()
         if not self._is_open:
             return
         whole, part = self._whole, self._part
@@ -102,20 +107,36 @@ class HeldOut:
     def _listen(self, module: Any) -> None:
         self._stop_listening()
 
-        def whole(_: Any, args: Any, output: Any) -> None:
+        def whole(output: Any) -> None:
             self._whole = output
 
-        def part(_: Any, args: Any, output: Any) -> None:
+        def part(output: Any) -> None:
             if isinstance(output, torch.Tensor) and output.ndim and output.is_floating_point():
                 self._part = output
 
-        self._handles = [module.register_forward_hook(whole)]
-        self._handles += [child.register_forward_hook(part) for child in module.children()]
+        self._handles = [module.register_forward_hook(_Ear(whole))]
+        self._handles += [child.register_forward_hook(_Ear(part)) for child in module.children()]
 
     def _stop_listening(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+
+class _Ear:
+    """A hook in a module. Copies and pickles of the module that are made meanwhile are not heard.
+
+    They have a function of Python's own in its place, which does nothing, and is there without autolog, too.
+    """
+
+    def __init__(self, hear: Callable[[Any], None]):
+        self._hear = hear
+
+    def __call__(self, module: Any, args: Any, output: Any) -> None:
+        self._hear(output)
+
+    def __reduce__(self) -> Any:
+        return getattr, (nullcontext(), "__exit__")
 
 
 def _returned(outputs: Any) -> tuple[Any, Any]:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from autolog.capture.figures import Chart
+from autolog.capture.params import is_secret, label, sanitize, without_addresses
 from autolog.core import background
 from autolog.core.guard import charge, shield
 from autolog.core.run import Run
@@ -37,6 +39,7 @@ def record_figures(
         study: with the trials; one that is ours to read from at any time.
         interactive: whether Optuna's own figures are recorded, too: all on one page.
     """
+    trials = _shown(trials)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     pictures: dict[str, Callable[[], Iterable[tuple[str, Chart]]]] = {
         "timeline": lambda: _timeline(trials),
@@ -72,6 +75,41 @@ def record_figures(
         run.note("figures", f"{MOST_POINTS:,} evenly spaced trials of {len(complete):,}")
     if interactive and complete:
         _record_interactive(run, study, trials, names, ranked)
+
+
+def _shown(trials: list[Any]) -> list[Any]:
+    """The trials without secret parameters, and with texts for choices that have secrets or are objects.
+
+    A choice may be any object to Optuna, which then warns; its own importances and pictures take no list,
+    and no object that JSON does not know.
+    """
+    secret = {name for name in {name for trial in trials for name in trial.distributions} if is_secret(name)}
+    texts: dict[str, bool] = {}  # whether it may be shown as it is
+
+    def is_plain(choice: Any) -> bool:
+        if type(choice) is str:
+            return texts[choice] if choice in texts else texts.setdefault(choice, _text(choice) == choice)
+        return choice is None or isinstance(choice, (bool, int, float))
+
+    def shown(trial: Any) -> Any:
+        kept = {name: one for name, one in trial.distributions.items() if name not in secret}
+        odd = {name for name, one in kept.items() if not all(map(is_plain, getattr(one, "choices", ())))}
+        if not odd and len(kept) == len(trial.distributions):
+            return trial
+        copied = copy.copy(trial)
+        copied.params = {
+            name: _text(trial.params[name]) if name in odd else trial.params[name] for name in kept
+        }
+        for name in odd:
+            kept[name] = CategoricalDistribution([_text(choice) for choice in kept[name].choices])
+        copied.distributions = kept
+        return copied
+
+    return [shown(trial) for trial in trials]
+
+
+def _text(choice: Any) -> str:
+    return without_addresses(label(choice))
 
 
 def _some(trials: list[Any], most: int) -> list[Any]:
@@ -381,7 +419,8 @@ def _record_interactive(run: Run, study: Any, trials: list[Any], names: list[str
 
     def make() -> None:
         charge(run)
-        text = _page(_with_trials(study, trials), _with_trials(study, shown), names, ranked)
+        some = [_masked(trial) for trial in shown]
+        text = _page(_with_trials(study, trials), _with_trials(study, some), names, ranked)
         run.page("interactive", text, caption=f"{len(trials):,} trials")
         run.note_no_more("interactive")
         if len(shown) < len(trials):
@@ -390,12 +429,21 @@ def _record_interactive(run: Run, study: Any, trials: list[Any], names: list[str
     background.later("Optuna: interactive figures", make)
 
 
+def _masked(trial: Any) -> Any:
+    """The trial without secrets among its user attributes, which are shown where a mouse hovers."""
+    if not trial.user_attrs:
+        return trial
+    masked = copy.copy(trial)
+    masked.user_attrs = sanitize(trial.user_attrs)
+    return masked
+
+
 def _page(whole: Any, study: Any, names: list[str], ranked: list[str]) -> str:
     from optuna import visualization as shown
 
     parts: list[str] = []
-    params = ranked[:MOST_PARAMETERS]
     trials = study.get_trials()
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     several = len(names) > 1
     makers: list[Callable[[], Any]] = []
     for number, name in enumerate(names):
@@ -403,6 +451,8 @@ def _page(whole: Any, study: Any, names: list[str], ranked: list[str]) -> str:
         if several:
             of = {"target": partial(_objective, number), "target_name": name}
         makers.append(partial(shown.plot_optimization_history, whole, **of))  # it counts on every number
+        drawn = [t for t in complete if math.isfinite(t.values[number])]  # by Optuna, and of no other one
+        params = [p for p in ranked if any(p in trial.params for trial in drawn)][:MOST_PARAMETERS]
         if params:
             makers.append(partial(shown.plot_parallel_coordinate, study, params=params, **of))
             makers.append(partial(shown.plot_slice, study, params=params, **of))
@@ -423,7 +473,7 @@ def _page(whole: Any, study: Any, names: list[str], ranked: list[str]) -> str:
 
 _HEAD = (
     '<!doctype html><html><head><meta charset="utf-8"><style>'
-    "body{margin:0;background:#fff;font-family:system-ui,sans-serif}</style></head><body>"
+    "html{overflow-y:scroll}body{margin:0;background:#fff;font-family:system-ui,sans-serif}</style></head><body>"
 )
 
 

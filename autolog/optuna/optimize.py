@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -36,6 +37,7 @@ Frame = Generator[None, Outcome, None]
 _recorders: weakref.WeakKeyDictionary[Any, StudyRecorder] = weakref.WeakKeyDictionary()
 _of_storages: weakref.WeakValueDictionary[str, StudyRecorder] = weakref.WeakValueDictionary()
 _added: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()  # before anybody recorded
+_lock = threading.RLock()  # threads that begin with one study at the same time have one recorder
 
 
 class _Optimizing:
@@ -102,13 +104,16 @@ _inside: ContextVar[_Inside | None] = ContextVar("autolog_optuna_trial", default
 def observe_optimize(call: Call) -> Frame:
     """One run per study, however often it is gone on with."""
     study = call.subject
-    callbacks = call.get("callbacks") or ()
+    callbacks = call.get("callbacks")
+    if not isinstance(callbacks, Collection):  # an iterator would be used up by looking
+        callbacks = ()
     ours = next((callback for callback in callbacks if isinstance(callback, TrackioCallback)), None)
     if (ours is None and not is_on("optuna")) or watching.active("optuna"):
         yield
         return
-    optimizing = _optimizing.setdefault(study, _Optimizing(study, ours, call))
-    optimizing.calls += 1
+    with _lock:
+        optimizing = _optimizing.setdefault(study, _Optimizing(study, ours, call))
+        optimizing.calls += 1
     error: BaseException | None = None
     try:
         if not optimizing.waits_for_a_trial():
@@ -123,9 +128,12 @@ def observe_optimize(call: Call) -> Frame:
         error = interrupt
         raise
     finally:
-        optimizing.calls -= 1
-        if not optimizing.calls:  # the last one, if there are several at the same time
-            _optimizing.pop(study, None)
+        with _lock:
+            optimizing.calls -= 1
+            is_last = not optimizing.calls  # if there are several at the same time
+            if is_last:
+                _optimizing.pop(study, None)
+        if is_last:
             with shield("Optuna: the study's end"):
                 optimizing.end(error)
 
@@ -243,29 +251,32 @@ def _recorder_for(
     study: Any, callback: TrackioCallback | None, call: Call | None, asked: int | None = None
 ) -> StudyRecorder:
     """The study's recorder: the one that it has, if its run can be gone on with, or a new one."""
-    given = callback.run if callback is not None else None
-    shared = shared_id(study)
-    known = _recorders.get(study) or (_of_storages.get(shared) if shared is not None else None)
-    if known is not None and not known.run._closed and given in (None, known.run):
-        _recorders[study] = known
-        return known
-    outer = innermost()
-    if outer is not None and is_of_a_trial(outer):
-        outer.claim()  # the trial's run tells of the trial: a study inside of it has its own
-    name = study.study_name
-    name = type(study).__name__ if name.startswith(MADE_UP) else name
-    training = begin_training(study, name, given=given, shared_id=shared)
-    training.run.claim()  # what trains inside is below it
-    trials = (callback.trials if callback is not None else None) or training.run.settings.trials
-    is_shared = training.run.id == shared
-    recorder = _recorders[study] = StudyRecorder(study, training, trials, shared=is_shared)
-    if is_shared and shared is not None:
-        _of_storages[shared] = recorder
-    for frozen in _added.pop(study, []):
-        recorder.was_added(frozen)
-    with shield("Optuna: the study"):
-        recorder.describe(call, asked)
-    return recorder
+    with _lock:
+        given = callback.run if callback is not None else None
+        shared = shared_id(study)
+        known = _recorders.get(study) or (_of_storages.get(shared) if shared is not None else None)
+        wanted = callback.trials if callback is not None else None
+        if known is not None and not known.run._closed and given in (None, known.run):
+            _recorders[study] = known
+            known.trials = wanted or known.trials
+            return known
+        outer = innermost()
+        if outer is not None and is_of_a_trial(outer):
+            outer.claim()  # the trial's run tells of the trial: a study inside of it has its own
+        name = study.study_name
+        name = type(study).__name__ if name.startswith(MADE_UP) else name
+        training = begin_training(study, name, given=given, shared_id=shared)
+        training.run.claim()  # what trains inside is below it
+        is_shared = training.run.id == shared
+        trials = wanted or training.run.settings.trials
+        recorder = _recorders[study] = StudyRecorder(study, training, trials, shared=is_shared)
+        if is_shared and shared is not None:
+            _of_storages[shared] = recorder
+        for frozen in _added.pop(study, []):
+            recorder.was_added(frozen)
+        with shield("Optuna: the study"):
+            recorder.describe(call, asked)
+        return recorder
 
 
 def _record(recorder: StudyRecorder, frozen: Any) -> None:
@@ -286,3 +297,12 @@ def _frozen(study: Any, number: int) -> Any:
 
 def _inside_optimize(study: Any) -> bool:
     return bool(study._thread_local.in_optimize_loop)
+
+
+def _forget_in_child() -> None:
+    global _lock  # a thread that is not there any more may hold it
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

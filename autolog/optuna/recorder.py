@@ -85,7 +85,9 @@ class StudyRecorder:
         self._pictured_at = 0
         self._last_told = time.monotonic()
         self._loop: _StudyLoop | None = None
-        self.asked = Place(self._run_of_what_was_asked)
+        # A thread in which a trial was asked for, and told in no or in another one, keeps the place for good.
+        run_of_what_was_asked = weakref.WeakMethod(self._run_of_what_was_asked)
+        self.asked = Place(lambda: recorded() if (recorded := run_of_what_was_asked()) is not None else None)
 
     # Its life -------------------------------------------------------------------------------------
 
@@ -178,8 +180,7 @@ class StudyRecorder:
             self.remarks[number] = remark
         if self._to_sweep:
             self.sweep()  # finds this one, too
-        if not self.knows(number):
-            self._record(frozen)
+        self._record(frozen)
         if going is not None:
             going.end(frozen, error, self._names)
         if self._recorded >= self._next_look:
@@ -195,7 +196,11 @@ class StudyRecorder:
     def sweep(self) -> None:
         """Look for trials that have ended unseen: of this process they are recorded, of others they count."""
         self._to_sweep = False
-        for trial in self._trials()[self._best.awaited :]:
+        trials = self._trials()
+        for trial in [
+            *(trials[number] for number in sorted(self._best.missed)),
+            *trials[self._best.awaited :],
+        ]:
             if self._best.knows(trial.number) or trial.number in self.going:
                 continue
             if trial.state in STATES:
@@ -203,9 +208,11 @@ class StudyRecorder:
                 self._record(trial, counts_only=not is_ours)
 
     def _record(self, frozen: Any, *, counts_only: bool = False) -> None:
-        """A trial's row, and what is the best so far."""
+        """A trial's row, and what is the best so far; once, whichever thread sees first that it has ended."""
         with self._lock:
             number = frozen.number
+            if self.knows(number):
+                return
             rows: dict[int, dict[str, Any]] = {}
             if not counts_only:
                 self._recorded += 1

@@ -10,6 +10,8 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from autolog.capture.params import REDACTED, is_secret
+
 __all__ = [
     "BestSoFar",
     "Remark",
@@ -71,6 +73,9 @@ class BestSoFar:
     It is told in the order of the trials' numbers, whoever ends first: with ``n_jobs=2`` trial 8 may end
     before trial 7, which would change what was the best at 7. A trial that is awaited no longer and ends all
     the same counts from then on.
+
+    Attributes:
+        missed: the numbers of those that are awaited no longer, and have not ended.
     """
 
     def __init__(self, directions: list[str]):
@@ -78,11 +83,12 @@ class BestSoFar:
         self._best: list[float | None] = [None] * len(directions)
         self._states = dict.fromkeys(STATES.values(), 0)
         self._next = 0
+        self.missed: set[int] = set()
         self._ended: dict[int, tuple[tuple[float, ...] | None, str | None, bool]] = {}
 
     def knows(self, number: int) -> bool:
-        """Whether this trial has ended, or is awaited no longer."""
-        return number < self._next or number in self._ended
+        """Whether this trial has ended."""
+        return number not in self.missed and (number < self._next or number in self._ended)
 
     @property
     def awaited(self) -> int:
@@ -97,9 +103,13 @@ class BestSoFar:
         Args:
             is_told: whether anybody wants to know what was the best at this one.
         """
+        if state is None:
+            self.missed.add(number)
+        else:
+            self.missed.discard(number)
         if number < self._next:
             self._count(values, state)
-            return []
+            return [(self._next - 1, list(self._best), dict(self._states))] if is_told else []
         self._ended[number] = values, state, is_told
         told: list[Told] = []
         while self._next in self._ended:
@@ -108,7 +118,10 @@ class BestSoFar:
 
     def rest(self) -> list[Told]:
         """Those that wait for others: nobody is awaited any longer."""
-        return [told for number in sorted(self._ended) for told in self._tell(number)]
+        waiting = sorted(self._ended)
+        if waiting:
+            self.missed |= set(range(self._next, waiting[-1])) - set(waiting)
+        return [told for number in waiting for told in self._tell(number)]
 
     def _tell(self, number: int) -> list[Told]:
         values, state, is_told = self._ended.pop(number)
@@ -195,7 +208,9 @@ def rows_of(
         row["start"] = began.isoformat(sep=" ", timespec="milliseconds") if began else None
         if steps:
             row["intermediate"] = ", ".join(f"{step}: {value:.6g}" for step, value in steps)
-        row["distributions"] = "; ".join(f"{n}: {_brief(d)}" for n, d in trial.distributions.items())
+        row["distributions"] = "; ".join(
+            f"{n}: {REDACTED if is_secret(n) else _brief(d)}" for n, d in trial.distributions.items()
+        )
         yield row
 
 

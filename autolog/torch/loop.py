@@ -49,7 +49,8 @@ def watch(
 
     Args:
         model: what is trained; wrapped by ``DistributedDataParallel`` or ``torch.compile`` as well.
-        optimizer: what trains it. None: the first optimizer with parameters of the model that makes a step.
+        optimizer: what trains it. None: the first optimizer with parameters of the model that makes a step;
+            the next one, when that is gone.
         run: the run to write to. None: the one that is open, else a new one, which ends with ``unwatch``,
             ``autolog.finish()``, the model's life or the program.
         every: optimizer steps between two rows, beside the first step; 0: no rows. None: as in
@@ -73,7 +74,7 @@ def watch(
     _check(model, optimizer, every, step)
     given = given_run("watch", run)
     unwatch(model)
-    leads = _rank() == 0
+    leads = _leads()
     if leads:
         training = begin_training(model, type(model).__name__, given=given)
         conclude(training, more_to_come=True)
@@ -248,7 +249,7 @@ class Watch(Loop):
     def _is_mine(self, optimizer: Any) -> bool:
         if self._is_over:
             return False
-        if self._optimizer is None:
+        if self._optimizer is None or self._optimizer() is None:
             with shield("torch: which optimizer"):
                 model = self._model()
                 if model is not None and _trains(optimizer, model):
@@ -432,7 +433,8 @@ def _computes_gradients(args: Any, kwargs: Any) -> bool:
     return callable(kwargs.get("closure", args[1] if len(args) > 1 else None))
 
 
-def _rank() -> int:
+def _leads() -> bool:
+    """Whether this process records: the first of a distributed training, or the only one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return int(torch.distributed.get_rank())
-    return int(os.environ.get("RANK") or 0)
+        return int(torch.distributed.get_rank()) == 0
+    return not settings_module.is_follower()

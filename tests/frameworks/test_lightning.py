@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import io
 import logging
 import math
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
 from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics import MetricCollection
+from torchmetrics import BootStrapper, MetricCollection
 from torchmetrics.classification import (
     MulticlassAUROC,
     MulticlassConfusionMatrix,
@@ -374,6 +377,45 @@ def test_metrics_that_the_module_holds_are_drawn(recording: MemorySink, threshol
     assert lines[3]["y"][-1] == pytest.approx(float(curves["roc"][1][3][-1]))
     assert "val/curves/pr" in run.charts
     assert "val/curves/auc" not in run.charts  # one number, which the module may log
+
+
+class Copied(Digits):
+    """Is copied, saved and exported while it is being validated."""
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        super().validation_step(batch, batch_idx)
+        for copied in (copy.deepcopy(self.net), pickle.loads(pickle.dumps(self.net))):
+            assert torch.equal(copied(batch[0]), self.net(batch[0]))
+        flipped = copy.deepcopy(self)
+        flipped.net[2].weight.data.neg_()
+        flipped(batch[0])  # whose predictions are none of this model's
+        torch.save(flipped.net, io.BytesIO())
+
+
+class Exporting(lightning.pytorch.Callback):  # type: ignore[misc]
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        torch.jit.script(pl_module.net)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_copies_in_the_middle_of_a_validation(recording: MemorySink) -> None:
+    module = Copied(hidden=16)
+    trainer(callbacks=[Exporting()]).fit(module, loader(), loader(val_set))
+    expected = (module(X[256:384]).argmax(1) == y[256:384]).float().mean().item()
+    assert only(recording).metrics["val/accuracy"] == pytest.approx(expected)
+
+
+def test_a_bootstrap_is_no_row_of_pictures(recording: MemorySink) -> None:
+    class Sampled(Digits):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sampled = BootStrapper(MulticlassConfusionMatrix(10), num_bootstraps=3)
+
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            self.sampled.update(self(batch[0]), batch[1])
+
+    trainer().fit(Sampled(), loader(), loader(val_set))
+    assert not [key for key in only(recording).charts if "sampled" in key]
 
 
 def test_metrics_are_left_as_they_are(sink: MemorySink) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import math
 import pickle
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import optuna
@@ -18,6 +21,7 @@ from sklearn.model_selection import cross_val_score
 
 import autolog
 from autolog import MemorySink
+from autolog.core import background, guard
 from autolog.core import settings as settings_module
 from autolog.optuna import TrackioCallback
 from autolog.optuna.described import is_shared, storage_of
@@ -182,6 +186,31 @@ def test_no_trial_is_feasible_or_complete(recording: MemorySink) -> None:
     assert (first.config["trials/pruned"], "best/trial" in first.config) == (3, False)
     assert second.status == "finished"
     assert "trials" not in second.tables
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
+def test_choices_of_any_kind_and_secrets(recording: MemorySink) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_categorical("password", ["hunter2", "hunter3"])
+        trial.suggest_categorical("login", ["password=hunter4", {"token": "hunter5"}, "none"])
+        trial.suggest_categorical("layers", [[1, 2], [3], print, None])
+        trial.set_user_attr("api_key", "hunter6")
+        return square(trial)
+
+    study().optimize(objective, n_trials=8)
+    run, _ = family(recording)
+    assert not guard.faults
+    assert {row["parameter"] for row in run.tables["importances_table"]} == {"login", "layers", "x"}
+    assert "interactive" in run.html or "interactive" in str(run.config["autolog/notes"])
+    assert "[1, 2]" in str(run.charts["slice"])
+    assert "hunter" not in "".join(map(str, (run.config, run.tables, run.charts, run.html)))
+
+
+def test_an_objective_that_is_never_finite(recording: MemorySink) -> None:
+    searched = study(directions=["minimize", "maximize"])
+    searched.optimize(lambda trial: (square(trial), math.inf), n_trials=3)
+    family(recording)
+    assert not guard.faults
 
 
 def test_how_trials_end(recording: MemorySink) -> None:
@@ -484,6 +513,52 @@ def test_ask_and_tell(with_sklearn: MemorySink) -> None:
     assert "history" in run.charts
 
 
+def test_a_trial_that_is_told_late_counts_from_then_on(recording: MemorySink) -> None:
+    searched = study()
+    late = searched.ask()
+    searched.optimize(lambda _: 2.0, n_trials=2)
+    searched.tell(late, 1.0)
+    run, _ = family(recording)
+    assert run.values("objective/value") == [2.0, 2.0, 1.0]
+    assert run.values("objective/value/best") == [2.0, 2.0, 1.0]
+    assert run.metrics["trials/complete"] == run.config["trials/complete"] == 3
+
+
+def test_threads_that_begin_and_end_at_once(recording: MemorySink) -> None:
+    searched, interval = study(), sys.getswitchinterval()
+
+    def work() -> None:
+        for _ in range(20):
+            trial = searched.ask()
+            searched.tell(trial, square(trial))
+            searched.optimize(square, n_trials=1)
+
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(5) as pool:
+            for future in [pool.submit(work) for _ in range(5)]:
+                future.result()
+    finally:
+        sys.setswitchinterval(interval)
+    run, _ = family(recording)
+    assert len(recording.runs) == 1
+    assert len(run.values("objective/value")) == run.metrics["trials/complete"] == 200
+
+
+def test_nothing_is_held_of_a_study_told_in_another_thread(recording: MemorySink) -> None:
+    searched = study()
+    kept = weakref.ref(searched._storage)
+    trial = searched.ask()
+    teller = threading.Thread(target=searched.tell, args=(trial, 1.0))
+    teller.start()
+    teller.join()
+    del searched, trial, teller
+    autolog.finish()
+    background.drain(10)
+    gc.collect()
+    assert kept() is None
+
+
 def test_several_asked_at_once(with_sklearn: MemorySink) -> None:
     searched = study()
     first, second = searched.ask(), searched.ask()
@@ -564,6 +639,25 @@ def test_a_callback_and_enable_record_once(recording: MemorySink) -> None:
     assert len(recording.runs) == 1
     assert run.values("objective/value").__len__() == 2
     assert callbacks[0] is callback
+
+
+def test_callbacks_that_can_be_gone_through_once(recording: MemorySink) -> None:
+    """Optuna takes any iterable."""
+    seen: list[int] = []
+    callbacks = iter([lambda _, trial: seen.append(trial.number)])
+    study().optimize(square, n_trials=2, callbacks=callbacks)  # the first trial uses it up
+    assert seen == [0]
+    with pytest.raises(TypeError, match="not iterable"):
+        study().optimize(square, n_trials=2, callbacks=print)  # type: ignore[arg-type]
+    assert not guard.faults
+
+
+def test_each_call_says_which_trials_are_runs(by_hand: MemorySink) -> None:
+    searched = study()
+    for trials in ("rows", "runs"):
+        searched.optimize(square, n_trials=2, callbacks=[TrackioCallback(trials=trials)])
+    _, trials_of = family(by_hand)
+    assert [trial.config["trial"] for trial in trials_of] == [2, 3]
 
 
 def test_a_callback_with_a_run(by_hand: MemorySink) -> None:

@@ -714,6 +714,7 @@ def test_switched_off_it_counts_and_records_nothing(
 def test_another_rank_counts_and_records_nothing(
     recording: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     model = network()
     optimizer = sgd(model)
@@ -724,6 +725,25 @@ def test_another_rank_counts_and_records_nothing(
         watch.log({"loss": 1.0})
         assert watch.step == 2
     assert recording.runs == []
+
+
+@pytest.mark.parametrize("rank", ["3", "first"])
+def test_a_rank_of_nobodys_is_none(recording: MemorySink, monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    monkeypatch.setenv("RANK", rank)  # and no WORLD_SIZE: no launcher has set it
+    model = network()
+    with autolog.torch.watch(model, optimizer := sgd(model)):
+        train(model, optimizer, 2)
+    assert len(only(recording).values("grad_norm")) == 2
+
+
+def test_the_next_optimizer_when_the_first_is_gone(recording: MemorySink) -> None:
+    """A head is trained first, then all of it."""
+    model = network()
+    with autolog.torch.watch(model):
+        train(model, torch.optim.SGD(model[3].parameters(), 0.1), 2)
+        gc.collect()
+        train(model, sgd(model, 0.01), 3)
+    assert only(recording).values("lr") == [0.1, 0.1, 0.01, 0.01, 0.01]
 
 
 model_of_tests = network()
