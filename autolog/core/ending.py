@@ -144,6 +144,23 @@ def _at_exit() -> None:
         except KeyboardInterrupt:  # Ctrl-C once more: nobody wants to wait
             _sink = sink
             _end_all(status, 0.0)
+    with shield("the exit status"):
+        _keep_exit_status()
+
+
+def _keep_exit_status() -> None:
+    """A program that Ctrl-C has ended ends by that signal: the shell's loop around it has to stop, too.
+
+    Python remembers it in a flag, which whoever executes a text resets, and so does every module with a
+    dataclass or a named tuple that is imported now, to draw a picture say. A text that ends the same way
+    sets it.
+    """
+    last = getattr(sys, "last_type", None)
+    if isinstance(last, type) and issubclass(last, KeyboardInterrupt) and not hasattr(sys, "ps1"):
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            pass
 
 
 def _end_all(status: str, timeout: float | None = None) -> None:

@@ -149,7 +149,8 @@ class _Patch:
 
     def __init__(self, owner: Any, name: str, hook: Hook | None, base: type | None):
         self.key = next(_keys)
-        self.owner = weakref.ref(owner, lambda _: _forget(self.key))
+        # (When the interpreter ends, a module's functions may go before the classes.)
+        self.owner = weakref.ref(owner, lambda _: _forget(self.key) if _forget is not None else None)
         self.name = name
         self.hook = hook
         self.base = base

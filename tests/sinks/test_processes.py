@@ -545,6 +545,25 @@ def test_ctrl_c_twice(tmp_path: Path, pause: float, slow: str) -> None:
     assert journals(tmp_path) == []
 
 
+def test_ctrl_c_ends_the_program_as_it_would_without_us(tmp_path: Path) -> None:
+    process = start(
+        tmp_path,
+        """
+        from autolog.capture.figures import Chart
+        with autolog.run("r") as r:
+            # What draws it is imported while the program ends, and has dataclasses.
+            r.figure("c", Chart("bars", "t", {"names": ["a"], "values": [1.0], "x_label": "x"}))
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        """,
+    )
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGINT, err
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "killed"
+    assert len(values(kept, "c")) == 1
+
+
 WITH = "with autolog.run('r') as r: r.log({'m': 1}); "
 BY_HAND = "r = autolog.run('r').__enter__(); r.log({'m': 1}); "
 IN_A_THREAD = """
