@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import atexit
 import sys
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +30,8 @@ from autolog.core.run import Run, RunError
 
 __all__ = ["TrackioTracker"]
 
+_LOSSES = ("train/loss", "train_loss", "loss")
+
 
 class TrackioTracker(GeneralTracker):  # type: ignore[misc]
     """Records what ``Accelerator.log`` is given, on the main process alone.
@@ -41,8 +42,8 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
             told what ``init_trackers`` is given.)
         group: Trackio group.
         tags: words to find it by.
-        run: the run to write to. None: with none of the names above the one that is open, else a new one,
-            which ``end_training()`` ends, or the program.
+        run: the run to write to (its second training is a run below it). None: with none of the names above
+            the one that is open, else a new one, which ``end_training()`` ends, or the program.
 
     Raises:
         TypeError: an argument of a wrong kind, or names for a run that is given.
@@ -131,10 +132,9 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
             charge(run)
             run.log(values, step=step)
             if self._alerts is not None:
-                loss = next(
-                    (values[name] for name in ("train/loss", "train_loss", "loss") if name in values), None
-                )
-                self._alerts.look_at_loss(run.last_step, loss)
+                loss = next((values[name] for name in _LOSSES if name in values), None)
+                # With its graph a tensor warns when a number is made of it.
+                self._alerts.look_at_loss(run.last_step, getattr(loss, "detach", lambda: loss)())
 
     def finish(self) -> None:
         """``end_training()``: a run of the tracker's own ends; any other one goes on."""
@@ -164,7 +164,8 @@ def _describe(run: Run) -> None:
     )
 
 
-_open: weakref.WeakSet[TrackioTracker] = weakref.WeakSet()
+# Held, also if the Accelerator that has them is gone: what has no end_training() ends with the program.
+_open: set[TrackioTracker] = set()
 
 
 @atexit.register

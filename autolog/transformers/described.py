@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import transformers
@@ -165,8 +166,8 @@ def record_model(run: Run, trainer: Any) -> None:
     if is_in_parts(trainer):
         run.note("model", "not kept: each rank has a part of it")
         return
-    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
-        _record_adapter(run, model)
+    if getattr(model, "peft_config", None):
+        _record_adapters(run, model)
         return
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     if size > run.settings.artifact_limit:
@@ -183,20 +184,27 @@ def record_model(run: Run, trainer: Any) -> None:
     run.staged_artifact(f"model-{type(model).__name__}", "model", files, {"bytes": size})
 
 
-def _record_adapter(run: Run, model: Any) -> None:
-    """What was trained of a model with an adapter: the rest of it is somebody else's."""
+def _record_adapters(run: Run, model: Any) -> None:
+    """What was trained of a model with adapters, those that are active: the rest of it is somebody else's."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    weights, config = run.stage("adapter_model.safetensors"), run.stage("adapter_config.json")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, os.fspath(weights)
-    )
-    model.peft_config[model.active_adapter].save_pretrained(os.fspath(config.parent))
-    files = {"adapter_model.safetensors": weights, "adapter_config.json": config}
-    name = type(model.get_base_model()).__name__
-    run.staged_artifact(f"adapter-{name}", "model", files, {"bytes": weights.stat().st_size})
+    active = model.active_adapters() if callable(model.active_adapters) else model.active_adapters
+    files: dict[str, Path] = {}
+    for adapter in active:
+        state = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
+        weights = run.stage(f"{adapter}-adapter_model.safetensors")
+        config = run.stage(f"{adapter}-adapter_config.json")
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, os.fspath(weights)
+        )
+        model.peft_config[adapter].save_pretrained(os.fspath(config.parent))
+        config.with_name("adapter_config.json").replace(config)
+        folder = f"{adapter}/" if len(active) > 1 else ""
+        files |= {f"{folder}adapter_model.safetensors": weights, f"{folder}adapter_config.json": config}
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    size = sum(file.stat().st_size for file in files.values())
+    run.staged_artifact(f"adapter-{type(base).__name__}", "model", files, {"bytes": size})
 
 
 def record_outcome(run: Run, trainer: Any) -> None:

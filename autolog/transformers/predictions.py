@@ -22,6 +22,7 @@ from autolog.transformers.generation import IGNORED, Generations
 __all__ = ["HeldOut"]
 
 MOST_CLASSES = 1_000
+_WITHOUT_BOTH = "no batch had labels beside an output named `logits`"
 _OF_WORDS = "a language model's scores, one for each word that it knows, are not kept"
 
 
@@ -42,7 +43,7 @@ class HeldOut:
         self.run = run
         self._trainer = trainer
         self._kept = Kept()
-        self._why = _OF_WORDS if _is_generative(trainer.model) else "no batch had labels beside its logits"
+        self._why = _OF_WORDS if _is_generative(trainer.model) else _WITHOUT_BOTH
         self._labels: Any = None  # of this batch, until its logits are there
         self._knows_batches = False  # whether they are told of: a subclass may predict in a way of its own
         self._is_between = False  # of the batches, where they are

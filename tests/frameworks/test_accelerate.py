@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,19 @@ def test_what_is_no_number_is_said_and_not_raised(into: MemorySink) -> None:
     assert [alert["title"] for alert in kept.alerts] == ["The loss is nan"]
 
 
+def test_a_loss_with_its_graph_warns_of_nothing(into: MemorySink) -> None:
+    accelerator = train(TrackioTracker(), steps=0)
+    loss = torch.ones(1, requires_grad=True).mean()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        accelerator.log({"train/loss": loss, "loss": loss * math.nan}, step=1)
+        accelerator.log({"train/loss": loss * math.nan}, step=2)
+    accelerator.end_training()
+    kept = only(into)
+    assert kept.values("train/loss")[0] == 1.0
+    assert [alert["title"] for alert in kept.alerts] == ["The loss is nan"]
+
+
 def test_names_beside_a_run_are_refused(into: MemorySink) -> None:
     with autolog.run("his") as his, pytest.raises(TypeError, match="Leave name"):
         TrackioTracker(name="mine", run=his)
@@ -139,12 +154,17 @@ LOOP = """
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "code", "status"),
-    [("accelerator.end_training()", 0, "finished"), ("", 0, "finished"), ("1 / 0", 1, "failed")],
+    [
+        ("accelerator.end_training()", 0, "finished"),
+        ("", 0, "finished"),
+        ("del accelerator, _; import gc; gc.collect()", 0, "finished"),
+        ("1 / 0", 1, "failed"),
+    ],
 )
 def test_a_program_that_ends_ends_its_run(tmp_path: Path, end: str, code: int, status: str) -> None:
     program = f"""
     from autolog.accelerate import TrackioTracker
-    accelerator = train(TrackioTracker())
+    accelerator = _ = train(TrackioTracker())
     {end}
     """
     run(tmp_path, textwrap.dedent(LOOP) + textwrap.dedent(program), code=code, **HERE)

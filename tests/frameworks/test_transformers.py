@@ -468,3 +468,19 @@ def test_classes_have_their_names(recording: MemorySink) -> None:
     trainer(classifier(id2label=names)).evaluate()
     rows = only(recording).tables["val/confusion_matrix_counts"]
     assert [row["true"] for row in rows] == sorted(names.values(), key=lambda name: int(name[6:]))
+
+
+class Tuples(torch.nn.Module):
+    """Answers as the Trainer lets a model of one's own: by a tuple, without names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = classifier()
+
+    def forward(self, input_ids: Any, labels: Any = None) -> Any:
+        return self.model(input_ids=input_ids, labels=labels).to_tuple()
+
+
+def test_scores_without_a_name_are_told_to_be_unknown(recording: MemorySink) -> None:
+    trainer(Tuples()).evaluate()
+    assert "an output named `logits`" in only(recording).config["autolog/notes"]["val/confusion_matrix"]

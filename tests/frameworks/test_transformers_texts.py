@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from autolog.transformers.entities import Entities, entities
 from tests.frameworks.transformers_models import (
     X,
     answering_trainer,
+    classifier,
     common,
     config,
     language_model,
@@ -220,6 +222,34 @@ def test_supervised_fine_tuning_with_an_adapter(recording: MemorySink, words: An
     assert {part.rpartition(".")[2] for part in parts} == {"lora_A", "lora_B"}
     (model_artifact,) = [artifact for artifact in kept.artifacts if artifact["type"] == "model"]
     assert set(model_artifact["files"]) == {"adapter_model.safetensors", "adapter_config.json"}
+
+
+@pytest.mark.parametrize("kind", ["chosen", "several", "of transformers"])
+def test_the_adapter_that_was_trained_is_kept(recording: MemorySink, kind: str) -> None:
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+
+    task = "SEQ_CLS" if kind == "chosen" else None  # with it the head is trained, too, of one adapter alone
+    first, second = (LoraConfig(r=rank, target_modules=["query"], task_type=task) for rank in (2, 3))
+    model = classifier()
+    if kind == "of transformers":
+        model.add_adapter(second, "second")
+    else:
+        model = get_peft_model(model, first)
+        model.add_adapter("second", second)
+        if kind == "chosen":
+            model.set_adapter("second")
+        else:
+            model.base_model.set_adapter(["default", "second"])
+    trainer(model, max_steps=1).train()
+    (kept,) = [artifact for artifact in only(recording).artifacts if artifact["type"] == "model"]
+    assert kept["name"] == "adapter-BertForSequenceClassification"
+    ranks = {"default/": 2, "second/": 3} if kind == "several" else {"": 3}
+    assert len(kept["files"]) == 2 * len(ranks)
+    for folder, rank in ranks.items():
+        weights = load_file(kept["files"][f"{folder}adapter_model.safetensors"])
+        assert {len(weight) for name, weight in weights.items() if "lora_A" in name} == {rank}
+        assert f'"r": {rank}' in Path(kept["files"][f"{folder}adapter_config.json"]).read_text()
 
 
 def test_preferences_have_their_own_metrics(recording: MemorySink, words: Any, saved: str) -> None:
