@@ -816,7 +816,7 @@ def test_a_directory_that_is_deleted_stops_nothing(tmp_path: Path) -> None:
 FULL = """
 with autolog.run("r") as r:
     for n in range(100): r.log({"m": n})
-    assert autolog.finish()
+    while not autolog.finish(): pass
     full(True)
     for n in range(100, 5_000): r.log({"m": n})
     time.sleep(1.0)
