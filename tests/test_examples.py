@@ -83,6 +83,10 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
             )
         ],
     ),
+    "zenml_pipeline": (
+        "train_digits",
+        [("Pipeline", {"val/accuracy", "val/roc", "errors_per_thousand"})],
+    ),
     "torch_loop": (
         "torch-digits",
         [
@@ -103,7 +107,10 @@ def test_every_example_is_here() -> None:
 def test_an_example_records_what_it_says(tmp_path: Path, name: str) -> None:
     example = EXAMPLES / f"{name}.py"
     program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
-    out = run(tmp_path, program, AUTOLOG_BUDGET="1000")
+    if name.startswith("zenml"):
+        pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
+    stores = {"ZENML_CONFIG_PATH": str(tmp_path / "zenml"), "ZENML_ANALYTICS_OPT_IN": "false"}
+    out = run(tmp_path, program, AUTOLOG_BUDGET="1000", **stores)
     assert "Traceback" not in out
     project, expected = EXPECTED[name]
     assert f"--project {project}" in example.read_text()

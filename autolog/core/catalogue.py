@@ -80,6 +80,7 @@ TABLE: dict[str, Framework] = {
         "transformers", ">=5.0", "5.23", "transformers.trainer", "autolog.transformers"
     ),
     "optuna": Framework("optuna", ">=3.6", "5.0", "optuna.study.study", "autolog.optuna"),
+    "zenml": Framework("zenml", ">=0.98", "0.98", "zenml.steps.step_context", "autolog.zenml"),
 }
 
 _on: dict[str, list[Hook]] = {}

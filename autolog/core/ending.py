@@ -25,6 +25,7 @@ __all__ = [
     "finish",
     "forget",
     "is_live",
+    "know_token",
     "release",
     "remember",
     "remember_adopted",
@@ -56,6 +57,11 @@ def trackio_sink(settings: Settings) -> Sink:
             _sink.write_through = _write_through
         _sink.private = settings.private
         return _sink
+
+
+def know_token(destination: tuple[str, str], token: str) -> None:
+    """The token for a place: of a server the write token, of a Space the Hub's. In memory alone."""
+    _tokens[destination] = token
 
 
 def remember(run: Run) -> None:

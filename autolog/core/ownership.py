@@ -35,14 +35,18 @@ __all__ = [
     "Opening",
     "Place",
     "Training",
+    "adopted_run",
     "begin_training",
     "bind_run",
     "conclude",
     "current_run",
     "find_run",
+    "fitting_project",
     "given_run",
+    "lend",
     "open_run",
     "run",
+    "trackio_run",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,15 +68,17 @@ def open_run(
     subject: str = "run",
     shared_id: str | None = None,
     settings: Settings | None = None,
+    kind: type[Run] = Run,
 ) -> Run:
     """Open a run. It is nobody's current run until it is entered.
 
     Args:
-        parent: the run that it becomes a child of; project, group and tags come from there.
+        parent: the run that it becomes a child of; project, group, tags and destination come from there.
         by_user: whether a person opened it, rather than a hook.
         subject: what the made-up name begins with.
         shared_id: its id, if several processes write to it at the same time, each as its owner.
         settings: None: those in force.
+        kind: a room's own kind of run, with names that its users expect.
 
     Raises:
         SettingError: a project name that Trackio refuses, a wrong setting in the environment.
@@ -87,6 +93,7 @@ def open_run(
     group = group or settings.group
     run = _make(
         settings,
+        kind,
         name=plain_run_name(name or own_name or f"{subject}-{run_id[:4]}"),
         project=project or settings.project or _default_project(),
         group=capture_params.label(group) if group else None,
@@ -94,6 +101,7 @@ def open_run(
         run_id=run_id,
         opened_by_user=by_user,
         shared=shared_id is not None,
+        destination=parent.destination if parent is not None else None,
     )
     values: dict[str, Any] = {"status": "running"}
     tags = [capture_params.label(tag, 100) for tag in (*settings.tags, *tags)]
@@ -113,10 +121,10 @@ def open_run(
     return run
 
 
-def _make(settings: Settings, **fields: Any) -> Run:
+def _make(settings: Settings, kind: type[Run] = Run, **fields: Any) -> Run:
     sink = _sink_for(settings)
     try:
-        return Run(
+        return kind(
             sink=sink,
             settings=settings,
             destination=fields.pop("destination", None) or _destination(settings),
@@ -132,7 +140,11 @@ def _make(settings: Settings, **fields: Any) -> Run:
 
 def _default_project() -> str:
     """The repository's or folder's name, made into one that Trackio takes."""
-    name = project_name()
+    return fitting_project(project_name())
+
+
+def fitting_project(name: str) -> str:
+    """This name, made into one that Trackio takes for a project."""
     try:
         check_project(name)
     except ValueError:
@@ -300,11 +312,15 @@ suspects: list[Callable[[], None]] = []
 """Asked before the innermost run is: they end trainings whose end nobody tells us of."""
 
 
+around: list[Callable[[], Run | None]] = []
+"""Asked where no run is open: they know of something around that nobody entered, e.g. a pipeline's step."""
+
+
 def innermost() -> Run | None:
     """The innermost run open in this context, or the main thread's for a thread that has none."""
     for end_if_over in list(suspects):
         end_if_over()
-    for entry in reversed(_stack.get()):
+    for entry in (*reversed(_stack.get()), *(Place(find) for find in around)):
         run = entry.taken() if isinstance(entry, Place) else entry
         if run is not None and not run._closed:
             return run
@@ -534,6 +550,29 @@ def _ambient_run() -> Any:
     from autolog.sinks.trackio import ambient_run
 
     return ambient_run()
+
+
+def trackio_run() -> Any:
+    """The ``trackio.Run`` that is open in this context, the user's or another integration's; None: none."""
+    ambient = _ambient_run()
+    return ambient.itself if ambient is not None else None
+
+
+def adopted_run() -> Run | None:
+    """The run by which we write to the Trackio run that is open in this context, if there is one."""
+    ambient = _ambient_run()
+    return _adopt(ambient) if ambient is not None else None
+
+
+def lend(stand_in: Any) -> Callable[[], None]:
+    """Put this where Trackio's own functions look for the current run in this context; returns how to undo.
+
+    Args:
+        stand_in: what they will call; as ``stands_for`` it names our run.
+    """
+    from autolog.sinks.trackio import make_current
+
+    return make_current(stand_in)
 
 
 def is_inside_a_run() -> bool:

@@ -351,6 +351,11 @@ class Run:
         return self._sink.url(self.project, self.name, self.id) if self._sink is not None else None
 
     @property
+    def destination(self) -> tuple[str, str]:
+        """The kind of place it goes to (``local``, ``server``, ``space``), and which one."""
+        return self._destination
+
+    @property
     def is_local(self) -> bool:
         """Whether it stays on this machine."""
         return self._destination[0] == "local"

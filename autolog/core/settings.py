@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 __all__ = ["SettingError", "Settings", "disabled_by_environment"]
 
 # What AUTOLOG_* means besides a field of Settings.
-_SWITCHES = {"AUTOLOG_DISABLE"}
+_SWITCHES = {"AUTOLOG_DISABLE", "AUTOLOG_ZENML_PAGE"}
 
 # Trackio's own variables are honoured where autolog's say nothing.
 _TRACKIO_VARIABLES = {

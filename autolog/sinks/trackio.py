@@ -33,6 +33,7 @@ import functools
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -183,7 +184,8 @@ class TrackioSink:
     def _channel(self, destination: Destination) -> Channel:
         with self._lock:
             if destination not in self._channels:
-                place = functools.partial(_place_for, destination, self._tokens(destination), self.private)
+                token = functools.partial(self._tokens, destination)
+                place = functools.partial(_place_for, destination, token, self.private)
                 self._channels[destination] = Channel(
                     destination, self._journals(), place, write_through=self.write_through
                 )
@@ -337,10 +339,10 @@ class _Inbox(_Local):
 class _Remote(_Local):
     """A self-hosted server or a Space, over Trackio's HTTP API."""
 
-    def __init__(self, destination: Destination, token: str | None, private: bool):
+    def __init__(self, destination: Destination, token: Callable[[], str | None], private: bool):
         super().__init__()
         self._kind, self._where = destination
-        self._token = token
+        self._ask_for_token = token
         self._private = private
         self._client_made: Any = None
         self._at_once = 2_000  # rows per request
@@ -379,6 +381,11 @@ class _Remote(_Local):
             return ValueError(said)
         return ConnectionError(said or str(error))
 
+    @property
+    def _token(self) -> str | None:
+        """As it is known now: a wrong one may have been mended since the last try."""
+        return self._ask_for_token()
+
     def _is_trackio(self) -> bool:
         import httpx
 
@@ -414,11 +421,23 @@ class _Remote(_Local):
 
     def _prepare_space(self) -> None:
         """Make the Space, private unless told otherwise, with a bucket that keeps its data."""
-        from trackio import deploy, utils
-
-        space, _, bucket = utils.preprocess_space_and_dataset_ids(self._where, None, None)
-        bucket = deploy.resolve_auto_bucket_id(space, bucket)
-        deploy.create_space_if_not_exists(space, None, bucket, self._private)
+        if self._token is None:
+            prepare_space(self._where, self._private)
+            return
+        # Trackio takes the Hub's token from its environment alone. In ours everybody would see it.
+        program = "import sys; from autolog.sinks.trackio import prepare_space; "
+        program += "prepare_space(sys.argv[1], sys.argv[2] == 'True')"
+        paths = os.pathsep.join(filter(None, sys.path))
+        done = subprocess.run(
+            [sys.executable, "-c", program, self._where, str(self._private)],
+            env={**os.environ, "HF_TOKEN": self._token, "PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ConnectionError(f"the Space {self._where}: {done.stderr.strip()[-300:]}")
 
     def _hf_token(self) -> str | None:
         if self._kind != "space":
@@ -511,7 +530,16 @@ class _Remote(_Local):
         return config
 
 
-def _place_for(destination: Destination, token: str | None, private: bool) -> Place:
+def prepare_space(space_id: str, private: bool) -> None:
+    """Make a Space with a bucket, unless it is there, with the Hub's token of this process."""
+    from trackio import deploy, utils
+
+    space, _, bucket = utils.preprocess_space_and_dataset_ids(space_id, None, None)
+    bucket = deploy.resolve_auto_bucket_id(space, bucket)
+    deploy.create_space_if_not_exists(space, None, bucket, private)
+
+
+def _place_for(destination: Destination, token: Callable[[], str | None], private: bool) -> Place:
     if destination[0] != "local":
         return _Remote(destination, token, private)
     from trackio.utils import get_storage_mode
@@ -582,6 +610,11 @@ class AmbientRun:
         )
 
     @property
+    def itself(self) -> Any:
+        """The ``trackio.Run``."""
+        return self._run
+
+    @property
     def config(self) -> dict[str, Any]:
         """Its config as it stands; ours are added to it, so that whoever writes last writes both."""
         config: dict[str, Any] = self._run.config
@@ -601,4 +634,21 @@ def ambient_run() -> AmbientRun | None:
     if variables is None:
         return None
     run = variables.current_run.get()
-    return AmbientRun(run) if run is not None else None
+    return AmbientRun(run) if run is not None and not hasattr(run, "stands_for") else None
+
+
+def make_current(stand_in: Any) -> Callable[[], None]:
+    """Make this Trackio's current run, whatever was; returns how to undo.
+
+    A run that is opened meanwhile stays what it is: somebody else's.
+    """
+    from trackio.context_vars import current_run
+
+    before = current_run.get()
+    current_run.set(stand_in)
+
+    def undo() -> None:
+        if current_run.get() in (stand_in, None):
+            current_run.set(before)
+
+    return undo

@@ -1,0 +1,322 @@
+"""A step that is running: where its run stands, what it is called, how it ends."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, cast
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from uuid import UUID
+
+from autolog.core import ownership
+from autolog.core import settings as settings_module
+from autolog.core.catalogue import is_on
+from autolog.core.guard import shield
+from autolog.core.hooks import Call, Outcome
+from autolog.core.ownership import Place, enter, fitting_project, innermost, open_run
+from autolog.core.run import Run, RunError, status_of
+from autolog.core.settings import Settings
+from autolog.zenml.run import StandIn, StepRun
+
+__all__ = ["Step", "find", "get_trackio_run", "observe_step", "running", "step_around"]
+
+RUNS_IN_URL = 100  # of one pipeline run; a browser takes no URL of any length
+OURS = ("status", "tags", "parent", "children", "error", "zenml/", "autolog/")  # in the config
+
+
+# One attempt of a step --------------------------------------------------------------------------------
+
+
+class Step:
+    """One attempt of a step, while it is running.
+
+    Attributes:
+        id: of ZenML's step run.
+        run: its run, once there is one.
+        is_ours: whether a tracker of ours tracks it.
+        is_watched: whether its very end is seen, after its outputs are stored.
+    """
+
+    def __init__(self, pipeline_run: Any, step_run: Any, *, sees_its_beginning: bool):
+        self.id: UUID = step_run.id
+        self.pipeline_run_id: UUID = pipeline_run.id
+        self.pipeline_run: str = pipeline_run.name
+        self.pipeline: str = pipeline_run.config.name
+        self.name: str = step_run.name
+        self.attempt: int = getattr(step_run, "version", 1)
+        self.parameters: Mapping[str, Any] = step_run.config.parameters or {}
+        self.has_a_tracker = bool(step_run.config.experiment_tracker)
+        self.run: StepRun | None = None
+        self.is_ours = self.is_watched = False
+        self._adopted: Run | None = None
+        self.is_published = False
+        self._outside = ownership.trackio_run() if sees_its_beginning else None
+        self._exits: list[Callable[[], None]] = []
+        self._lock = threading.RLock()
+
+    def taken(self) -> Run | None:
+        """Its run: something is about to be recorded in it."""
+        if self.run is not None or not is_on("zenml"):
+            return self.run
+        with self._lock:
+            inside = ownership.trackio_run()
+            if inside is not None and inside is not self._outside:  # ZenML's own tracker, or the step itself
+                self._adopted = ownership.adopted_run()
+            if self.run is None and self._adopted is None:
+                self.open()
+        return self.run or self._adopted
+
+    def open(
+        self,
+        settings: Settings | None = None,
+        *,
+        project: str | None = None,
+        run_name: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> StepRun:
+        """Open its run.
+
+        Args:
+            settings: with the place that it goes to. None: those in force.
+            project: None: that of the settings, else the pipeline's name.
+            run_name: None: made of pipeline, run and step.
+            tags: words to find it by; pipeline, run and step are among them always.
+            metadata: for the top level of its config, at once.
+        """
+        settings = settings or settings_module.current()
+        metadata = dict(metadata or {})
+        beside = {key: metadata.pop(key) for key in list(metadata) if str(key).startswith(OURS)}
+        run = open_run(
+            run_name if run_name and self.attempt == 1 else self._run_name(run_name),
+            project=project or settings.project or fitting_project(self.pipeline),
+            group=self.pipeline_run,
+            tags=[*tags, self.pipeline, self.pipeline_run, self.name],
+            config={
+                "framework": "zenml",
+                "zenml/pipeline": self.pipeline,
+                "zenml/pipeline_run": self.pipeline_run,
+                "zenml/step": self.name,
+                "zenml/attempt": self.attempt,
+                **metadata,
+                **({"metadata": beside} if beside else {}),
+            },
+            settings=settings,
+            kind=StepRun,
+        )
+        self.run = cast(StepRun, run)
+        if self.parameters:
+            self.run.params(self.parameters, prefix="zenml/parameters")
+        return self.run
+
+    def enter(self) -> None:
+        """Its run is the current one from here on, in threads that the step starts too; Trackio's as well."""
+        if self.run is None or self._exits:
+            return
+        self._exits.append(enter(self.run))
+        if self.run.records:
+            with shield("ZenML: the run where Trackio looks for its own"):
+                self._exits.append(ownership.lend(StandIn(self.run)))
+
+    def _run_name(self, given: str | None) -> str:
+        named = self.pipeline_run
+        if self.pipeline not in named:
+            named = f"{self.pipeline}_{named}"
+        named = given or f"{named}_{self.name}"
+        return named if self.attempt == 1 else f"{named}_attempt_{self.attempt}"
+
+    def end(self, error: BaseException | None) -> None:
+        """It has returned, or failed: so has its run, whatever the step itself did to it."""
+        _running.pop(self.id, None)
+        while self._exits:
+            self._exits.pop()()
+        if self.run is None:
+            self.publish()
+            return
+        if error is not None:
+            self.run.go_on()
+            self.run._note_error(error)
+        self.publish()
+        if error is not None or not self.run._closed:
+            self.run.finish(_status_of_step(error))
+
+    # What ZenML shows of it -------------------------------------------------------------------------
+
+    def metadata(self) -> dict[str, Any]:
+        """What ZenML shows beside the step: the URL that opens its run, and names."""
+        run = self.run or self._adopted
+        if run is None or not run.records:
+            return {}
+        values: dict[str, Any] = {
+            "trackio_run_id": run.id,
+            "trackio_run_name": run.name,
+            "trackio_project": run.project,
+        }
+        if run.group:
+            values["trackio_group"] = run.group
+        if run.url is not None:
+            from zenml.metadata.metadata_types import Uri
+
+            values["trackio_run_url"] = Uri(run.url)
+            if self.is_ours or not self.has_a_tracker:  # of another one it is that one's
+                values["experiment_tracker_url"] = Uri(run.url)
+        return values
+
+    def publish(self, component: UUID | None = None) -> None:
+        """Attach the URL to the step and to the pipeline run, while they are running."""
+        values = self.metadata()
+        if values and not self.is_published:
+            self.is_published = True
+            _attach("STEP_RUN", self.id, values, component)
+            if "experiment_tracker_url" in values:
+                _attach_to_pipeline_run(self, values["experiment_tracker_url"], component)
+
+
+# Which step is running here ----------------------------------------------------------------------------
+
+_running: dict[UUID, Step] = {}
+
+
+def observe_step(call: Call) -> Generator[None, Outcome, None]:
+    """One attempt of a step, from before its inputs are loaded until its outputs are stored."""
+    step = Step(call.get("pipeline_run"), call.get("step_run"), sees_its_beginning=True)
+    step.is_watched = True
+    _running[step.id] = step
+    leave = enter(Place(step.taken))
+    outcome = Outcome()
+    try:
+        outcome = yield
+    finally:
+        leave()
+        with shield("ZenML: a step's end"):
+            step.end(outcome.error)
+
+
+def running(info: Any) -> Step:
+    """The step that ZenML tells a tracker of."""
+    step = _running.get(info.step_run_id)
+    if step is None:
+        pipeline_run = _PipelineRun(info.run_id, info.run_name, info.pipeline)
+        step = _running[info.step_run_id] = Step(pipeline_run, info.step_run, sees_its_beginning=True)
+    return step
+
+
+def find(info: Any) -> Step | None:
+    """The step that ZenML tells a tracker of, if it is running."""
+    return _running.get(info.step_run_id)
+
+
+def step_around() -> Run | None:
+    """The run of the step that this context is in, if it began before anybody watched.
+
+    ``autolog.enable()`` in a step comes too late for the hook around it; ZenML's context knows the step.
+    """
+    if not is_on("zenml"):
+        return None
+    with shield("ZenML: the step around"):
+        context = _context()
+        if context is None:
+            return None
+        step = _running.get(context.step_run.id)
+        if step is None:
+            step = Step(context.pipeline_run, context.step_run, sees_its_beginning=False)
+            _running[step.id] = step
+            # Called when the context is left, with the step's exception on its way.
+            context._cleanup_registry.register_callback(_end_unwatched, step)
+        return step.taken()
+    return None
+
+
+ownership.around.append(step_around)
+
+
+def get_trackio_run() -> Any:
+    """The run of the step that is running: ours, or the ``trackio.Run`` of ZenML's own ``trackio`` flavor.
+
+    Raises:
+        RunError: no step is running here, or none that Trackio tracks.
+    """
+    context = _context()
+    step = _running.get(context.step_run.id) if context is not None else None
+    run = step.taken() if step is not None else innermost()
+    while run is not None and not isinstance(run, StepRun):  # a thread of the step's knows its runs alone
+        run = run.parent
+    if run is not None:
+        return run
+    run = ownership.trackio_run()
+    if run is not None and context is not None:
+        return run
+    if context is None:
+        raise RunError("get_trackio_run: no step is running here. Call it inside of a step's function.")
+    raise RunError(
+        f"get_trackio_run: the step {context.step_run.name!r} has no Trackio run. Name a tracker of the "
+        'flavor "trackio-autolog" in @step(experiment_tracker="..."), or call autolog.enable().'
+    )
+
+
+def _context() -> Any:
+    """ZenML's context of the step that is running here, without importing ZenML to find out."""
+    module = sys.modules.get("zenml.steps.step_context")
+    return module.StepContext.get() if module is not None else None
+
+
+def _end_unwatched(step: Step) -> None:
+    with shield("ZenML: a step's end"):
+        step.end(sys.exc_info()[1])
+
+
+class _PipelineRun:
+    """What a :class:`Step` asks of a pipeline run."""
+
+    def __init__(self, run_id: UUID, name: str, config: Any):
+        self.id, self.name, self.config = run_id, name, config
+
+
+# Small things ------------------------------------------------------------------------------------------
+
+
+def _status_of_step(error: BaseException | None) -> str:
+    if type(error).__name__ == "StepHeartBeatTerminationException":  # somebody stopped it from afar
+        return "killed"
+    return status_of(error)
+
+
+def _attach(kind: str, of: UUID, values: Mapping[str, Any], component: UUID | None) -> None:
+    from zenml.client import Client
+    from zenml.enums import MetadataResourceTypes
+    from zenml.models import RunMetadataResource
+
+    Client().create_run_metadata(
+        metadata=dict(values),
+        resources=[RunMetadataResource(id=of, type=MetadataResourceTypes[kind])],
+        stack_component_id=component,
+        # A cached step keeps what its original has published itself, and nothing else.
+        publisher_step_id=of if kind == "STEP_RUN" else None,
+    )
+
+
+_attaching = threading.Lock()
+
+
+def _attach_to_pipeline_run(step: Step, url: str, component: UUID | None) -> None:
+    """The URL of the pipeline run opens those of its runs that have begun so far."""
+    from zenml.client import Client
+    from zenml.metadata.metadata_types import Uri
+
+    with _attaching:
+        known = Client().get_pipeline_run(step.pipeline_run_id).run_metadata.get("experiment_tracker_url")
+        together = Uri(_with_others(url, str(getattr(known, "value", known) or "")))
+        _attach("PIPELINE_RUN", step.pipeline_run_id, {"experiment_tracker_url": together}, component)
+
+
+def _with_others(url: str, known: str) -> str:
+    """A URL that opens this run and those that the known URL opens, if it is of the same place."""
+    here, there = urlsplit(url), urlsplit(known)
+    asked, before = parse_qs(here.query), parse_qs(there.query)
+    ids = [asked["selected_run_id"][0]]
+    if there.netloc == here.netloc and before.get("project") == asked["project"]:
+        ids = [*before.get("run_ids", [""])[0].split(","), *ids]
+    ids = [one for one in dict.fromkeys(ids) if one][-RUNS_IN_URL:]
+    query = urlencode({"project": asked["project"][0], "run_ids": ",".join(ids)}, safe=",")
+    return urlunsplit(here._replace(path=here.path.removesuffix("run"), query=query))

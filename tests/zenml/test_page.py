@@ -1,0 +1,264 @@
+"""ZenML's documentation page on Trackio, as it stands; our own way by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programs import environment, read, trackio_server, values
+
+pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
+
+TOKEN = "s3cret-of-the-page"
+
+# As the page has it; what stands there as `...` and in angle brackets is filled in below.
+PAGE_IN_SHELL = """
+zenml integration install trackio -y
+zenml secret create trackio_secret --api_key={token}
+zenml experiment-tracker register trackio_tracker \\
+    --flavor=trackio \\
+    --project=churn \\
+    --api_key={{{{trackio_secret.api_key}}}} \\
+    {base_url}
+zenml stack register trackio_stack -e trackio_tracker -o default -a default --set
+"""
+
+PAGE_IN_PYTHON = """
+from zenml import step
+from zenml.integrations.trackio.experiment_trackers import get_trackio_run
+
+@step(experiment_tracker="trackio_tracker")
+def evaluate_model(accuracy: float, params: dict) -> None:
+    run = get_trackio_run()
+
+    # Log high level metrics / metadata using the Trackio client API
+    if hasattr(run, "log"):
+        run.log({"accuracy": accuracy})
+    elif hasattr(run, "log_metrics"):
+        run.log_metrics({"accuracy": accuracy})
+
+    if hasattr(run, "log_params"):
+        run.log_params(params)
+    elif hasattr(run, "__setitem__"):
+        run["parameters"] = params
+
+
+from zenml.client import Client
+
+tracker_name = Client().active_stack.experiment_tracker.name
+
+from zenml import step
+from zenml.integrations.trackio.flavors import TrackioExperimentTrackerSettings
+
+@step(
+    experiment_tracker=tracker_name,
+    settings={
+        "experiment_tracker": TrackioExperimentTrackerSettings(
+            run_name="nightly-eval",
+            tags=["nightly", "evaluation"],
+            metadata={"dataset": "imagenet", "split": "validation"},
+        )
+    },
+)
+def nightly_evaluation() -> None:
+    run = get_trackio_run()
+    run.log({"f1": 0.81})
+
+
+from zenml import pipeline
+
+@pipeline
+def the_page():
+    evaluate_model(0.9, {"depth": 4})
+    nightly_evaluation(after="evaluate_model")
+
+
+if __name__ == "__main__":
+    the_page()
+    pipeline_run = Client().list_pipeline_runs(size=1).items[0]
+    step = pipeline_run.steps["evaluate_model"]
+    print("FOUND", step.run_metadata["experiment_tracker_url"])
+"""
+
+
+Shell = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shell with a ZenML of its own, in a folder of its own; `with_page` sets the variable."""
+    home = tmp_path_factory.mktemp("page")
+
+    def run(command: str, *, trackio: Path, with_page: bool = False, code: int = 0) -> str:
+        variables = {
+            "ZENML_CONFIG_PATH": str(home / "config"),
+            "ZENML_LOCAL_STORES_PATH": str(home / "stores"),
+            "ZENML_CUSTOM_SOURCE_ROOT": "",
+            "ZENML_ANALYTICS_OPT_IN": "false",
+            "PIP_NO_INDEX": "1",  # whatever is installed: it comes from no network
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONWARNINGS": "ignore",
+            "COLUMNS": "300",
+        }
+        if with_page:
+            variables["AUTOLOG_ZENML_PAGE"] = "1"
+        clean = environment(trackio, **variables)
+        del clean["AUTOLOG_PROJECT"]
+        done = subprocess.run(
+            ["bash", "-e", "-c", command],
+            env=clean,
+            cwd=home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    return run
+
+
+def program(folder: Path, text: str) -> str:
+    """How to run this program."""
+    (folder / "program.py").write_text(text)
+    return f"python {folder / 'program.py'}"
+
+
+def test_the_page_as_it_stands(shell: Shell, tmp_path: Path) -> None:
+    with trackio_server(tmp_path / "server", TOKEN) as url:
+        commands = PAGE_IN_SHELL.format(token=TOKEN, base_url=f"--base_url={url}")
+        out = shell(commands, trackio=tmp_path, with_page=True)
+        out += shell(program(tmp_path, PAGE_IN_PYTHON), trackio=tmp_path, with_page=True)
+    assert TOKEN not in out
+    runs = {run["config"]["zenml/step"]: run for run in read(tmp_path / "server", "churn")}
+    run, nightly = runs["evaluate_model"], runs["nightly_evaluation"]
+    assert f"FOUND {url}/run?project=churn&selected_run_id={run['id']}" in out
+    assert values(run, "accuracy") == [0.9]
+    assert run["config"]["params"] == {"depth": 4}
+    assert nightly["name"] == "nightly-eval"
+    assert values(nightly, "f1") == [0.81]
+    assert nightly["config"]["tags"][:2] == ["nightly", "evaluation"]
+    assert nightly["config"]["tags"][2:] == [
+        "the_page",
+        nightly["config"]["zenml/pipeline_run"],
+        "nightly_evaluation",
+    ]
+    assert nightly["config"]["dataset"] == "imagenet"
+    assert {run["config"]["status"], nightly["config"]["status"]} == {"finished"}
+
+
+BUILT_IN = """
+import sys
+import trackio
+from zenml import pipeline, step
+
+@step(experiment_tracker="their_tracker", enable_cache=False)
+def logs() -> None:
+    trackio.log({"by/hand": 1})
+
+@pipeline
+def theirs():
+    logs()
+
+if __name__ == "__main__":
+    theirs()
+"""
+
+
+def test_a_stack_of_zenmls_own_flavor_works_with_the_variable_and_without(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell(
+        "zenml experiment-tracker register their_tracker --flavor=trackio --project_name=built-in\n"
+        "zenml stack register their_stack -e their_tracker -o default -a default --set",
+        trackio=tmp_path,
+    )
+    for with_page in (False, True):
+        shell(program(tmp_path, BUILT_IN), trackio=tmp_path, with_page=with_page)
+    runs = read(tmp_path, "built-in")
+    assert [values(run, "by/hand") for run in runs] == [[1], [1]]
+    out = shell(
+        "zenml experiment-tracker register mixed --flavor=trackio --project_name=a --base_url=https://a.b",
+        trackio=tmp_path,
+        with_page=True,
+        code=1,
+    )
+    assert "Use the one or the other" in out
+
+
+OURS = """
+from zenml import pipeline, step
+from autolog.zenml import get_trackio_run
+
+@step(experiment_tracker="our_tracker", enable_cache=False)
+def logs() -> None:
+    get_trackio_run().log({"by/hand": 1})
+
+@pipeline
+def ours():
+    logs()
+
+if __name__ == "__main__":
+    ours()
+"""
+
+
+def test_our_flavor_by_the_command_line(shell: Shell, tmp_path: Path) -> None:
+    shell(
+        "zenml experiment-tracker flavor register autolog.zenml.TrackioExperimentTrackerFlavor\n"
+        "zenml experiment-tracker register our_tracker --flavor=trackio-autolog\n"
+        "zenml stack register our_stack -e our_tracker -o default -a default --set",
+        trackio=tmp_path,
+    )
+    out = shell(
+        f"zenml experiment-tracker register refused --flavor=trackio-autolog --api_key={TOKEN}",
+        trackio=tmp_path,
+        code=1,
+    )
+    assert "neither base_url nor workspace" in out
+    assert TOKEN not in out
+    shell(program(tmp_path, OURS), trackio=tmp_path)
+    (run,) = read(tmp_path, "ours")
+    assert values(run, "by/hand") == [1]
+
+
+# The hook of `import zenml` ---------------------------------------------------------------------------
+
+
+def loaded_by(command: str, **variables: str) -> set[str]:
+    out = subprocess.run(
+        [sys.executable, "-c", f"{command}; import sys, json; print(json.dumps(list(sys.modules)))"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: Any = json.loads(out.stdout.splitlines()[-1])
+    return set(found)
+
+
+def test_without_the_variable_zenml_imports_nothing_of_ours() -> None:
+    modules = loaded_by("import zenml")
+    assert "autolog_zenml_page" in modules
+    assert "autolog" not in modules
+
+
+def test_with_the_variable_the_hook_needs_the_standard_library_only() -> None:
+    modules = loaded_by("import autolog_zenml_page as page; page.begin()", AUTOLOG_ZENML_PAGE="1")
+    assert "autolog.zenml.page" in modules
+    assert not modules & {"zenml", "trackio", "numpy", "pydantic", "orjson", "packaging"}
+
+
+def test_a_hook_that_fails_breaks_no_import(tmp_path: Path) -> None:
+    (tmp_path / "autolog").mkdir()
+    (tmp_path / "autolog" / "__init__.py").write_text("raise RuntimeError('half installed')")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    assert "zenml" in loaded_by("import zenml", AUTOLOG_ZENML_PAGE="1", PYTHONPATH=path)

@@ -1,0 +1,266 @@
+"""Where records go: what a tracker can be told at registration, secrets, a real server, a Space's door."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autolog
+from autolog.core import guard
+from autolog.core import settings as settings_module
+from tests.programs import environment, free_port, read, trackio_server, values
+from tests.zenml.conftest import MakeStack
+
+pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
+
+from sklearn.linear_model import Ridge
+from zenml import pipeline, step
+from zenml.client import Client
+
+from autolog.zenml import TrackioExperimentTrackerConfig, get_trackio_run
+
+TOKEN = "s3cret-of-the-tracker"
+X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]
+
+
+# What goes together -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"project": "churn"},
+        {"base_url": "https://trackio.example.org"},
+        {"base_url": "https://trackio.example.org", "api_key": TOKEN},
+        {"workspace": "acme", "api_key": TOKEN},
+        {"workspace": "acme/experiments"},
+        {"workspace": "", "project": "", "api_key": "", "base_url": ""},
+    ],
+)
+def test_what_goes_together_is_taken(given: dict[str, str], make_stack: MakeStack) -> None:
+    make_stack(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"workspace": "acme", "base_url": "https://a.b", "api_key": TOKEN}, "records go to one place"),
+        ({"api_key": TOKEN}, "neither base_url nor workspace"),
+        ({"base_url": "trackio.example.org", "api_key": TOKEN}, "expected a URL such as https://"),
+        ({"base_url": f"https://a.b?write_token={TOKEN}"}, "base_url holds a token"),
+        ({"base_url": f"https://user:{TOKEN}@a.b"}, "base_url holds a token"),
+        ({"workspace": "two words", "api_key": TOKEN}, "expected a Hugging Face user or organization"),
+        ({"project": "registry-x", "base_url": "https://a.b", "api_key": TOKEN}, "registry-"),
+        ({"basurl": "https://a.b"}, "basurl"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_at_registration(
+    given: dict[str, str], said: str, make_stack: MakeStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        make_stack(**given)
+    assert TOKEN not in str(refused.value)
+    assert TOKEN not in caplog.text
+
+
+def test_a_secret_is_not_asked_for_at_registration(make_stack: MakeStack) -> None:
+    make_stack(base_url="{{not_made_yet.url}}", api_key="{{not_made_yet.api_key}}")
+
+
+def test_a_token_is_shown_by_nothing(client: Any, make_stack: MakeStack) -> None:
+    given = {"base_url": "https://trackio.example.org", "api_key": TOKEN}
+    make_stack(**given)
+    assert TOKEN not in repr(client.active_stack.experiment_tracker)
+    assert TOKEN not in str(client.active_stack.experiment_tracker)
+    assert TOKEN not in repr(TrackioExperimentTrackerConfig(**given))
+
+
+def test_a_container_gets_this_autolog(client: Any, make_stack: MakeStack) -> None:
+    make_stack()
+    (requirement,) = client.active_stack.experiment_tracker.requirements
+    assert requirement.startswith("trackio-autolog")
+    assert autolog.__version__ in requirement or "git+" in requirement
+
+
+# A server ---------------------------------------------------------------------------------------------
+
+environments: list[dict[str, str]] = []
+
+
+@step(enable_cache=False)
+def trains() -> None:
+    get_trackio_run().log({"by/hand": 1})
+    Ridge(alpha=2.0).fit(X, y)
+    Ridge(alpha=3.0).fit(X, y)
+    environments.append(dict(os.environ))
+
+
+@step(enable_cache=False)
+def goes_on() -> None:
+    environments.append(dict(os.environ))
+
+
+@pipeline
+def served() -> None:
+    trains()
+    goes_on(after="trains")
+
+
+def last_run() -> Any:
+    return Client().list_pipeline_runs(sort_by="desc:created", size=1).items[0]
+
+
+@pytest.fixture
+def patient() -> Iterator[None]:
+    """A busy machine may take its time to deliver."""
+    before = settings_module.in_force()
+    settings_module.use(autolog.Settings(log_code=False, system_interval=0, finish_timeout=60.0))
+    yield
+    settings_module.use(before)
+
+
+@pytest.mark.parametrize("how", ["secret", "inline"])
+def test_a_servers_token_opens_it_and_is_nowhere_else(
+    client: Any,
+    make_stack: MakeStack,
+    tmp_path: Path,
+    trackio_dir: Path,
+    patient: None,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    environments.clear()
+    with trackio_server(tmp_path, TOKEN) as url:
+        api_key = TOKEN
+        if how == "secret":
+            client.create_secret("trackio_secret", values={"api_key": TOKEN})
+            api_key = "{{trackio_secret.api_key}}"
+        make_stack(base_url=url, api_key=api_key, project="served-project")
+        tracker = client.active_stack.experiment_tracker.name
+        with autolog.enabled("sklearn", log_models=False):
+            served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
+        assert autolog.finish()
+    ran = last_run()
+    known = ran.steps["trains"].run_metadata
+    run, child = sorted(read(tmp_path, "served-project"), key=lambda one: "parent" in one["config"])
+    assert values(run, "by/hand") == [1]
+    assert run["config"]["params/alpha"] == 2.0
+    assert child["config"]["params/alpha"] == 3.0  # a child is where its parent is
+    assert known["experiment_tracker_url"].startswith(f"{url}/run?project=served-project&selected_run_id=")
+    assert ran.run_metadata["experiment_tracker_url"].startswith(f"{url}/?project=served-project&run_ids=")
+    everywhere = [
+        json.dumps([dict(known), dict(ran.run_metadata)], default=str),
+        json.dumps([run, child], default=str),
+        json.dumps(environments),
+        capfd.readouterr().out + capfd.readouterr().err + caplog.text,
+        *(path.read_text(errors="replace") for path in trackio_dir.rglob("*") if path.is_file()),
+    ]
+    assert len(environments) == 2
+    assert not [text for text in everywhere if TOKEN in text]
+
+
+def test_a_secret_that_is_gone_fails_no_step_and_loses_nothing(
+    make_stack: MakeStack,
+    client: Any,
+    trackio_dir: Path,
+    expected_faults: list[guard.Fault],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ZENML_SECRET_VALIDATION_LEVEL", "NONE")  # where the step runs nobody looks
+    make_stack(base_url=f"http://127.0.0.1:{free_port()}", api_key="{{gone.api_key}}")
+    tracker = client.active_stack.experiment_tracker.name
+    served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
+    (fault,) = expected_faults
+    assert "secret gone does not exist" in fault.what
+    journals = (trackio_dir / "autolog" / "journal").glob("*.jsonl")
+    assert any("by/hand" in journal.read_text() for journal in journals)
+
+
+# A Space: as far as this machine sees -----------------------------------------------------------------
+
+
+class Hub:
+    """The Hub's door: who knocked where, with which token; nobody is let in."""
+
+    def __init__(self) -> None:
+        self.knocked: list[tuple[str, str | None]] = []
+        self.was_asked = threading.Event()
+        hub = self
+
+        class Door(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                hub.knocked.append((self.path, self.headers.get("authorization")))
+                if self.path.startswith("/api/spaces"):
+                    hub.was_asked.set()
+                self.send_response(500)
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    threading.Thread(target=hub.server.serve_forever, daemon=True).start()
+    yield hub
+    hub.server.shutdown()
+    hub.server.server_close()
+
+
+KNOCKING = f"""
+import os, autolog
+from autolog.core import ending, settings
+ending.know_token(("space", "acme/trackio"), {TOKEN!r})
+settings.use(autolog.Settings(space_id="acme/trackio", log_code=False, finish_timeout=60.0, quiet=True))
+with autolog.run("r"):
+    autolog.current_run().log({{"a": 1}})
+assert {TOKEN!r} not in str(os.environ)
+print("ran", flush=True)
+autolog.finish()
+"""
+
+
+def test_the_hub_is_shown_the_trackers_token(hub: Hub, tmp_path: Path) -> None:
+    variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", KNOCKING], env=environment(tmp_path, **variables), stdout=subprocess.PIPE
+    )
+    try:
+        assert hub.was_asked.wait(120)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ran\n"
+    finally:
+        process.kill()
+        process.communicate()
+    assert ("/api/spaces/acme/trackio", f"Bearer {TOKEN}") in hub.knocked
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()
+    ]
+
+
+def test_a_workspace_is_a_space_of_that_namespace(
+    client: Any, make_stack: MakeStack, in_memory: autolog.MemorySink
+) -> None:
+    for workspace, space in (("acme", "acme/trackio"), ("acme/experiments", "acme/experiments")):
+        make_stack(workspace=workspace, api_key=TOKEN)
+        tracker = client.active_stack.experiment_tracker.name
+        in_memory.clear()
+        served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
+        opened = next(record for record in in_memory.records if record["kind"] == "open")
+        assert opened["to"] == ["space", space]
+        assert TOKEN not in json.dumps(in_memory.records, default=str)
