@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def parallel(chart: Chart) -> Figure:
 
 def panels(chart: Chart) -> Figure:
     """The same values over each parameter, in one panel each."""
+    from matplotlib.ticker import MaxNLocator
+
     from autolog.capture.figures import _INK, _new, _plain, _short
 
     data = chart.data
@@ -104,7 +107,7 @@ def panels(chart: Chart) -> Figure:
         axes = figure.add_axes((left / width, bottom / height, 2.4 / width, 1.95 / height))
         _plain_axes(axes)
         if panel.get("log"):
-            axes.set_xscale("log")
+            _logarithmic(axes, "x", panel["x"])
         drawn = axes.scatter(
             panel["x"],
             panel["y"],
@@ -126,6 +129,8 @@ def panels(chart: Chart) -> Figure:
         bar = figure.colorbar(drawn, cax=place)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
+        bar.ax.set_ylim(bottom=0)  # below it there are only colours too pale to be seen
+        bar.ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         bar.set_label(_plain(data["color_label"]), fontsize=8.5, color=_INK)
     return figure
 
@@ -164,10 +169,9 @@ def contour(chart: Chart) -> Figure:
     figure, axes = _new(chart.title, 6.0, 4.6)
     values = [np.asarray(data[axis], dtype=float) for axis in ("x", "y", "z")]
     x, y, z = values
-    if data.get("x_log"):
-        axes.set_xscale("log")
-    if data.get("y_log"):
-        axes.set_yscale("log")
+    for name in ("x", "y"):
+        if data.get(f"{name}_log"):
+            _logarithmic(axes, name, data[name])
     # Between points that lie on a line there is no area.
     flat = [np.log(v) if data.get(f"{name}_log") else v for name, v in (("x", x), ("y", y))]
     spans = [(v - v.min()) / (np.ptp(v) or 1.0) for v in flat]
@@ -179,7 +183,7 @@ def contour(chart: Chart) -> Figure:
             axes.tricontourf(Triangulation(x, y, triangles), z, levels=12, cmap=_SCALE, alpha=0.75)
         except (ValueError, RuntimeError):  # points that lie too close: they stand alone
             pass
-    drawn = axes.scatter(x, y, c=z, cmap=_SCALE, s=22, edgecolors="#1f2933", linewidths=0.5)
+    drawn = axes.scatter(x, y, c=z, cmap=_SCALE, s=22, edgecolors="#1f2933", linewidths=0.5, clip_on=False)
     for name in ("x", "y"):
         if ticks := data.get(f"{name}_ticks"):
             set_ticks = axes.set_xticks if name == "x" else axes.set_yticks
@@ -196,6 +200,18 @@ def _bar(figure: Figure, drawn: Any, axes: Axes, label: str) -> None:
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
     bar.set_label(_plain(label), fontsize=9, color=_INK)
+
+
+def _logarithmic(axes: Axes, name: str, values: list[float]) -> None:
+    """With three numbers along it: matplotlib's own run into each other where there are few decades."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    (axes.set_xscale if name == "x" else axes.set_yscale)("log")
+    low, high = math.log(min(values)), math.log(max(values))
+    axis.set_major_locator(FixedLocator([math.exp(place) for place in (low, (low + high) / 2, high)]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
 
 
 def _plain_axes(axes: Axes) -> None:

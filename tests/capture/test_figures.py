@@ -168,3 +168,12 @@ def test_a_plotly_figure_becomes_a_page_that_needs_no_network():
 def test_anything_else_is_refused_with_words(value):
     with pytest.raises(TypeError, match=f"matplotlib Figure or Axes.*not .*{type(value).__name__}"):
         to_html(value)
+
+
+def test_numbers_along_a_logarithmic_axis_do_not_run_into_each_other():
+    data = {"x": [1.0, 2.0, 4.0], "y": [0.1, 0.2, 0.3], "colors": [0, 1, 2], "name": "rate"}
+    panels = {"panels": [{**data, "log": True}], "y_label": "loss", "color_label": "Trial"}
+    svg = render(Chart("panels", "", panels))
+    shown = [text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+    assert shown[:3] == ["1", "2", "4"]
+    assert not [text for text in shown if "times" in text]
