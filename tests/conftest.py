@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # JAX is tested in programs of 
 for _name in list(os.environ):
     if _name.startswith(("AUTOLOG_", "TRACKIO_")) and _name not in ("TRACKIO_DIR", "AUTOLOG_QUIET"):
         del os.environ[_name]
+
+# In the background of a shell Ctrl-C is ignored, and so it would be by all programs that are started here.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -45,6 +51,16 @@ def no_fault_and_nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert list(ending._live.values()) == []
     if "expected_faults" not in request.fixturenames and guard.faults:
         raise AssertionError(f"faults of our own: {list(guard.faults)}\n{guard.faults[0].traceback}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_was_imported_is_not_collected_again() -> None:
+    """A worker imports every framework in the end, and a full collection passes millions of objects.
+
+    Keras and KerasTuner collect at every model: their tests took three times as long as by themselves.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

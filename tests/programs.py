@@ -8,14 +8,19 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from tests.warm import Program, forks
 
 PRELUDE = """
 import autolog, os, sys, time, signal, threading
@@ -32,8 +37,12 @@ def environment(directory: Path, **variables: str) -> dict[str, str]:
     return {**clean, **ours, "AUTOLOG_FINISH_TIMEOUT": "30", **variables}
 
 
-def start(directory: Path, program: str, **variables: str) -> subprocess.Popen[str]:
-    """Start a program after the prelude."""
+def start(
+    directory: Path, program: str, *, warm: bool = False, **variables: str
+) -> subprocess.Popen[str] | Program:
+    """Start a program after the prelude; ``warm``: where the frameworks have been imported already."""
+    if warm:
+        return forks(PRELUDE + textwrap.dedent(program), [], environment(directory, **variables))
     return subprocess.Popen(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
         env=environment(directory, **variables),
@@ -43,22 +52,30 @@ def start(directory: Path, program: str, **variables: str) -> subprocess.Popen[s
     )
 
 
-def run(directory: Path, program: str, *, code: int = 0, **variables: str) -> str:
+def run(directory: Path, program: str, *, code: int = 0, warm: bool = False, **variables: str) -> str:
     """Run a program to its end; returns what it printed to both outputs."""
-    process = start(directory, program, **variables)
+    process = start(directory, program, warm=warm, **variables)
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, f"exit {process.returncode}: {out}\n{err}"
     return out + err
 
 
-def torchrun(directory: Path, program: str, *arguments: str, **variables: str) -> tuple[int, str]:
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+# What it calls several GPUs are several processes: ACCELERATE_USE_CPU makes them work on the CPU.
+ACCELERATE = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
+ACCELERATE += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
+
+
+def torchrun(
+    directory: Path, program: str, *arguments: str, launcher: list[str] = TORCHRUN, **variables: str
+) -> tuple[int, str]:
     """Run a program in two processes on CPU; returns how they ended, and what they wrote.
 
     torch's own threads abort such a process now and then while it exits, with and without us: then once more.
     """
     script = directory / "script" / "train.py"  # not beside Trackio's folders, one of which is called autolog
     here = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    launch = ["-m", *launcher, str(script)]
     for _ in range(4):
         shutil.rmtree(directory)
         script.parent.mkdir(parents=True)
@@ -78,7 +95,7 @@ def torchrun(directory: Path, program: str, *arguments: str, **variables: str) -
 
 
 READER = """
-import sys, orjson, trackio
+import os, sys, orjson, trackio
 from trackio.sqlite_storage import SQLiteStorage as S
 if sys.argv[2:]:
     from trackio import fragments
@@ -94,18 +111,21 @@ if S.get_project_db_path(sys.argv[1]).exists():
             "artifacts": S.get_run_artifacts(sys.argv[1], run_name=run.name, run_id=run.id),
         })
 sys.stdout.buffer.write(orjson.dumps(found))
+sys.stdout.flush()
+os._exit(0)  # where so much has been imported, an orderly end takes longer than all of the above
 """
+
+
+start_warm = partial(start, warm=True)
+run_warm = partial(run, warm=True)
 
 
 def read(directory: Path, project: str = "p", *, inbox: bool = False) -> list[dict[str, Any]]:
     """Every run of a project, read back with Trackio in a process of its own."""
-    out = subprocess.run(
-        [sys.executable, "-c", READER, project, *(["inbox"] if inbox else [])],
-        env=environment(directory),
-        capture_output=True,
-        check=True,
-    )
-    found: list[dict[str, Any]] = orjson.loads(out.stdout)
+    process = forks(READER, [project, *(["inbox"] if inbox else [])], environment(directory))
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    found: list[dict[str, Any]] = orjson.loads(out)
     return found
 
 
@@ -152,3 +172,63 @@ def trackio_server(directory: Path, token: str, port: int | None = None) -> Iter
     finally:
         process.terminate()
         process.wait(10)
+
+
+class _HubDoor(BaseHTTPRequestHandler):
+    """What a push to the Hub asks for. (LFS files are asked for as they are: nothing here is large.)"""
+
+    pushed: list[list[str]]
+
+    def do_GET(self) -> None:
+        told = {"id": "me/m", "sha": "0" * 40, "siblings": [], "name": "me", "type": "user", "auth": {}}
+        self._answer(told if self.path.startswith("/api/") else None)
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if self.path.endswith("/preupload/main"):
+            asked = orjson.loads(body)["files"]
+            self._answer(
+                {"files": [{**file, "uploadMode": "regular", "shouldIgnore": False} for file in asked]}
+            )
+        elif self.path.endswith("/commit/main"):
+            lines = [orjson.loads(line) for line in body.splitlines() if line]
+            self.pushed.append(sorted(line["value"]["path"] for line in lines if line["key"] == "file"))
+            url = f"http://{self.headers['host']}/me/m/commit/0"
+            self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": url, "commitMessage": "m"})
+        else:
+            self._answer({"url": f"http://{self.headers['host']}/me/m", "name": "me/m", "id": "me/m"})
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _answer(self, told: Any) -> None:
+        body = orjson.dumps(told)
+        self.send_response(200 if told is not None else 404)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def hub() -> Iterator[tuple[dict[str, str], list[list[str]]]]:
+    """A Hub on 127.0.0.1 that takes what is pushed to it: what leads there, and the files of each commit."""
+    pushed: list[list[str]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Door", (_HubDoor,), {"pushed": pushed}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_of_the_test"}, pushed
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -30,6 +30,7 @@ _COLORS = (
     "#0b7285", "#a0660a", "#495057", "#5f3dc4", "#66a80f",
 )  # fmt: skip
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}  # a legend
 
 
 @dataclass(frozen=True)
@@ -255,8 +256,12 @@ def _confusion_matrix(chart: Chart) -> Figure:
 def _curve(chart: Chart) -> Figure:
     data = chart.data
     series: list[dict[str, Any]] = data["series"]
-    beside = len(series) > 6
-    figure, axes = _new(chart.title, 6.8 if beside else 5.2, 4.6)
+    # A long legend goes below: beside the curves it would leave them half of the dashboard's card. (On the
+    # page, since matplotlib leaves out lines that lie beyond it.)
+    below = 0.2 * math.ceil(len(series) / 2) if len(series) > 6 else 0.0
+    height = 4.6 + below
+    figure, axes = _new(chart.title, 5.2, height)
+    figure.subplots_adjust(bottom=(0.11 * 4.6 + below) / height, top=1 - 0.12 * 4.6 / height)
     if data.get("diagonal"):
         axes.plot([0, 1], [0, 1], linestyle=(0, (4, 3)), color=_FAINT, linewidth=1)
     for index, line in enumerate(series):
@@ -277,9 +282,7 @@ def _curve(chart: Chart) -> Figure:
     axes.grid(color="#e4e7eb", linewidth=0.7)
     axes.set_axisbelow(True)
     if any(line["name"] for line in series):
-        place: dict[str, Any] = {"loc": "best"}
-        if beside:
-            place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+        place: dict[str, Any] = _BELOW if below else {"loc": "best"}
         axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, **place)
     _label(axes, data["x_label"], data["y_label"])
     return figure
@@ -349,8 +352,7 @@ def _histogram(chart: Chart) -> Figure:
     axes.set_axisbelow(True)
     if any(series["name"] for series in data["series"]):
         # Below, since steps may fill any corner.
-        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
-        axes.legend(handles=legend, frameon=False, fontsize=8.5, labelcolor=_INK, **place)
+        axes.legend(handles=legend, frameon=False, fontsize=8.5, labelcolor=_INK, **_BELOW)
     _label(axes, data["x_label"], data["y_label"])
     return figure
 

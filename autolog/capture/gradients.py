@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ def norms(groups: Sequence[Sequence[Any]]) -> tuple[float, list[float]]:
     import torch
 
     with torch.no_grad():
-        each = iter(_norms([_values(tensor) for group in groups for tensor in group]))
-    parts = [math.hypot(*(next(each) for _ in group)) for group in groups]
+        each = _norms([tensor for group in groups for tensor in group])
+    ends = list(itertools.accumulate(map(len, groups), initial=0))
+    parts = [math.hypot(*each[start:end]) for start, end in itertools.pairwise(ends)]
     return math.hypot(*parts), parts
 
 
@@ -55,19 +57,22 @@ def _norms(tensors: list[Any]) -> list[float]:
 
     alike: defaultdict[Any, list[int]] = defaultdict(list)
     for place, tensor in enumerate(tensors):
-        if not tensor.is_meta:
-            alike[tensor.device, tensor.dtype, getattr(tensor, "device_mesh", None)].append(place)
-    if not alike:
+        alike[tensor.device, tensor.dtype, tensor.layout, getattr(tensor, "device_mesh", None)].append(place)
+    stored = {kind: places for kind, places in alike.items() if kind[0].type != "meta"}
+    if not stored:
         return [0.0 for _ in tensors]
     found = []
-    for (_, dtype, mesh), places in alike.items():
-        wide = torch.promote_types(dtype, torch.float32)
-        each = torch._foreach_norm([tensors[place] for place in places], 2, dtype=wide)
+    for (_, dtype, layout, mesh), places in stored.items():
+        values = [tensors[place] for place in places]
+        if layout != torch.strided or dtype.is_complex:
+            values = [_values(tensor) for tensor in values]
+        wide = torch.promote_types(values[0].dtype, torch.float32)
+        each = torch._foreach_norm(values, 2, dtype=wide)
         found.append(torch.stack([norm.full_tensor() for norm in each] if mesh else each))
     if any(part.dtype == torch.float64 for part in found):  # not every device has it
         found = [part.cpu().double() for part in found]
     host = torch.cat([part.to(found[0].device) for part in found]).tolist()
-    by_place = dict(zip((place for places in alike.values() for place in places), host, strict=True))
+    by_place = dict(zip((place for places in stored.values() for place in places), host, strict=True))
     return [by_place.get(place, 0.0) for place in range(len(tensors))]
 
 

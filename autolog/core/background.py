@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from autolog.core.guard import shield
+from autolog.sinks import threads
 
 __all__ = ["drain", "every", "later"]
 
@@ -52,8 +53,7 @@ class _Worker:
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._loop, name="autolog-background", daemon=True)
-            self._thread.start()
+            self._thread = threads.start("autolog-background", self._loop)
 
     def _loop(self) -> None:
         while True:

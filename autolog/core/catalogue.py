@@ -77,10 +77,10 @@ TABLE: dict[str, Framework] = {
         "autolog.pytorch_lightning",
     ),
     "transformers": Framework(
-        "transformers", ">=5.0", "5.23", "transformers.trainer", "autolog.transformers"
+        "transformers", ">=5.0", "5.24", "transformers.trainer", "autolog.transformers"
     ),
     "optuna": Framework("optuna", ">=3.6", "5.0", "optuna.study.study", "autolog.optuna"),
-    "zenml": Framework("zenml", ">=0.98", "0.98", "zenml.steps.step_context", "autolog.zenml"),
+    "zenml": Framework("zenml", ">=0.85", "0.98", "zenml.steps.step_context", "autolog.zenml"),
 }
 
 _on: dict[str, list[Hook]] = {}

@@ -43,9 +43,11 @@ class Alerts:
                 self._tell("exploding", step, why, "warn")
         self._usual.append(whole)
         for name, norm in by_module.items():
-            self._vanished[name] = self._vanished[name] + 1 if norm <= VANISHED * whole else 0
-        vanished = [name for name, rows in self._vanished.items() if rows >= VANISHED_ROWS]
-        if vanished:
+            if norm <= VANISHED * whole:
+                self._vanished[name] += 1
+            elif self._vanished:
+                self._vanished.pop(name, None)
+        if vanished := [name for name, rows in self._vanished.items() if rows >= VANISHED_ROWS]:
             why = (
                 f"Below {VANISHED:g} of grad_norm ({whole:.3g}) in {VANISHED_ROWS} rows: {_listed(vanished)}."
             )

@@ -736,10 +736,10 @@ class Run:
         self._when_ended(self)
 
     def _report_overhead(self) -> None:
-        """What we cost this run so far: our part of the caller's time, and the writer's CPU time."""
+        """What we cost the caller in this run so far. Whoever delivers it adds its CPU time."""
         if self._sink is None:
             return
-        seconds = self.overhead_seconds + guard.spent_here() + self._sink.writer_seconds(self.id)
+        seconds = self.overhead_seconds + guard.spent_here()
         whole = max((self._ended or time.time()) - self._started, 1e-9)
         self._config(
             {
@@ -749,7 +749,7 @@ class Run:
         )
 
     def _note_error(self, error: BaseException) -> None:
-        if isinstance(error, Exception) and not _is_pruning(error):
+        if isinstance(error, Exception) and not _is_one_of(_PRUNED | _STOPPED, error):
             text = _account_of(error)
             self.alert(f"{self.name} failed: {type(error).__name__}", text, level="error")
             self.describe({"error": f"{type(error).__name__}: {error}"[:500]})
@@ -762,15 +762,25 @@ def status_of(error: BaseException | None) -> str:
     """The status that fits how a call ended."""
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "finished"
-    if _is_pruning(error):
+    if _is_one_of(_PRUNED, error):
         return "pruned"
-    return "killed" if isinstance(error, (KeyboardInterrupt, GeneratorExit)) else "failed"
+    is_killed = isinstance(error, (KeyboardInterrupt, GeneratorExit)) or _is_one_of(_STOPPED, error)
+    return "killed" if is_killed else "failed"
 
 
-def _is_pruning(error: BaseException) -> bool:
-    """Whether this is Optuna's way to leave a training that promises little: no failure."""
-    kinds = {(kind.__module__, kind.__name__) for kind in type(error).__mro__}
-    return ("optuna.exceptions", "TrialPruned") in kinds
+# No failures: Optuna's way to leave a training that promises little; what ZenML makes of Ctrl-C and SIGTERM,
+# and of somebody who stops a step from afar.
+_PRUNED = {("optuna.exceptions", "TrialPruned")}
+_STOPPED = {
+    ("zenml.exceptions", "RunInterruptedException"),
+    ("zenml.exceptions", "RunStoppedException"),
+    ("zenml.steps.heartbeat", "StepHeartBeatTerminationException"),
+}
+
+
+def _is_one_of(names: set[tuple[str, str]], error: BaseException) -> bool:
+    """Whether an exception is of a class of these names, whose module is perhaps not installed."""
+    return not names.isdisjoint((kind.__module__, kind.__name__) for kind in type(error).__mro__)
 
 
 def _account_of(error: Exception) -> str:

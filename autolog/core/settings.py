@@ -99,7 +99,7 @@ class Settings:
     """Optimizer steps between two rows of a training that tells of its batches; 0: epochs only."""
 
     log_gradients: bool = True
-    """Whether gradient norms are recorded, every ``log_every_n_steps``, within the budget."""
+    """Whether gradient norms are recorded, every ``log_every_n_steps``, within a tenth of the budget."""
 
     compiled_steps: bool = False
     """Keras on JAX and TensorFlow: whether to look inside the compiled steps, where alone gradients exist.

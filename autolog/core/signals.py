@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from autolog.core.guard import shield
+from autolog.sinks import threads
 
 __all__ = ["catch", "release"]
 
@@ -74,7 +75,7 @@ def _start_thread() -> None:
     global _read_end, _write_end
     _read_end, _write_end = os.pipe()
     os.set_blocking(_write_end, False)
-    threading.Thread(target=_watch, args=(_read_end,), name="autolog-sigterm", daemon=True).start()
+    threads.start("autolog-sigterm", _watch, _read_end)
 
 
 def _watch(read_end: int) -> None:

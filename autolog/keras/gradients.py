@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from typing import Any
 
 import keras
 
 from autolog.capture import gradients
+from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.health import Alerts, norms_row
 from autolog.core.run import Run
 from autolog.keras.inside import Inside, gradients_of_step, layer_of
@@ -23,9 +23,7 @@ class GradientNorms:
         self._run = run
         self._model = model
         self._alerts = Alerts(run)
-        self._began = time.perf_counter()
-        self._spent = 0.0
-        self._left_out = 0
+        self._allowance = Allowance(run, UNASKED)
         self._inside: Inside | None = None
         self._steps = (0, 1)  # made so far, and how many are executed at once
         self._latest: tuple[int, Any] | None = None  # a step and its norms, on their device
@@ -71,18 +69,15 @@ class GradientNorms:
         self._write_due()
         if self._inside is not None:
             self._inside.end()
-        if self._left_out:
-            self._run.note("grad_norm", f"left out at {self._left_out} steps: they would pass the budget")
+        self._allowance.note("grad_norm")
 
     def _read(self, step: int) -> None:
-        started = time.perf_counter()
-        if self._spent > max(0.050, self._run.settings.budget * (started - self._began)):
-            self._left_out += 1
+        if self._allowance.is_used_up():
             return
-        found = gradients_of(self._model)
-        if found is not None:
-            self._write(step, *found)
-        self._spent += time.perf_counter() - started
+        with self._allowance:
+            found = gradients_of(self._model)
+            if found is not None:
+                self._write(step, *found)
 
     def _take(self, found: dict[str, Any]) -> None:
         """What a compiled step has told."""

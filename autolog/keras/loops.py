@@ -10,7 +10,6 @@ another one. Otherwise its keys stay plain.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Generator, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 
 from autolog.capture import datasets
+from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.catalogue import is_on
 from autolog.core.guard import charge, shield, watching
 from autolog.core.health import Alerts, norms_row
@@ -136,9 +136,7 @@ class _Member:
         self._every = int(loop.run.settings.log_every_n_steps)
         self._trained: set[int] = set()
         self._weights: list[Any] = []
-        self._began = time.perf_counter()
-        self._spent = 0.0
-        self._left_out = 0
+        self._allowance = Allowance(loop.run, UNASKED)
         self._alerts = Alerts(loop.run)
 
     def describe(self, call: Call) -> None:
@@ -187,15 +185,13 @@ class _Member:
         """On torch, where gradients outlive their step; as they are before clipping."""
         if keras.backend.backend() != "torch":
             return
-        started = time.perf_counter()
-        if self._spent > max(0.050, self.run.settings.budget * (started - self._began)):
-            self._left_out += 1
+        if self._allowance.is_used_up():
             return
-        found = gradients_of(model)
-        if found is not None:
-            row = norms_row(self.run, *found, key="grad_norm" + self._under, parts="layers")
-            self.run.log(row, step=step)
-        self._spent += time.perf_counter() - started
+        with self._allowance:
+            found = gradients_of(model)
+            if found is not None:
+                row = norms_row(self.run, *found, key="grad_norm" + self._under, parts="layers")
+                self.run.log(row, step=step)
 
     def belongs_with(self, model: Any) -> bool:
         """Whether one model is a part of the other, or they train the same variables."""
@@ -213,8 +209,7 @@ class _Member:
         key = f"model{self._under}"
         with shield("Keras: model"):
             run.describe({f"{key}/train_on_batch_calls": self.calls})
-            if self._left_out:
-                run.note("grad_norm", f"left out at {self._left_out} steps: they would pass the budget")
+            self._allowance.note("grad_norm")
             if model is not None:
                 record_summary(run, model, key=key)
         with shield("Keras: model artifact"):

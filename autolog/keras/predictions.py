@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from autolog.core.allowance import LEAST_SECONDS
 from autolog.core.hooks import Call
 from autolog.core.run import Run
 from autolog.keras.inside import Inside, by_output, predictions_of_step
@@ -166,7 +167,7 @@ class HeldOut:
             return f"not recorded: the data is no array. {setting}"
         if not _is_all_keras(self._model):
             return f"not recorded: the model has code of its own, which is not run once more. {setting}"
-        allowed = max(0.050, self._run.settings.budget * seconds)
+        allowed = max(LEAST_SECONDS, self._run.settings.budget * seconds)
         if self._first_seconds > allowed:
             return (
                 f"left out: predicting once more takes about {self._first_seconds:.2g} s, "

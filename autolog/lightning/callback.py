@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -80,6 +80,7 @@ class Recorder(Callback):  # type: ignore[misc]
         is_telling: whether Lightning is handing metrics to its loggers, which are recorded here.
         stage: whose metrics they are that a user logs by hand now: ``train``, ``val`` or ``test``.
         began: when the training began in this process; None: it did not.
+        gradients, checkpoints, held_out: what is recorded of each.
     """
 
     def __init__(self, run: Run):
@@ -90,10 +91,11 @@ class Recorder(Callback):  # type: ignore[misc]
         self.began: float | None = None
         self.held_out = HeldOut(run)
         self.checkpoints = Checkpoints(run)
-        self._gradients = GradientNorms(run)
+        self.gradients = GradientNorms(run)
         self._epoch_began = time.perf_counter()
         self._samples = 0
         self._loss: Any = None
+        self._names: dict[tuple[str, str], str] = {}
         self._rates: dict[str, float] = {}  # with which the last step was made
         self._alerts = Alerts(run)
         self._pid = os.getpid()
@@ -124,7 +126,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self.began = time.perf_counter()
         with shield("Lightning: many processes"):
             everyone = ranks.everyone(trainer)
-            self._gradients.can_ask_all = everyone is not None and all(r.reads_gradients for r in everyone)
+            self.gradients.can_ask_all = everyone is not None and all(r.reads_gradients for r in everyone)
             if everyone is not None and trainer.is_global_zero and self.run.settings.system_interval:
                 self._machines = Machines(self.run, everyone)
 
@@ -185,19 +187,25 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        with shield("Lightning: a batch"):
+        # At every step, logged or not: a shield would cost as much as what it is put around.
+        try:
             self._samples += _length(batch)
-            self._loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+            self._loss = outputs.get("loss") if type(outputs) is dict else outputs
+        except Exception:
+            with shield("Lightning: a batch"):
+                raise
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        logged = False
-        with shield("Lightning: which steps are logged"):
-            logged = is_logged(trainer)
-        if not logged:
+        try:
+            if not is_logged(trainer):
+                return
+        except Exception:
+            with shield("Lightning: which steps are logged"):
+                raise
             return
         with shield("Lightning: gradient norms"):  # alone: where it needs all ranks, all have to come here
             charge(self.run)
-            self._gradients.before_step(trainer, pl_module, optimizer)
+            self.gradients.before_step(trainer, pl_module, optimizer)
         with shield("Lightning: learning rates"):
             self._rates.update(_rates_of(trainer, optimizer))
 
@@ -205,7 +213,7 @@ class Recorder(Callback):  # type: ignore[misc]
         with shield("Lightning: gradients before clipping"):
             if is_logged(trainer):
                 charge(self.run)
-                self._gradients.before_clipping(trainer, module, gradients)
+                self.gradients.before_clipping(trainer, module, gradients)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         with shield("Lightning: an epoch"):
@@ -298,14 +306,25 @@ class Recorder(Callback):  # type: ignore[misc]
         scalars = _scalars(metrics)
         at = scalars.pop("step", None) if step is None else step
         at = step_of(trainer) if at is None else int(at)
-        row = {canonical(name, stage): value for name, value in scalars.items() if name != "epoch"}
+        row = {self._named(name, stage): value for name, value in scalars.items() if name != "epoch"}
         if stage == "train" and of_a_step:
-            row |= {**self._rates, **self._gradients.row()}
-            if self._loss is not None and not _logs_its_loss(trainer):
+            row |= {**self._rates, **self.gradients.row()}
+            if self._loss is not None and not self._logs_its_loss(trainer):
                 row["train/loss"] = float(self._loss)
         if row:
             self._alerts.look_at_loss(at, row.get("train/loss"))
             self.run.log(row, step=at)
+
+    def _named(self, name: str, stage: str) -> str:
+        known = self._names.get((name, stage))  # the same few come at every step
+        if known is None:
+            known = self._names[name, stage] = canonical(name, stage)
+        return known
+
+    def _logs_its_loss(self, trainer: Any) -> bool:
+        """Whether the module logs its loss itself, now or at the epoch's end."""
+        names = (str(key).rpartition(".")[2] for key in trainer._results or ())
+        return any(self._named(name, "train").startswith("train/loss") for name in names)
 
 
 def _nothing() -> None:
@@ -346,12 +365,6 @@ def step_of(trainer: Any) -> int:
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
-def _logs_its_loss(trainer: Any) -> bool:
-    """Whether the module logs its loss itself, now or at the epoch's end."""
-    names = {str(key).rpartition(".")[2] for key in trainer._results or ()}
-    return any(canonical(name, "train").startswith("train/loss") for name in names)
-
-
 def _rates_of(trainer: Any, optimizer: Any) -> dict[str, float]:
     """The rates of an optimizer's groups; of several optimizers, under each one's name and place."""
     optimizer = getattr(optimizer, "optimizer", optimizer)
@@ -371,7 +384,10 @@ def _scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
     by_device: dict[torch.device, list[str]] = {}
     for key, value in metrics.items():
         if isinstance(value, torch.Tensor) and value.numel() == 1:
-            by_device.setdefault(value.device, []).append(key)
+            if value.device.type == "cpu":  # of these no transfer is needed
+                found[key] = float(value)
+            else:
+                by_device.setdefault(value.device, []).append(key)
     for device, keys in by_device.items():
         wide = torch.float32 if device.type == "mps" else torch.float64  # which is not everywhere
         values = torch.stack([metrics[key].detach().reshape(()).to(wide) for key in keys]).tolist()
@@ -382,8 +398,12 @@ def _scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
 def _length(batch: Any) -> int:
     """How many samples a batch has: the length of its first tensor."""
     if isinstance(batch, torch.Tensor):
-        return len(batch) if batch.ndim else 1
-    parts = (
-        batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
-    )
-    return next((size for part in parts if (size := _length(part))), 0)
+        return batch.shape[0] if batch.ndim else 1
+    if isinstance(batch, (list, tuple)):
+        parts: Iterable[Any] = batch
+    else:
+        parts = batch.values() if isinstance(batch, Mapping) else ()
+    for part in parts:
+        if size := _length(part):
+            return size
+    return 0

@@ -99,6 +99,8 @@ def _follow(trainer: Any) -> Frame:
 def record_result(run: Run, trainer: Any, module: Any, recorder: Recorder, seconds: float | None) -> None:
     """What came out; of a training that failed (no seconds) its checkpoints alone."""
     has_checkpoint = False
+    with shield("Lightning: gradient norms"):
+        recorder.gradients.note_left_out()
     with shield("Lightning: checkpoints"):
         has_checkpoint = recorder.checkpoints.record(trainer)
     if seconds is None:

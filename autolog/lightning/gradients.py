@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from typing import Any
 
 import torch
 
 from autolog.capture import gradients
+from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.guard import shield
 from autolog.core.health import Alerts, norms_row
 from autolog.core.run import Run
@@ -28,9 +28,9 @@ class GradientNorms:
     def __init__(self, run: Run):
         self._run = run
         self._alerts = Alerts(run)
-        self._began = time.perf_counter()
-        self._spent = 0.0
+        self._allowance = Allowance(run, UNASKED)
         self.can_ask_all = False
+        self._needs_all: bool | None = None  # every rank, for what it has of the gradients is a part of them
         self._row: dict[str, float] = {}
         self._unclipped: dict[int, dict[str, float] | None] = {}  # by optimizer, until it makes its step
 
@@ -60,23 +60,28 @@ class GradientNorms:
         """Per module, on rank zero; None: they are left out."""
         if not self._run.settings.log_gradients:
             return None
-        started = time.perf_counter()
-        needs_all = is_sharded(list(module.parameters())) or is_flat(trainer)
-        parts = sharded_norms(trainer, module, optimizer) if needs_all and self.can_ask_all else None
+        if self._needs_all is None:
+            self._needs_all = is_sharded(list(module.parameters())) or is_flat(trainer)
+        needs_all = self._needs_all
+        parts = None
+        if needs_all and self.can_ask_all:  # at the same steps on every rank: no matter what it costs
+            with self._allowance:
+                parts = sharded_norms(trainer, module, optimizer)
         if not trainer.is_global_zero:
             return None
         if needs_all and parts is None:
             why = "not recorded of sharded parameters: a rank is not recorded, or could not tell its part"
             self._run.note("grad_norm", why)
-        elif not needs_all:
-            if self._spent > max(0.050, self._run.settings.budget * (started - self._began)):
-                self._run.note("grad_norm", "left out at some steps: they would pass the budget")
-                return None
-            modules = by_module(module, optimizer)
-            groups = [[parameter.grad for parameter in parameters] for parameters in modules.values()]
-            parts = dict(zip(modules, gradients.norms(groups)[1], strict=True))
-        self._spent += time.perf_counter() - started
+        elif not needs_all and not self._allowance.is_used_up():
+            with self._allowance:
+                modules = by_module(module, optimizer)
+                groups = [[parameter.grad for parameter in parameters] for parameters in modules.values()]
+                parts = dict(zip(modules, gradients.norms(groups)[1], strict=True))
         return parts
+
+    def note_left_out(self) -> None:
+        """At the training's end."""
+        self._allowance.note("grad_norm")
 
     def row(self) -> dict[str, float]:
         """What was read since the last row."""

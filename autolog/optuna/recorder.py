@@ -99,9 +99,10 @@ class StudyRecorder:
         if self.trials == "rows":
             self.run.note("trials", "rows only, as asked for: what trains inside of them is not recorded")
         self.sweep()
-        for trial in self._trials()[self._best.awaited :]:  # nobody may ever tell the end of these
-            if trial.state == TrialState.RUNNING and trial.number != asked:
-                self._log_best(self._best.add(trial.number, None, None, is_told=False), {})
+        with self._lock:
+            for trial in self._trials()[self._best.awaited :]:  # nobody may ever tell the end of these
+                if trial.state == TrialState.RUNNING and trial.number != asked:
+                    self._log_best(self._best.add(trial.number, None, None, is_told=False), {})
 
     @property
     def is_active(self) -> bool:
@@ -148,7 +149,7 @@ class StudyRecorder:
     @property
     def is_over(self) -> bool:
         """Whether nobody goes on with it: its study is gone, or has been still for a while."""
-        is_awaited = any(going.is_alive for going in self.going.values())
+        is_awaited = any(going.is_alive for going in self._all_going())
         is_idle = time.monotonic() - self._last_told > IDLE_SECONDS and not is_awaited
         return not self._calls and (self._study() is None or is_idle)
 
@@ -157,6 +158,10 @@ class StudyRecorder:
         self._loop = None
 
     # Its trials -----------------------------------------------------------------------------------
+
+    def _all_going(self) -> list[TrialRecorder]:
+        """Those of now: other threads begin and end trials while one looks at them."""
+        return list(self.going.values())
 
     def begin(self, trial: Any) -> TrialRecorder:
         """A trial begins."""
@@ -196,11 +201,10 @@ class StudyRecorder:
     def sweep(self) -> None:
         """Look for trials that have ended unseen: of this process they are recorded, of others they count."""
         self._to_sweep = False
-        trials = self._trials()
-        for trial in [
-            *(trials[number] for number in sorted(self._best.missed)),
-            *trials[self._best.awaited :],
-        ]:
+        with self._lock:
+            missed, awaited = sorted(self._best.missed), self._best.awaited
+        trials = self._trials()  # not before: another thread may have missed one that has come since
+        for trial in [*(trials[number] for number in missed), *trials[awaited:]]:
             if self._best.knows(trial.number) or trial.number in self.going:
                 continue
             if trial.state in STATES:
@@ -249,13 +253,13 @@ class StudyRecorder:
         enter(self.asked)
 
     def _leave_asked(self) -> None:
-        if not any(going.is_asked for going in self.going.values()):
+        if not any(going.is_asked for going in self._all_going()):
             withdraw(self.asked)
 
     def _run_of_what_was_asked(self) -> Run | None:
         """Of one trial at a time it is known that it is the one which trains here."""
         here = threading.get_ident()
-        asked = [g for g in self.going.values() if g.is_asked and g.thread == here and g.is_alive]
+        asked = [g for g in self._all_going() if g.is_asked and g.thread == here and g.is_alive]
         if not asked or self.run.status != "running":
             return None
         if len(asked) == 1:
@@ -268,12 +272,14 @@ class StudyRecorder:
     def record_the_whole(self) -> None:
         """The table of all trials, the best of them, and the figures."""
         charge(self.run)
-        for number in [n for n, going in self.going.items() if going.is_asked and not going.is_alive]:
-            self.going.pop(number).abandon(None)
-        self._log_best(self._best.rest(), {})
-        if self._recorded == self._whole_at:
-            return
-        self._whole_at = self._recorded
+        for going in self._all_going():
+            if going.is_asked and not going.is_alive and self.going.pop(going.number, None) is not None:
+                going.abandon(None)
+        with self._lock:  # other threads may tell of their trials meanwhile
+            self._log_best(self._best.rest(), {})
+            if self._recorded == self._whole_at:
+                return
+            self._whole_at = self._recorded
         trials = self._trials()
         self._record_table(trials, whole=True)
         with shield("Optuna: figures"):

@@ -14,7 +14,8 @@ Record = dict[str, Any]
 open       time, project, name, group, parent, to (destination), adopted (opened by the user with Trackio
            itself), joined (opened by another process of ours), resumed (gone on with, so many times, after
            the process that had it before was interrupted), shared (other processes own it as well)
-config     values: keys to add to or replace in the run's config
+config     values: keys to add to or replace in the run's config; what delivering the run costs is added to
+           ``autolog/overhead_seconds`` by the sink
 row        id, time, step, values: metrics (numbers) and tables by key
 chart      id, time, step, key, chart: a picture's data, drawn by the sink (capture/figures.py)
 html       id, time, step, key, text: a picture that is drawn already
@@ -47,6 +48,3 @@ class Sink(Protocol):
 
     def sample_system(self) -> dict[str, float]:
         """The machine's load now, under the sink's own names; empty when it cannot be told."""
-
-    def writer_seconds(self, run_id: str) -> float:
-        """Seconds of CPU that delivering this run has cost so far, off the caller's thread."""

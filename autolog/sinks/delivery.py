@@ -16,17 +16,16 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from autolog.capture.figures import Chart, render
-from autolog.sinks import Record
+from autolog.sinks import Record, threads
+from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
 from autolog.sinks.journal import Journal, Tail, try_lock
 
-__all__ = ["Channel", "Destination", "Place", "RunState", "discard_staged", "iso", "take_over"]
+__all__ = ["Channel", "Destination", "Place", "RunState", "birth_of", "discard_staged", "iso", "take_over"]
 
 logger = logging.getLogger("autolog")
 
@@ -35,6 +34,7 @@ LONGEST_PAUSE = 30.0
 SWEEP_SECONDS = 5.0
 HALF_MADE_SECONDS = 3_600.0
 CONFIGS_KEPT = 500
+MUCH_SECONDS = 0.010
 MOST_REFUSALS = 10  # two minutes and a half, with the pauses in between
 JOURNAL_BYTES = 16_000_000  # delivered; then the journal begins anew
 
@@ -49,7 +49,7 @@ class Place(Protocol):
     """Whether a config that was delivered can be read back."""
 
     def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
-        """Metrics and tables; a config replaces the one that stands there."""
+        """Metrics and tables; a config replaces the one that stands there, and may come without rows."""
 
     def system(self, run: RunState, rows: list[Record]) -> None:
         """The machine's load."""
@@ -72,7 +72,8 @@ class Channel:
 
     Args:
         directory: where the journals are.
-        place: makes the :class:`Place`; called on the thread that delivers, since it imports Trackio.
+        place: makes the :class:`Place`; called on the thread that delivers, since it takes a while.
+        helper: the process that the place may live in.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Channel:
         destination: Destination,
         directory: Path,
         place: Callable[[], Place],
+        helper: Helper | None = None,
         *,
         write_through: bool = False,
     ):
@@ -88,8 +90,9 @@ class Channel:
         self._make_place = place
         self._runs: dict[str, RunState] = {}
         self.journal = Journal(self.directory, self._head, write_through=write_through)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._delivered = Tail(self.journal.path)
+        self.helper = helper or Helper()
+        self._drawer = Helper(niceness=10)  # a picture is half a second, and may come later
         # Of each journal the part that is being delivered: from where, to where, and what is left of it. On a
         # line that breaks all the time a part that began from its start each time would never end.
         self._begun: dict[Path, tuple[int, int, dict[str, _Batch]]] = {}
@@ -101,8 +104,7 @@ class Channel:
         self._is_tidy = False
         self._thread: threading.Thread | None = None
         if not write_through:
-            self._thread = threading.Thread(target=self._loop, name="autolog-deliver", daemon=True)
-            self._thread.start()
+            self._thread = threads.start("autolog-deliver", self._loop)
 
     def _head(self) -> list[Record]:
         """What a journal begins with, for whoever may find it: where to, and who is open."""
@@ -138,6 +140,8 @@ class Channel:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=0.2)
+        self.helper.close()
+        self._drawer.close()
         self.journal.close()
         whole = self._delivered.offset >= self.journal.path.stat().st_size
         if whole and not any(run.running for run in self._runs.values()):
@@ -148,6 +152,9 @@ class Channel:
         while not self._closed:
             asked, self._asked = self._asked, []
             try:
+                if not last_sweep:  # what is older goes first: a server dates rows by when they come
+                    with contextlib.suppress(Exception):  # said below, where it is tried again
+                        self._sweep()
                 if self._delivered.path != self.journal.path:  # it was taken away; whoever has it delivers it
                     self._delivered = Tail(self.journal.path)
                 self._deliver(self._delivered)
@@ -207,7 +214,7 @@ class Channel:
             run = self._state(record, journal)
             if run is not None:
                 run.take(record)
-                batches.setdefault(run.id, _Batch(run)).take(record)
+                batches.setdefault(run.id, _Batch(run, self.helper, self._drawer)).take(record)
         return batches
 
     def _still_valid(self, records: list[Record], journal: Path) -> list[Record]:
@@ -223,7 +230,6 @@ class Channel:
 
     def _deliver_batches(self, batches: dict[str, _Batch], place: Place) -> None:
         """After a failure the same batches come again, less what has arrived of them."""
-        before = time.thread_time()
         refused = [batch for batch in batches.values() if not batch.deliver(place)]
         for batch in refused:
             batch.refusals += 1
@@ -234,10 +240,6 @@ class Channel:
         if any(batch.refusal for batch in refused):
             raise ConnectionError(f"it refuses what it is given: {refused[0].refusal}")
         self._let_go()
-        spent = time.thread_time() - before
-        total = sum(batch.size for batch in batches.values()) or 1
-        for run_id, batch in batches.items():
-            self.seconds[run_id] += spent * batch.size / total
 
     def _state(self, record: Record, journal: Path) -> RunState | None:
         run = self._runs.get(record["run"])
@@ -393,10 +395,14 @@ class RunState:
         self.shared = bool(record.get("shared"))
         self.journal: Path | None = None  # the one whose process owns the run
         self.running = False
+        self.is_born = False  # whether the place has a row of it: a run is what has one
         self.last_step = 0
         self.config: dict[str, Any] = {}
         self.changes: list[dict[str, Any]] = []  # of a shared run: what has not been written yet
         self.forgotten = False  # whether the config stands only at the place, and is read when needed
+        self.seconds = 0.0  # of CPU that delivering it has cost
+        self._overhead: tuple[float, float] | None = None  # of the caller's time: seconds, percent
+        self._told_seconds = 0.0  # of delivery, by the config that was put together last
         if not self.adopted:  # the user's own run has its own
             self.config = {
                 "_Username": None,
@@ -406,7 +412,22 @@ class RunState:
 
     def ordered_config(self) -> dict[str, Any]:
         """The config as a person reads it: what one groups by first, the long tail after it."""
-        return dict(sorted(self.config.items(), key=lambda item: isinstance(item[1], (dict, list))))
+        config = self.config
+        if self._overhead is not None:
+            self._told_seconds = self.seconds
+            callers, percent = self._overhead
+            seconds = callers + self.seconds
+            config = {
+                **config,
+                "autolog/overhead_seconds": round(seconds, 6),
+                "autolog/overhead_percent": round(percent * seconds / callers, 2) if callers else percent,
+            }
+        return dict(sorted(config.items(), key=lambda item: isinstance(item[1], (dict, list))))
+
+    def has_become_dearer(self) -> bool:
+        """Whether it has ended, and its delivery has cost more since its config was put together."""
+        more = self.seconds - self._told_seconds
+        return not self.running and self._overhead is not None and more > MUCH_SECONDS
 
     def _change(self, values: dict[str, Any]) -> None:
         self.config.update(values)
@@ -429,6 +450,8 @@ class RunState:
             values = dict(record["values"])
             if "group" in values:
                 values["_Group"] = values.pop("group")
+            if "autolog/overhead_seconds" in values:
+                self._overhead = values["autolog/overhead_seconds"], values["autolog/overhead_percent"]
             self._change(values)
         elif record["kind"] == "finish":
             self.running = False
@@ -440,9 +463,9 @@ class RunState:
 class _Batch:
     """One run's records of one batch."""
 
-    def __init__(self, run: RunState):
+    def __init__(self, run: RunState, helper: Helper, drawer: Helper):
         self.run = run
-        self.size = 0
+        self._helper, self._drawer = helper, drawer
         self.refusals = 0
         self.refusal: Exception | None = None
         self.is_alone = False  # others were taken while this one was refused
@@ -453,9 +476,9 @@ class _Batch:
         self.alerts: list[Record] = []
         self.artifacts: list[Record] = []
         self.arrived: list[Record] = []  # artifacts whose staged files may go
+        self._since = 0.0
 
     def take(self, record: Record) -> None:
-        self.size += 1
         kind = record["kind"]
         if kind in ("open", "config", "finish"):
             self.config_changed = self.config_changed or not (kind == "open" and record.get("joined"))
@@ -475,30 +498,41 @@ class _Batch:
         Returns:
             False: the place takes nothing at all of this run, see ``refusal``.
         """
+        self._since = time.thread_time()
+        self._helper.take_seconds()  # of Trackio's import, which is nobody's
         try:
             self._deliver(place)
         except _Refused as refused:
             self.refusal = refused.error
             return False
+        finally:
+            self._count_time()
         self.refusal = None
         return True
+
+    def _count_time(self) -> None:
+        now = time.thread_time()
+        self.run.seconds += now - self._since
+        self.run.seconds += self._helper.take_seconds() + self._drawer.take_seconds()
+        self._since = now
 
     def give_up(self) -> None:
         """Nobody takes this run."""
         assert self.refusal is not None
         _say_lost(self.run, "anything", self.refusal)
-        self.__init__(self.run)  # type: ignore[misc]
+        self.__init__(self.run, self._helper, self._drawer)  # type: ignore[misc]
 
     def _deliver(self, place: Place) -> None:
         while self.pictures:
-            row = self._attempt(_picture, place, self.pictures[0])
+            row = self._attempt(self._picture, place, self.pictures[0])
             self.rows += [row] if row is not None else []
             del self.pictures[0]
         if self.rows or self.config_changed:
             if self.config_changed and self.run.shared and place.recalls:
                 self.run.catch_up(place)
+            self._count_time()  # of the pictures
             config = self.run.ordered_config() if self.config_changed else None
-            self._put_rows(place, [_row_of(row) for row in self.rows] or [self._birth()], config)
+            self._put_rows(place, [_row_of(row) for row in self.rows] or self._birth(), config)
             self.rows, self.config_changed = [], False
         if self.system:
             self._put(place.system, place, self.system)
@@ -509,11 +543,26 @@ class _Batch:
         while self.artifacts:
             self._attempt(_artifact, place, self.artifacts[0])
             self.arrived.append(self.artifacts.pop(0))
+        self._count_time()
+        if self.run.has_become_dearer():
+            self._put_config(place, self.run.ordered_config())
+
+    def _picture(self, place: Place, run: RunState, record: Record) -> Record:
+        """Have a chart drawn, and put it where the dashboard looks for it."""
+        if record["kind"] == "html":
+            text = record["text"]
+        else:
+            text = self._drawer.ask(draw, record["chart"], longest=DRAWING_SECONDS)
+        page = text if text.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(text)
+        where = place.media(run, record["step"], f"{record['id']}.html", page)
+        value = {"_type": "trackio.html", "file_path": where, "caption": record.get("caption")}
+        return _row(record["id"], record["time"], record["step"], {record["key"]: value})
 
     def _put_rows(self, place: Place, rows: list[Record], config: dict[str, Any] | None) -> None:
         """Rows and config. What nobody takes is found by halving: it must not keep the rest from arriving."""
         try:
             place.rows(self.run, rows, config)
+            self.run.is_born = self.run.is_born or bool(rows)
         except Exception as error:
             if _is_transient(error):
                 raise
@@ -528,7 +577,7 @@ class _Batch:
 
     def _put_config(self, place: Place, config: dict[str, Any]) -> None:
         try:
-            place.rows(self.run, [self._birth()], config)
+            place.rows(self.run, self._birth(), config)
         except Exception as error:
             if _is_transient(error):
                 raise
@@ -558,14 +607,14 @@ class _Batch:
             self._lost(place, _name_of(record), error)
             return None
 
-    def _birth(self) -> Record:
-        """A run is what has a row: its first is empty, and always the same one."""
-        return _row(f"{self.run.id}-0", 0.0, 0, {})
+    def _birth(self) -> list[Record]:
+        """What a run begins with that has no row yet."""
+        return [] if self.run.is_born else [birth_of(self.run.id)]
 
     def _lost(self, place: Place, what: str, error: Exception) -> None:
         """Say in the run what has been lost, and why: if the place takes anything of this run at all."""
         try:
-            place.rows(self.run, [self._birth()], None)
+            place.rows(self.run, [birth_of(self.run.id)], None)
         except Exception as again:
             if _is_transient(again):
                 raise
@@ -597,6 +646,11 @@ def _say_lost(run: RunState, what: str, error: Exception) -> None:
     )
 
 
+def birth_of(run_id: str) -> Record:
+    """The first row of a run that has none: empty, and always the same one."""
+    return _row(f"{run_id}-0", 0.0, 0, {})
+
+
 def _row(log_id: str, at: float, step: int, values: dict[str, Any]) -> Record:
     return {"id": log_id, "time": at or time.time(), "step": step, "values": values}
 
@@ -614,15 +668,6 @@ _PAGE = (
     '<!doctype html><html><head><meta charset="utf-8"><style>body{{margin:0;background:#fff;'
     "font-family:system-ui,sans-serif}}svg{{max-width:100%;max-height:100vh;display:block;margin:auto}}</style></head><body>{}</body></html>"
 )
-
-
-def _picture(place: Place, run: RunState, record: Record) -> Record:
-    """Draw a chart (here, on the delivering thread) and put it where the dashboard looks for it."""
-    text = record["text"] if record["kind"] == "html" else render(Chart(**record["chart"]))
-    page = text if text.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(text)
-    where = place.media(run, record["step"], f"{record['id']}.html", page)
-    value = {"_type": "trackio.html", "file_path": where, "caption": record.get("caption")}
-    return _row(record["id"], record["time"], record["step"], {record["key"]: value})
 
 
 def _artifact(place: Place, run: RunState, record: Record) -> None:

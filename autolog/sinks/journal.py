@@ -28,7 +28,7 @@ from typing import IO, Any
 
 import orjson
 
-from autolog.sinks import Record
+from autolog.sinks import Record, threads
 
 try:
     import fcntl
@@ -79,8 +79,7 @@ class Journal:
         self._closed = False
         self._thread: threading.Thread | None = None
         if not write_through:
-            self._thread = threading.Thread(target=self._loop, name="autolog-journal", daemon=True)
-            self._thread.start()
+            self._thread = threads.start("autolog-journal", self._loop)
 
     def _open(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -149,7 +149,3 @@ class MemorySink:
         import psutil
 
         return {"cpu/utilization": psutil.cpu_percent()}
-
-    def writer_seconds(self, run_id: str) -> float:
-        """See :class:`autolog.sinks.Sink`."""
-        return 0.0

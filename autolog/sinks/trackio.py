@@ -1,6 +1,6 @@
-"""Delivers the journal to Trackio: in bulk, idempotently, off the caller's thread.
+"""Delivers the journal to Trackio: in bulk, idempotently, in another process.
 
-The only file that imports trackio, and only on the delivering thread. A run of ours is not a
+The only file that imports trackio, and only there (see helper.py). A run of ours is not a
 ``trackio.Run``: that one costs a thread and two monitors per run, sends its config once, and loses what
 a server did not take. How delivery goes is in delivery.py; here are the places it goes to.
 
@@ -39,13 +39,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
 
 from autolog.sinks import Record
-from autolog.sinks.delivery import Channel, Destination, Place, RunState, iso
+from autolog.sinks.delivery import Channel, Destination, Place, RunState, birth_of, iso
+from autolog.sinks.helper import Helper
 
 __all__ = ["AmbientRun", "TrackioSink", "ambient_run", "data_directory"]
 
@@ -53,6 +54,7 @@ __all__ = ["AmbientRun", "TrackioSink", "ambient_run", "data_directory"]
 # brings it along. A program that ends at once imports Trackio then: so it is imported here, before.
 
 REQUEST_SECONDS = 10.0
+SAMPLE_SECONDS = 2.0  # that a sample of the machine's load waits for the helper
 
 
 def data_directory() -> Path:
@@ -153,17 +155,11 @@ class TrackioSink:
 
     def sample_system(self) -> dict[str, float]:
         """See :class:`autolog.sinks.Sink`."""
-        from trackio import cpu, gpu
-
-        values: dict[str, float] = dict(cpu.collect_cpu_metrics())
-        if gpu.gpu_available():
-            values.update(gpu.collect_gpu_metrics())
-        return values
-
-    def writer_seconds(self, run_id: str) -> float:
-        """See :class:`autolog.sinks.Sink`."""
-        channel = self._channel_of(run_id)
-        return channel.seconds.get(run_id, 0.0) if channel is not None else 0.0
+        for channel in self._all():
+            if not channel.helper.is_busy(SAMPLE_SECONDS):  # with an upload, say: then with another one's
+                values: dict[str, float] = channel.helper.ask(_load_of_the_machine)
+                return values
+        return {}
 
     def journal_of(self, run_id: str) -> Path | None:
         """The journal that this run is written to."""
@@ -185,14 +181,85 @@ class TrackioSink:
         with self._lock:
             if destination not in self._channels:
                 token = functools.partial(self._tokens, destination)
-                place = functools.partial(_place_for, destination, token, self.private)
+                helper = Helper({"TRACKIO_DIR": str(data_directory())})
+                place = functools.partial(_Elsewhere, helper, destination, token, self.private)
                 self._channels[destination] = Channel(
-                    destination, self._journals(), place, write_through=self.write_through
+                    destination, self._journals(), place, helper, write_through=self.write_through
                 )
             return self._channels[destination]
 
 
+def _load_of_the_machine() -> dict[str, float]:
+    from trackio import cpu, gpu
+
+    values: dict[str, float] = dict(cpu.collect_cpu_metrics())
+    if gpu.gpu_available():
+        values.update(gpu.collect_gpu_metrics())
+    return values
+
+
 # Places ---------------------------------------------------------------------------------------------
+
+
+class _Named(NamedTuple):
+    """Of a run what its records need at a place."""
+
+    id: str
+    name: str
+    project: str
+
+
+class _Elsewhere:
+    """A place as another process has it: Trackio is imported there, and written to from there."""
+
+    def __init__(
+        self, helper: Helper, destination: Destination, token: Callable[[], str | None], private: bool
+    ):
+        self._helper = helper
+        self._destination, self._token, self._private = destination, token, private
+        self.recalls: bool = self._ask("recalls")
+
+    def _ask(self, what: str, run: RunState | None = None, *args: Any) -> Any:
+        named = () if run is None else (_Named(run.id, run.name, run.project), *args)
+        # The token goes with each question: as it is known now, and through a pipe, where nobody sees it.
+        return self._helper.ask(_at_place, self._destination, self._token(), self._private, what, named)
+
+    def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
+        self._ask("rows", run, rows, config)
+
+    def system(self, run: RunState, rows: list[Record]) -> None:
+        self._ask("system", run, rows)
+
+    def alerts(self, run: RunState, alerts: list[Record]) -> None:
+        self._ask("alerts", run, alerts)
+
+    def media(self, run: RunState, step: int, name: str, text: str) -> str:
+        where: str = self._ask("media", run, step, name, text)
+        return where
+
+    def artifact(self, run: RunState, record: Record) -> None:
+        self._ask("artifact", run, record)
+
+    def config(self, run: RunState) -> dict[str, Any] | None:
+        config: dict[str, Any] | None = self._ask("config", run)
+        return config
+
+
+_here: dict[tuple[int, Destination], Place] = {}  # in the process that has the places
+_tokens_here: dict[Destination, str | None] = {}
+
+
+def _at_place(
+    destination: Destination, token: str | None, private: bool, what: str, args: tuple[Any, ...]
+) -> Any:
+    """Ask a place that lives in this process."""
+    _tokens_here[destination] = token
+    here = os.getpid(), destination  # a connection does not survive a fork
+    if here not in _here:
+        _here[here] = _place_for(destination, functools.partial(_tokens_here.get, destination), private)
+    if what == "recalls":
+        return _here[here].recalls
+    return getattr(_here[here], what)(*args)
 
 
 class _Database:
@@ -315,7 +382,7 @@ class _Inbox(_Local):
 
         entries = [
             {**_entry(run, row), "metrics": row["values"], "step": row["step"], "log_id": row["id"]}
-            for row in rows
+            for row in rows or [birth_of(run.id)]  # which carries the config
         ]
         entries[-1]["config"] = config
         self._writer.write_local([metric_record(entry) for entry in entries])
@@ -450,7 +517,7 @@ class _Remote(_Local):
     def rows(self, run: RunState, rows: list[Record], config: dict[str, Any] | None) -> None:
         entries = [
             {**_entry(run, row), "metrics": row["values"], "step": row["step"], "log_id": row["id"]}
-            for row in rows
+            for row in rows or [birth_of(run.id)]  # which carries the config
         ]
         # A server keeps the first config of a request, so only one is sent: the last.
         entries[0]["config"] = config

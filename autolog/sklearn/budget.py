@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autolog.core.allowance import LEAST_SECONDS
 from autolog.core.run import Run
 from autolog.sklearn.described import training_data
 
 __all__ = ["Rows", "affordable_rows", "seconds_left"]
 
 PROBE_ROWS = 32  # predicted first, to know what the rest would cost
-LEAST_BUDGET_SECONDS = 0.050
 
 
 @dataclass
@@ -47,9 +47,9 @@ def seconds_left(run: Run) -> float:
     """
     known = training_data.get(run)
     if known is None:
-        return LEAST_BUDGET_SECONDS
+        return LEAST_SECONDS
     share = run.settings.budget * known.fit_seconds
-    return share if known.is_loop else max(LEAST_BUDGET_SECONDS, share)
+    return share if known.is_loop else max(LEAST_SECONDS, share)
 
 
 def affordable_rows(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import sys
-import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -14,10 +13,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from autolog.core import catalogue
+from autolog.core.allowance import Allowance
 from autolog.core.guard import charge, shield
 from autolog.core.ownership import given_run, innermost
 from autolog.core.run import Run
-from autolog.sklearn.budget import LEAST_BUDGET_SECONDS, Rows, length
+from autolog.sklearn.budget import Rows, length
 
 __all__ = ["TrackioCallback", "callback_of"]
 
@@ -125,27 +125,22 @@ class _Fit:
     def __init__(self, run: Run, context: Any) -> None:
         self.among, self.number = _place_of(run, context)
         self.iterations = 0
-        self.left_out = 0
         self.loss: float | None = None
-        self._began = time.perf_counter()
-        self._spent = 0.0
+        self._allowance = Allowance(run)
 
     def loss_of(self, run: Run, fitted: Any, X: Any, y: Any) -> float | None:
         """The loss after one iteration, if there is time for it."""
-        started = time.perf_counter()
-        allowed = max(LEAST_BUDGET_SECONDS, run.settings.budget * (started - self._began))
-        if self._spent > allowed:
-            self.left_out += 1
+        if self._allowance.is_used_up():
             return None
-        loss = _loss(fitted, X, y)
-        self._spent += time.perf_counter() - started
+        with self._allowance:
+            loss = _loss(fitted, X, y)
         self.loss = self.loss if loss is None else loss
         return loss
 
     def record(self, run: Run) -> None:
         """The fit has ended."""
-        if self.left_out:
-            told = self.iterations - self.left_out
+        if left_out := self._allowance.left_out:
+            told = self.iterations - left_out
             run.note("train/loss", f"of {told} of {self.iterations} iterations: the budget")
         if self.among is not None:
             row: dict[str, float] = {f"{self.among}/iterations": self.iterations}

@@ -270,7 +270,7 @@ def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any) -> None:
 def _record_model(run: Run, estimator: Any) -> None:
     if not run.settings.log_models or not run.records:
         return
-    path = run.stage("model.joblib")
+    path = run.stage("model.pkl")
     try:
         size = model.dump(estimator, path, limit=run.settings.artifact_limit)
     except Exception as error:  # a lambda or a local class inside: nothing that pickles
@@ -280,4 +280,4 @@ def _record_model(run: Run, estimator: Any) -> None:
         limit = f"{run.settings.artifact_limit:,} bytes"
         run.note("model", f"not kept: larger than Settings.artifact_limit ({limit})")
         return
-    run.staged_artifact(f"model-{type(estimator).__name__}", "model", {"model.joblib": path}, {"bytes": size})
+    run.staged_artifact(f"model-{type(estimator).__name__}", "model", {"model.pkl": path}, {"bytes": size})

@@ -22,6 +22,7 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 
 from autolog.core import settings as settings_module
+from autolog.core.allowance import Allowance
 from autolog.core.guard import charge, measured, shield
 from autolog.core.health import Alerts
 from autolog.core.hooks import Hook, install, uninstall
@@ -133,12 +134,10 @@ class Watch(Loop):
         self._alerts = Alerts(training.run)
         self._every = every
         self._found: Found | None = None
-        self._began = time.perf_counter()
-        self._spent = 0.0
+        self._allowance = Allowance(training.run)
         self._last_row: tuple[int, float] | None = (
             None  # its step, and when the loop went on, without our time
         )
-        self._left_out = 0
         self._left_out_step: int | None = None  # how many were made before it
         self._is_over = False
         self._thread = threading.current_thread()
@@ -186,9 +185,7 @@ class Watch(Loop):
         self._is_over = True
         _forget(self)
         self._let_go()
-        if self._left_out:
-            why = f"left out at {self._left_out} steps: they would pass the budget"
-            self.run.note("grad_norm", why)
+        self._allowance.note("grad_norm")
         if self.step == self._first:
             why = "no step of the optimizer was seen: inside torch.compile or a CUDA graph it tells of none"
             self.run.note("grad_norm", why)
@@ -269,45 +266,37 @@ class Watch(Loop):
         model = self._model()
         if model is None or self._left_out_step == self.step or self._has_read(model):
             return
-        started = time.perf_counter()
         charge(self.run)
         # Ranks that decide by their own clocks would wait for each other.
-        if self._is_over_budget(started) and not is_sharded(list(model.parameters())):
-            self._left_out += 1
+        if not is_sharded(list(model.parameters())) and self._allowance.is_used_up():
             self._left_out_step = self.step  # also if there is time again after they were clipped
             return
-        try:
+        with self._allowance:
             optimizer = self._optimizer() if self._optimizer is not None else None
             self._found = self._measures.read(model, optimizer, self.step + 1)
-        finally:
-            self._spent += time.perf_counter() - started
 
     def _has_read(self, model: torch.nn.Module) -> bool:
         """Whether what was read is of these gradients: if the user has skipped a step since, they are new."""
         read = self._found.of() if self._found is not None else None
         return read is not None and any(parameter.grad is read for parameter in model.parameters())
 
-    def _is_over_budget(self, now: float) -> bool:
-        return self._spent > max(0.050, self.run.settings.budget * (now - self._began))
-
     def _record(self, optimizer: Any) -> None:
-        started = time.perf_counter()
+        came = time.perf_counter() - self._allowance.spent
         charge(self.run)
-        found, self._found = self._found, None
-        row = learning_rates(optimizer)
-        if self._last_row is not None:
-            last_step, went_on = self._last_row
-            row["perf/step_seconds"] = (started - self._spent - went_on) / (self.step - last_step)
-        if found is not None:
-            row |= found.row
-        self.run.log(row, step=self.step)
-        if found is not None:
-            for key, chart in found.pictures.items():
-                self.run.figure(key, chart, step=self.step)
-            self._alerts.look(self.step, found.whole, found.by_module)
-        now = time.perf_counter()
-        self._spent += now - started
-        self._last_row = self.step, now - self._spent
+        with self._allowance:
+            found, self._found = self._found, None
+            row = learning_rates(optimizer)
+            if self._last_row is not None:
+                last_step, went_on = self._last_row
+                row["perf/step_seconds"] = (came - went_on) / (self.step - last_step)
+            if found is not None:
+                row |= found.row
+            self.run.log(row, step=self.step)
+            if found is not None:
+                for key, chart in found.pictures.items():
+                    self.run.figure(key, chart, step=self.step)
+                self._alerts.look(self.step, found.whole, found.by_module)
+        self._last_row = self.step, time.perf_counter() - self._allowance.spent
 
 
 # Clipping ---------------------------------------------------------------------------------------------

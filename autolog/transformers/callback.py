@@ -62,6 +62,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     Attributes:
         logs: as given.
         evaluating: the evaluation that goes on.
+        gradients: what is recorded of them.
     """
 
     def __init__(self, run: Run, trainer: Any, *, logs: bool, data: Any = None, prefix: str | None = None):
@@ -76,7 +77,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._names: dict[str, str] = {}
         self._tells_completions = bool(getattr(trainer.args, "log_completions", False))
         self._alerts = Alerts(run)
-        self._gradients = GradientNorms(run, trainer, self._alerts)
+        self.gradients = GradientNorms(run, trainer, self._alerts)
         self._checkpoints = Checkpoints(run)
         self._epoch_began = time.perf_counter()
         self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
@@ -108,7 +109,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: gradient norms"):
             charge(self.run)
-            self._gradients.before_step(args, state, kwargs.get("train_dataloader"))
+            self.gradients.before_step(args, state, kwargs.get("train_dataloader"))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         with shield("transformers: metrics"):
@@ -129,7 +130,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     def _norms(self, state: Any, reported: float | None) -> dict[str, float]:
         with shield("transformers: gradient norms"):  # a fault here costs these alone
-            norms = self._gradients.row(state.global_step, reported)
+            norms = self.gradients.row(state.global_step, reported)
             if not self.logs:
                 norms.pop("grad_norm", None)
             return norms

@@ -77,6 +77,8 @@ def observe_train(call: Call) -> Frame:
 def _record_result(run: Run, trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
     """What came out; of a training that failed its checkpoints alone."""
     has_checkpoint = False
+    with shield("transformers: gradient norms"):
+        recorder.gradients.note_left_out()
     with shield("transformers: checkpoints"):
         has_checkpoint = recorder.record_checkpoints(trainer.args, trainer.state)
     if not is_whole:

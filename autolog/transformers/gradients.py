@@ -7,11 +7,11 @@ modules are scaled back by the norm of the whole that the Trainer reports, which
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from typing import Any
 
 from autolog.capture import gradients
+from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.health import MOST_PARTS, Alerts, norms_row
 from autolog.core.run import Run
 from autolog.torch.measures import by_module, is_sharded, learning_rates
@@ -34,8 +34,7 @@ class GradientNorms:
         self._parts: dict[str, float] = {}
         self._rates: dict[str, float] = {}
         self._step = -1  # that these are of
-        self._began = time.perf_counter()
-        self._spent = 0.0
+        self._allowance = Allowance(run, UNASKED)
 
     def before_step(self, args: Any, state: Any, loader: Any) -> None:
         """The gradients are whole, unscaled and clipped."""
@@ -49,19 +48,18 @@ class GradientNorms:
     def _norms(self) -> dict[str, float]:
         if not self._run.settings.log_gradients:
             return {}
-        started = time.perf_counter()
         modules = self._modules
         if modules is None:
             modules = self._modules = self._found()
-        if not modules:
+        if not modules or self._allowance.is_used_up():
             return {}
-        if self._spent > max(0.050, self._run.settings.budget * (started - self._began)):
-            self._run.note("grad_norm/modules", "left out at some steps: they would pass the budget")
-            return {}
-        groups = [[p.grad for p in module if p.grad is not None] for module in modules.values()]
-        parts = dict(zip(modules, gradients.norms(groups)[1], strict=True))
-        self._spent += time.perf_counter() - started
-        return parts
+        with self._allowance:
+            groups = [[p.grad for p in module if p.grad is not None] for module in modules.values()]
+            return dict(zip(modules, gradients.norms(groups)[1], strict=True))
+
+    def note_left_out(self) -> None:
+        """At the training's end."""
+        self._allowance.note("grad_norm/modules")
 
     def _found(self) -> dict[str, list[Any]]:
         """The modules that are trained; of a deep model those above its layers' parts."""

@@ -19,7 +19,16 @@ from autolog.core.run import Run, RunError, status_of
 from autolog.core.settings import Settings
 from autolog.zenml.run import StandIn, StepRun
 
-__all__ = ["Step", "find", "get_trackio_run", "observe_step", "running", "step_around"]
+__all__ = [
+    "Step",
+    "find",
+    "get_trackio_run",
+    "observe_step",
+    "running",
+    "stand_in",
+    "step_around",
+    "unrecorded",
+]
 
 RUNS_IN_URL = 100  # of one pipeline run; a browser takes no URL of any length
 OURS = ("status", "tags", "parent", "children", "error", "zenml/", "autolog/")  # in the config
@@ -114,10 +123,7 @@ class Step:
         """Its run is the current one from here on, in threads that the step starts too; Trackio's as well."""
         if self.run is None or self._exits:
             return
-        self._exits.append(enter(self.run))
-        if self.run.records:
-            with shield("ZenML: the run where Trackio looks for its own"):
-                self._exits.append(ownership.lend(StandIn(self.run)))
+        self._exits.append(stand_in(self.run))
 
     def _run_name(self, given: str | None) -> str:
         named = self.pipeline_run
@@ -135,11 +141,10 @@ class Step:
             self.publish()
             return
         if error is not None:
-            self.run.go_on()
             self.run._note_error(error)
         self.publish()
         if error is not None or not self.run._closed:
-            self.run.finish(_status_of_step(error))
+            self.run.finish(status_of(error))
 
     # What ZenML shows of it -------------------------------------------------------------------------
 
@@ -173,6 +178,25 @@ class Step:
                 _attach_to_pipeline_run(self, values["experiment_tracker_url"], component)
 
 
+def stand_in(run: StepRun) -> Callable[[], None]:
+    """Make it the current run, for Trackio's own functions too; returns how to leave."""
+    leave = enter(run)
+    give_back: Callable[[], None] = lambda: None  # noqa: E731 - nothing was lent
+    with shield("ZenML: the run where Trackio looks for its own"):
+        give_back = ownership.lend(StandIn(run))
+
+    def undo() -> None:
+        give_back()
+        leave()
+
+    return undo
+
+
+def unrecorded(name: str) -> StepRun:
+    """A run that records nothing: where ours could not be opened, what the step asks of it must not fail."""
+    return StepRun(name, project="unrecorded", sink=None, settings=Settings())
+
+
 # Which step is running here ----------------------------------------------------------------------------
 
 _running: dict[UUID, Step] = {}
@@ -198,7 +222,8 @@ def running(info: Any) -> Step:
     step = _running.get(info.step_run_id)
     if step is None:
         pipeline_run = _PipelineRun(info.run_id, info.run_name, info.pipeline)
-        step = _running[info.step_run_id] = Step(pipeline_run, info.step_run, sees_its_beginning=True)
+        step_run = info.step_run if hasattr(info, "step_run") else _client().get_run_step(info.step_run_id)
+        step = _running[info.step_run_id] = Step(pipeline_run, step_run, sees_its_beginning=True)
     return step
 
 
@@ -258,7 +283,12 @@ def get_trackio_run() -> Any:
 def _context() -> Any:
     """ZenML's context of the step that is running here, without importing ZenML to find out."""
     module = sys.modules.get("zenml.steps.step_context")
-    return module.StepContext.get() if module is not None else None
+    if module is None:
+        return None
+    context = module.StepContext
+    if hasattr(context, "get"):
+        return context.get()
+    return context() if context._exists() else None  # older ZenML: one per process
 
 
 def _end_unwatched(step: Step) -> None:
@@ -276,18 +306,17 @@ class _PipelineRun:
 # Small things ------------------------------------------------------------------------------------------
 
 
-def _status_of_step(error: BaseException | None) -> str:
-    if type(error).__name__ == "StepHeartBeatTerminationException":  # somebody stopped it from afar
-        return "killed"
-    return status_of(error)
+def _client() -> Any:
+    from zenml.client import Client
+
+    return Client()
 
 
 def _attach(kind: str, of: UUID, values: Mapping[str, Any], component: UUID | None) -> None:
-    from zenml.client import Client
     from zenml.enums import MetadataResourceTypes
     from zenml.models import RunMetadataResource
 
-    Client().create_run_metadata(
+    _client().create_run_metadata(
         metadata=dict(values),
         resources=[RunMetadataResource(id=of, type=MetadataResourceTypes[kind])],
         stack_component_id=component,
@@ -301,11 +330,10 @@ _attaching = threading.Lock()
 
 def _attach_to_pipeline_run(step: Step, url: str, component: UUID | None) -> None:
     """The URL of the pipeline run opens those of its runs that have begun so far."""
-    from zenml.client import Client
     from zenml.metadata.metadata_types import Uri
 
     with _attaching:
-        known = Client().get_pipeline_run(step.pipeline_run_id).run_metadata.get("experiment_tracker_url")
+        known = _client().get_pipeline_run(step.pipeline_run_id).run_metadata.get("experiment_tracker_url")
         together = Uri(_with_others(url, str(getattr(known, "value", known) or "")))
         _attach("PIPELINE_RUN", step.pipeline_run_id, {"experiment_tracker_url": together}, component)
 

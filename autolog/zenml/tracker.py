@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import sys
+from collections.abc import Callable
 from typing import Any, cast
+from uuid import UUID
 
 from zenml.experiment_trackers.base_experiment_tracker import BaseExperimentTracker
 
@@ -15,8 +17,7 @@ from autolog.core.guard import shield
 from autolog.core.settings import Settings
 from autolog.zenml import steps
 from autolog.zenml.flavor import SPACE, TrackioExperimentTrackerConfig, TrackioExperimentTrackerSettings
-from autolog.zenml.run import StepRun
-from autolog.zenml.steps import Step
+from autolog.zenml.steps import Step, stand_in, unrecorded
 
 __all__ = ["TrackioExperimentTracker"]
 
@@ -26,6 +27,7 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self._leave: dict[UUID, Callable[[], None]] = {}  # of steps that could not be begun, how they end
         with shield("ZenML: watching steps"):  # now: when it is told of a step, the step has begun
             catalogue.arm("zenml")
 
@@ -49,11 +51,14 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
             step.is_ours = True
             with shield("ZenML: opening a step's run"):
                 self._open(step, info)
-            if step.run is None:  # what the step asks of it must not fail
-                step.run = StepRun(step.name, project="unrecorded", sink=None, settings=Settings())
+            if step.run is None:
+                step.run = unrecorded(step.name)
             step.enter()
             with shield("ZenML: the URL of a step's run"):
                 step.publish(self.id)
+            return
+        with shield("ZenML: a stand-in for a step's run"):
+            self._leave[info.step_run_id] = stand_in(unrecorded(info.pipeline_step_name))
 
     def _open(self, step: Step, info: Any) -> None:
         config = self.config
@@ -98,6 +103,8 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
     def cleanup_step_run(self, info: Any, step_failed: bool) -> None:
         """A step has returned, or failed. If its whole is watched, its outputs are still to be stored."""
         with shield("ZenML: a step's end"):
+            if info.step_run_id in self._leave:
+                self._leave.pop(info.step_run_id)()
             step = steps.find(info)
             if step is not None and not step.is_watched:
                 step.end(sys.exc_info()[1] if step_failed else None)

@@ -177,3 +177,13 @@ def test_numbers_along_a_logarithmic_axis_do_not_run_into_each_other():
     shown = [text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
     assert shown[:3] == ["1", "2", "4"]
     assert not [text for text in shown if "times" in text]
+
+
+@pytest.mark.parametrize("count", [2, 6, 7, 22])
+def test_each_line_stands_in_the_legend_with_its_colour(count: int) -> None:
+    lines = [{"name": f"class {n}", "x": [0.0, 1.0], "y": [0.0, n]} for n in range(count)]
+    drawn = render(Chart("curve", "c", {"series": lines, "x_label": "x", "y_label": "y"}))
+    _, legend = drawn.split('id="legend_1"')
+    keys = re.findall(r'<g id="line2d_\d+">\s*<path (d="M[^"]+")?', legend)
+    assert len(keys) == count
+    assert all(keys), "matplotlib leaves out what lies beyond the page"

@@ -138,6 +138,7 @@ class TestOptuna(Conformance):
         for left in list(ending._live.values()):  # whose end was broken: open until the process ends
             left._end("failed")
 
+    @pytest.mark.exhaustive
     @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
     def test_a_fault_in_any_method_changes_nothing(
         self, cls: type, expected_faults: list[guard.Fault]

@@ -161,6 +161,30 @@ def test_arguments_arrive_as_given_however_they_are_given(args: list[int], kwarg
         assert watch.calls[0]["a"] == args[0]
 
 
+def plain(a, b, c=3):  # type: ignore[no-untyped-def]
+    """Bound by us."""
+
+
+def starred(a, *others, key=1, **more):  # type: ignore[no-untyped-def]
+    """Bound by ``inspect``."""
+
+
+@given(
+    st.sampled_from([plain, starred]),
+    st.lists(st.integers(), max_size=5),
+    st.dictionaries(st.sampled_from(["a", "b", "c", "key", "x"]), st.integers(), max_size=4),
+)
+def test_arguments_are_bound_as_python_binds_them(function: Any, args: list[int], kwargs: Any) -> None:
+    binding = hooks.Binding(function)
+    try:
+        expected = inspect.signature(function).bind(*args, **kwargs).arguments
+    except TypeError:
+        with pytest.raises(TypeError):
+            binding.bind(tuple(args), kwargs)
+    else:
+        assert list(binding.bind(tuple(args), kwargs).items()) == list(expected.items())
+
+
 def test_positional_and_keyword_read_the_same(framework: Any, put: Any) -> None:
     seen: list[tuple[Any, Any, Any]] = []
 

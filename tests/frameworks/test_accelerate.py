@@ -19,7 +19,8 @@ from autolog import MemorySink
 from autolog.accelerate import TrackioTracker
 from autolog.core import settings as settings_module
 from autolog.sinks.memory import MemoryRun
-from tests.programs import read, run, torchrun, values
+from tests.programs import ACCELERATE, TORCHRUN, read, torchrun, values
+from tests.programs import run_warm as run
 
 HERE = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
 
@@ -151,7 +152,6 @@ LOOP = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "code", "status"),
     [
@@ -173,8 +173,8 @@ def test_a_program_that_ends_ends_its_run(tmp_path: Path, end: str, code: int, s
     assert len(values(kept, "train/loss")) == 3
 
 
-@pytest.mark.slow
-def test_two_processes_are_one_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
     program = """
     import autolog
     from autolog.accelerate import TrackioTracker
@@ -183,7 +183,8 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     tracker.tracker.log({"own": float(accelerator.num_processes)})
     accelerator.end_training()
     """
-    code, said = torchrun(tmp_path, textwrap.dedent(LOOP) + textwrap.dedent(program))
+    script = textwrap.dedent(LOOP) + textwrap.dedent(program)
+    code, said = torchrun(tmp_path, script, launcher=launcher)
     assert code == 0, said
     (kept,) = read(tmp_path)
     assert (kept["name"], kept["config"]["status"], kept["config"]["processes"]) == ("of-both", "finished", 2)
@@ -191,7 +192,6 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     assert values(kept, "own") == [2.0]
 
 
-@pytest.mark.slow
 def test_beside_accelerates_own_tracker_it_is_one_run_that_stays_open(tmp_path: Path) -> None:
     program = """
     import trackio
@@ -202,8 +202,7 @@ def test_beside_accelerates_own_tracker_it_is_one_run_that_stays_open(tmp_path: 
     accelerator.log({"after": 1.0}, step=9)
     accelerator.end_training()
     """
-    here = {**HERE, "PYTHONPATH": str(Path(__file__).parents[2])}
-    run(tmp_path, textwrap.dedent(LOOP) + textwrap.dedent(program), **here)
+    run(tmp_path, textwrap.dedent(LOOP) + textwrap.dedent(program), **HERE)
     (kept,) = read(tmp_path)
     assert len(values(kept, "lr")) == 2
     assert values(kept, "after") == [1.0]

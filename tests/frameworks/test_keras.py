@@ -20,6 +20,7 @@ import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
 from autolog.keras import TrackioCallback
+from autolog.keras.callback import Recorder
 from autolog.sinks.memory import MemoryRun
 
 digits = load_digits(return_X_y=True)
@@ -317,6 +318,21 @@ def test_callbacks_that_keras_calls_from_threads_of_its_own_still_are(sink: Memo
     with autolog.enabled("keras", sink=sink, log_code=False):
         assert are_called_from_here() == bare
     assert only(sink).values("epoch") == [1]
+
+
+def test_batches_need_no_thread_of_keras_where_nobody_asks_for_it(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(self: Any, *args: Any, **kwargs: Any) -> None:
+        names.append(threading.current_thread().name)
+        original(self, *args, **kwargs)
+
+    names: list[str] = []
+    original = Recorder.on_train_batch_end
+    monkeypatch.setattr(Recorder, "on_train_batch_end", seen)
+    classifier().fit(X_train, y_train, epochs=1, verbose=0)
+    assert set(names) == {threading.current_thread().name}
+    assert len(names) == 8
 
 
 def test_fit_twice_is_two_runs_and_the_steps_go_on(recording: MemorySink) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.programs import free_port, journals, read, run, start, trackio_server, values
+from tests.programs import free_port, journals, read, trackio_server, values
+from tests.programs import run_warm as run
+from tests.programs import start_warm as start
 
 TRAINING = """
 import keras, numpy as np

@@ -36,7 +36,8 @@ from autolog.core import settings as settings_module
 from autolog.lightning import TrackioCallback
 from autolog.lightning.names import canonical
 from autolog.sinks.memory import MemoryRun
-from tests.programs import read, run
+from tests.programs import read
+from tests.programs import run_warm as run
 
 for name in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -583,20 +584,18 @@ RESUMED = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("last", ["{folder}/last.ckpt", "last"])
 def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, last: str) -> None:
     folder = tmp_path / "checkpoints"
-    of_tests = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""), **of_tests)
+    run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""))
     more = f', ckpt_path="{last.format(folder=folder)}"'
-    run(tmp_path, RESUMED.format(folder=folder, epochs=3, more=more), **of_tests)
+    run(tmp_path, RESUMED.format(folder=folder, epochs=3, more=more))
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == "finished"
     assert kept["config"]["resumed"] == 1
     epochs = [(log["step"], log["epoch"]) for log in kept["logs"] if "epoch" in log]
     assert epochs == [(7, 0), (15, 1), (23, 2)]
-    run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""), **of_tests)
+    run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""))
     assert len(read(tmp_path)) == 2
 
 

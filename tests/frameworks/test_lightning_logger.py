@@ -357,10 +357,9 @@ FABRIC = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("more", "code", "status"), [("", 0, "finished"), ("raise ValueError", 1, "failed")])
 def test_the_end_of_the_program_is_that_of_its_run(tmp_path: Path, more: str, code: int, status: str) -> None:
-    programs.run(tmp_path, FABRIC + f"    {more}\n", code=code)
+    programs.run_warm(tmp_path, FABRIC + f"    {more}\n", code=code)
     (run,) = programs.read(tmp_path)
     assert run["config"]["status"] == status
     assert programs.values(run, "train/loss") == [1.0]

@@ -17,8 +17,6 @@ from torch.utils.data import DistributedSampler
 
 from tests import programs
 
-pytestmark = pytest.mark.slow
-
 # Lightning starts a script again for every further rank of `ddp`, so it is a file.
 SCRIPT = """
     import os, signal, sys, time

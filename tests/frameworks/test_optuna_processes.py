@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.programs import journals, read, run, start, values
+from tests.programs import journals, read, values
+from tests.programs import run_warm as run
+from tests.programs import start_warm as start
 
 STORAGES = {
     "sqlite": "'sqlite:///' + {file!r}",
@@ -58,7 +60,6 @@ def trials_below(kept: list[dict[str, Any]], study: dict[str, Any]) -> list[dict
     return [one for one in kept if one["config"].get("parent") == study["id"]]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", STORAGES)
 def test_two_workers_share_a_run(tmp_path: Path, kind: str) -> None:
     together(tmp_path, worker(tmp_path, kind))
@@ -94,7 +95,6 @@ def test_two_workers_share_a_run(tmp_path: Path, kind: str) -> None:
     assert sorted(len(values(one, "objective/value")) for one in both) == [15, 45]
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_killed_says_so_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     program = worker(tmp_path, "sqlite")

@@ -69,7 +69,7 @@ def test_a_fit_is_a_whole_run(recording: MemorySink) -> None:
     assert run.metrics["perf/fit_seconds"] > 0
     (artifact,) = run.artifacts
     assert artifact["type"] == "model"
-    loaded = joblib.load(artifact["files"]["model.joblib"])
+    loaded = joblib.load(artifact["files"]["model.pkl"])
     assert (loaded.predict(X_test) == model.predict(X_test)).all()
 
 
@@ -411,7 +411,7 @@ def test_labels_are_the_models_own_or_not_there(
 ) -> None:
     from autolog.sklearn import budget as budget_module
 
-    monkeypatch.setattr(budget_module, "LEAST_BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(budget_module, "LEAST_SECONDS", 0.0)
     with autolog.enabled("sklearn", sink=sink, log_code=False, budget=budget):
         model = LogisticRegression().fit(two[0], names)
         model.intercept_ += 3

@@ -132,9 +132,9 @@ def test_what_has_no_iterations_is_recorded_all_the_same(into: MemorySink) -> No
 def test_the_budget_bounds_the_iterations_that_are_told(
     sink: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autolog.sklearn import callback
+    from autolog.core import allowance
 
-    monkeypatch.setattr(callback, "LEAST_BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(allowance, "LEAST_SECONDS", 0.0)
     settings_module.use(autolog.Settings(sink=sink, log_code=False, budget=0.0))
     model = LogisticRegression(max_iter=300).set_callbacks(TrackioCallback()).fit(X_train, y_train)
     (kept,) = sink.runs

@@ -421,7 +421,7 @@ def test_a_learning_curve_display_is_in_the_run_of_the_curve(recording: MemorySi
 
 
 def test_a_forked_child_does_not_end_its_parents_loop(tmp_path: Path) -> None:
-    programs.run(
+    programs.run_warm(
         tmp_path,
         """
         from sklearn.linear_model import LinearRegression, SGDClassifier

@@ -24,7 +24,9 @@ from autolog import MemorySink
 from autolog.core import hooks, loops
 from autolog.core import settings as settings_module
 from autolog.sinks.memory import MemoryRun
-from tests.programs import free_port, read, run, start, values
+from tests.programs import free_port, read, values
+from tests.programs import run_warm as run
+from tests.programs import start_warm as start
 
 images, labels = load_digits(return_X_y=True)
 X = torch.tensor(images[:64] / 16, dtype=torch.float32)
@@ -366,10 +368,10 @@ def test_what_passes_the_budget_is_left_out_and_said_once(recording: MemorySink)
     with autolog.torch.watch(model, optimizer := sgd(model)) as watch:
         train(model, optimizer, 2)
         for _ in range(3):
-            watch._spent = 1.0
+            watch._allowance.spent = 1.0
             backward(model, optimizer)
             by_norm(model)
-            watch._spent = 0.0  # there is time again, but they are not any more what they were
+            watch._allowance.spent = 0.0  # there is time again, but they are not any more what they were
             optimizer.step()
     found = only(recording)
     assert len(found.values("grad_norm")) == 2
@@ -807,7 +809,6 @@ PROCESSES = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["DDP", "FSDP 2", "FSDP 2, rank zero alone"])
 def test_of_two_processes_the_first_records_the_whole(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("torch.distributed.fsdp", reason="this torch has no FSDP")

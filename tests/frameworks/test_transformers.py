@@ -33,7 +33,8 @@ from tests.frameworks.transformers_models import (
     val_set,
     y,
 )
-from tests.programs import read, run, values
+from tests.programs import read, values
+from tests.programs import run_warm as run
 
 
 @pytest.fixture
@@ -438,7 +439,6 @@ def test_the_callback_writes_to_the_run_that_it_is_given(into: MemorySink) -> No
         TrackioCallback(his)
 
 
-@pytest.mark.slow
 def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
     run(
         tmp_path,
@@ -451,7 +451,6 @@ def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
         while not autolog.finish():
             pass
         """,
-        PYTHONPATH=str(Path(__file__).parents[2]),
     )
     (kept,) = read(tmp_path)
     assert kept["name"] == "theirs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
 from tests.frameworks.transformers_models import arguments, classifier, train_set, trainer, val_set
-from tests.programs import read, run, torchrun, values
+from tests.programs import ACCELERATE, TORCHRUN, hub, read, run, run_warm, torchrun, values
 
 HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
@@ -88,15 +89,14 @@ RESUMED = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["True", "{folder!r} + '/checkpoint-16'"])
 def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, how: str) -> None:
     folder = str(tmp_path / "checkpoints")
     how = how.format(folder=folder)
-    run(tmp_path, RESUMED.format(folder=folder, stops_at=20, how=""), code=-2, **HERE)
+    run_warm(tmp_path, RESUMED.format(folder=folder, stops_at=20, how=""), code=-2)
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == "killed"
-    run(tmp_path, RESUMED.format(folder=folder, stops_at=0, how=f"resume_from_checkpoint={how}"), **HERE)
+    run_warm(tmp_path, RESUMED.format(folder=folder, stops_at=0, how=f"resume_from_checkpoint={how}"))
     (kept,) = read(tmp_path)
     assert (kept["config"]["status"], kept["config"]["resumed"], kept["config"]["steps"]) == (
         "finished",
@@ -105,11 +105,10 @@ def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, how: str)
     )
     losses = [log["step"] for log in kept["logs"] if "train/loss" in log]
     assert losses == [8, 16, 24]
-    run(tmp_path, RESUMED.format(folder=folder, stops_at=0, how=""), **HERE)
+    run_warm(tmp_path, RESUMED.format(folder=folder, stops_at=0, how=""))
     assert len(read(tmp_path)) == 2
 
 
-@pytest.mark.slow
 def test_in_one_process_a_trainer_goes_on_only_if_it_is_told_to(tmp_path: Path) -> None:
     program = """
     from tests.frameworks.transformers_models import trainer
@@ -121,14 +120,13 @@ def test_in_one_process_a_trainer_goes_on_only_if_it_is_told_to(tmp_path: Path) 
     training.evaluate()
     training.train()
     """
-    run(tmp_path, program, **HERE)
+    run_warm(tmp_path, program)
     first, second = sorted(read(tmp_path), key=lambda found: found["config"]["_Created"])
     assert (first["config"]["resumed"], first["config"]["steps"]) == (1, 24)
     assert len(values(first, "val/loss")) == 1
     assert "resumed" not in second["config"]
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_full_fails_the_training_and_claims_no_checkpoint(tmp_path: Path) -> None:
     program = """
     import resource, signal
@@ -152,7 +150,7 @@ def test_a_disk_that_is_full_fails_the_training_and_claims_no_checkpoint(tmp_pat
         print("raised", type(error).__name__)
     resource.setrlimit(resource.RLIMIT_FSIZE, full.limit)
     """
-    assert "raised" in run(tmp_path, program, **HERE)
+    assert "raised" in run_warm(tmp_path, program)
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == "failed"
     (table,) = values(kept, "checkpoints")
@@ -183,9 +181,9 @@ SCRIPT = """
 """
 
 
-@pytest.mark.slow
-def test_two_processes_are_one_run(tmp_path: Path) -> None:
-    code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), **HERE)
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
+    code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), launcher=launcher, **HERE)
     assert code == 0, said
     (kept,) = read(tmp_path)
     config = kept["config"]
@@ -206,7 +204,6 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     assert [row["step"] for row in table["_value"]] == [4, 8]
 
 
-@pytest.mark.slow
 def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
     code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), "break", **HERE)
     assert code
@@ -218,7 +215,6 @@ def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
 # Beside other trackers ----------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path: Path) -> None:
     program = """
     from tests.frameworks.transformers_models import trainer
@@ -229,7 +225,7 @@ def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path
         trainer(run_name="within", **theirs).train()
         assert autolog.current_run().status == "running"
     """
-    run(tmp_path, program, **HERE)
+    run_warm(tmp_path, program)
     kept = {found["name"]: found for found in read(tmp_path)}
     adopted, ours = kept["theirs"], kept["ours"]
     assert len(values(adopted, "train/loss")) == len(values(adopted, "train/grad_norm")) == 4
@@ -239,6 +235,87 @@ def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path
         assert len(values(adopted, key)) == 1
     assert len(values(ours, "train/loss")) == len(values(ours, "grad_norm")) == 4
     assert ours["config"]["status"] == "finished"
+
+
+THEIRS = """
+    import json, os
+    os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DIR": folder}
+    import mlflow, wandb
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tests.frameworks.transformers_models import trainer
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("e", f"file://{folder}/artifacts"))
+    os.environ["TENSORBOARD_LOGGING_DIR"] = f"{folder}/events"
+    if is_recorded:
+        autolog.enable("transformers", log_code=False, budget=1e9)
+    report_to = ["tensorboard", "wandb", "mlflow"]
+    here = {"output_dir": f"{folder}/out", "run_name": "theirs"}
+    several = trainer(report_to=report_to, eval_strategy="epoch", **here)
+    several.train()
+    several.evaluate()
+
+    def same(values):  # without what is another one each time
+        other = ("runtime", "per_second", "timestamp", "_dir", folder)
+        return {k: v for k, v in values.items() if not any(part in f"{k} {v}" for part in other)}
+
+    mlflow.flush_async_logging()  # transformers leaves its metrics to MLflow's thread
+    events = EventAccumulator(f"{folder}/events").Reload()
+    tags = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    ran = mlflow.MlflowClient().search_runs(mlflow.get_experiment_by_name("e").experiment_id)
+    summary = {k: v for k, v in dict(wandb.run.summary).items() if isinstance(v, float)}
+    told = {
+        "tensorboard": same(tags),
+        "mlflow": sorted(str(sorted(same(r.data.metrics | r.data.params).items())) for r in ran),
+        "mlflow's runs": sorted((r.info.status, r.info.run_name == "theirs") for r in ran),
+        "wandb": {**same(summary), "name": wandb.run.name, "config": len(dict(wandb.run.config))},
+        "listening": [type(callback).__name__ for callback in several.callback_handler.callbacks],
+    }
+    wandb.finish()
+    print("told", json.dumps(told, sort_keys=True))
+"""
+
+
+def test_beside_wandb_mlflow_and_tensorboard_all_is_as_without_us(tmp_path: Path) -> None:
+    for name in ("wandb", "mlflow", "tensorboard"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install {name}")
+    told: list[str] = []
+    for is_recorded in (False, True):
+        folder = tmp_path / str(is_recorded)
+        folder.mkdir()
+        before = f"folder, is_recorded = {str(folder)!r}, {is_recorded}\n"
+        said = run_warm(tmp_path, before + textwrap.dedent(THEIRS))
+        told += [line for line in said.splitlines() if line.startswith("told ")]
+    bare, recorded = told
+    assert '"eval/loss"' in bare
+    assert recorded == bare
+    (ours,) = read(tmp_path)
+    assert ours["config"]["status"] == "finished"
+    assert len(values(ours, "train/loss")) == 4
+
+
+def test_what_is_pushed_to_the_hub_is_what_would_be_without_us(tmp_path: Path) -> None:
+    program = """
+    from tests.frameworks.transformers_models import trainer
+    if is_recorded:
+        autolog.enable("transformers", log_code=False)
+    there = {"push_to_hub": True, "hub_model_id": "me/m", "hub_strategy": "all_checkpoints"}
+    several = trainer(save_strategy="epoch", output_dir=folder, **there)
+    several.train()
+    several.push_to_hub()
+    """
+    commits: list[list[list[str]]] = []
+    for is_recorded in (False, True):
+        before = f"folder, is_recorded = {str(tmp_path / str(is_recorded) / 'out')!r}, {is_recorded}\n"
+        with hub() as (there, pushed):
+            run(tmp_path, before + textwrap.dedent(program), **HERE, **there)
+        commits.append(sorted(pushed))
+    bare, recorded = commits
+    assert any("model.safetensors" in paths for paths in bare)
+    assert recorded == bare
+    (ours,) = read(tmp_path)
+    assert ours["config"]["status"] == "finished"
+    assert "hf_of_the_test" not in str(ours)
 
 
 # A search for hyperparameters -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from autolog.sinks import Record
 from autolog.sinks.delivery import MOST_REFUSALS, Channel, RunState, _Batch
+from autolog.sinks.helper import Helper
 from tests.programs import journals, read, run, values
 
 POISONS = {
@@ -196,7 +197,7 @@ class Refusing:
 
 def batch_of(run: str, *metrics: str) -> _Batch:
     record = {"kind": "open", "run": run, "project": "p", "name": run, "group": None, "time": 0.0}
-    batch = _Batch(RunState({**record, "joined": False, "adopted": False}))
+    batch = _Batch(RunState({**record, "joined": False, "adopted": False}), Helper(), Helper())
     batch.take(record)
     for n, key in enumerate(metrics):
         batch.take({"kind": "row", "run": run, "id": f"{n}", "time": 0.0, "step": n, "values": {key: n}})
@@ -232,3 +233,30 @@ def test_a_run_that_is_refused_alone_does_not_keep_the_others_waiting_for_ever(
     channel._deliver_batches(batches, place)  # type: ignore[arg-type]
     assert "anything of run refused cannot be recorded" in caplog.text
     channel.close()
+
+
+def test_a_run_says_what_its_delivery_has_cost_too(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+        from autolog.capture.figures import Chart
+        with autolog.run("with pictures") as r:
+            r.log({"a": 1.0})
+            for n in range(3):
+                counts = [[5, 1], [2, 4]]
+                r.figure(f"c{n}", Chart("confusion_matrix", "c", {"labels": ["x", "y"], "counts": counts}))
+        print("callers", r.overhead_seconds)
+        with autolog.run("without") as r:
+            r.log({"a": 1.0})
+        autolog.finish()
+        for n in range(3):  # after its end
+            r._write("chart", step=0, key=f"later{n}", caption=None, chart={
+                "kind": "confusion_matrix", "title": "c", "data": {"labels": ["x", "y"], "counts": counts}})
+        """,
+    )
+    callers = float(out.split("callers ")[1].split()[0])
+    kept = {r["name"]: r["config"] for r in read(tmp_path)}
+    for name in ("with pictures", "without"):
+        assert kept[name]["autolog/overhead_seconds"] > callers + 0.010, name
+        assert kept[name]["autolog/overhead_percent"] > 0
+    assert "autolog/lost" not in str(kept)

@@ -222,6 +222,7 @@ class Dropping:
             pass
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("cut", ["at once", "in the request", "in the answer"])
 def test_a_wire_that_breaks_loses_nothing_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
@@ -394,6 +395,7 @@ def test_what_a_server_of_another_version_does_not_know_is_said_and_the_rest_arr
     assert journals(tmp_path / "here") == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("status", "first"),
     [(200, 0), (404, 0), (502, 0), (200, 3), (401, 3), (403, 3), (404, 3), (429, 3), (500, 3), (503, 3)],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 
 import autolog
 from autolog.core import settings as settings_module
+from tests.programs import environment
 
 # Before anything imports ZenML, which fixes its folders then.
 _home = tempfile.mkdtemp(prefix="autolog-zenml-")
@@ -27,12 +31,20 @@ os.environ.update(
 
 FLAVOR = "autolog.zenml.TrackioExperimentTrackerFlavor"
 MakeStack = Callable[..., Any]
+Shell = Callable[..., str]
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def client() -> Any:
     """ZenML's client, with our flavor registered as a user does it, and another one."""
     pytest.importorskip("zenml")
+    return _client()
+
+
+@functools.cache  # tests/conformance has these fixtures, too: one store for all
+def _client() -> Any:
     from zenml.client import Client
     from zenml.enums import StackComponentType
 
@@ -47,10 +59,8 @@ def make_stack(client: Any) -> MakeStack:
     """Register a tracker, put it into a stack with ZenML's default orchestrator and store, activate that."""
     from zenml.enums import StackComponentType as Kind
 
-    numbers = itertools.count(1)
-
     def make(flavor: str | None = "trackio-autolog", **configuration: Any) -> Any:
-        name = f"tracker_{next(numbers)}"
+        name = f"tracker_{next(_numbers)}"
         components: dict[Any, Any] = {Kind.ORCHESTRATOR: "default", Kind.ARTIFACT_STORE: "default"}
         if flavor is not None:
             component = client.create_stack_component(name, flavor, Kind.EXPERIMENT_TRACKER, configuration)
@@ -76,3 +86,44 @@ def tracker(client: Any, make_stack: MakeStack) -> str:
     """The name of a tracker that nothing was told of, in the active stack."""
     make_stack()
     return str(client.active_stack.experiment_tracker.name)
+
+
+@pytest.fixture(scope="session")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shell with another ZenML of its own; `with_page` sets the variable."""
+    home = tmp_path_factory.mktemp("shell")
+
+    def run(command: str, *, trackio: Path, with_page: bool = False, code: int = 0, **more: str) -> str:
+        variables = {
+            "ZENML_CONFIG_PATH": str(home / "config"),
+            "ZENML_LOCAL_STORES_PATH": str(home / "stores"),
+            "ZENML_CUSTOM_SOURCE_ROOT": "",
+            "PIP_NO_INDEX": "1",  # whatever is installed: it comes from no network
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONWARNINGS": "ignore",
+            "COLUMNS": "300",
+            **more,
+        }
+        if with_page:
+            variables["AUTOLOG_ZENML_PAGE"] = "1"
+        clean = environment(trackio, **variables)
+        del clean["AUTOLOG_PROJECT"]
+        done = subprocess.run(
+            ["bash", "-e", "-c", command],
+            env=clean,
+            cwd=home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    return run
+
+
+def program(folder: Path, text: str) -> str:
+    """How to run this program in a shell."""
+    (folder / "program.py").write_text(text)
+    return f"python {folder / 'program.py'}"

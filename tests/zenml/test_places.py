@@ -1,9 +1,9 @@
 """Where records go: what a tracker can be told at registration, secrets, a real server, a Space's door."""
 
-from __future__ import annotations
-
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import autolog
-from autolog.core import guard
+from autolog.core import ending, guard
 from autolog.core import settings as settings_module
 from tests.programs import environment, free_port, read, trackio_server, values
 from tests.zenml.conftest import MakeStack
@@ -61,7 +61,6 @@ def test_what_goes_together_is_taken(given: dict[str, str], make_stack: MakeStac
         ({"base_url": f"https://user:{TOKEN}@a.b"}, "base_url holds a token"),
         ({"workspace": "two words", "api_key": TOKEN}, "expected a Hugging Face user or organization"),
         ({"project": "registry-x", "base_url": "https://a.b", "api_key": TOKEN}, "registry-"),
-        ({"basurl": "https://a.b"}, "basurl"),
     ],
 )
 def test_what_does_not_go_together_is_refused_at_registration(
@@ -170,21 +169,61 @@ def test_a_servers_token_opens_it_and_is_nowhere_else(
     assert not [text for text in everywhere if TOKEN in text]
 
 
-def test_a_secret_that_is_gone_fails_no_step_and_loses_nothing(
+@pytest.mark.parametrize("how", ["down", "silent", "no secret"])
+def test_a_server_that_takes_nothing_fails_no_step_and_gets_everything_later(
     make_stack: MakeStack,
     client: Any,
+    tmp_path: Path,
     trackio_dir: Path,
+    patient: None,
     expected_faults: list[guard.Fault],
     monkeypatch: pytest.MonkeyPatch,
+    how: str,
 ) -> None:
+    # A step that waited for this server would wait for as long as `patient` says.
     monkeypatch.setenv("ZENML_SECRET_VALIDATION_LEVEL", "NONE")  # where the step runs nobody looks
-    make_stack(base_url=f"http://127.0.0.1:{free_port()}", api_key="{{gone.api_key}}")
+    port = free_port()
+    make_stack(
+        base_url=f"http://127.0.0.1:{port}",
+        api_key="{{gone.api_key}}" if how == "no secret" else TOKEN,
+        project=f"late-{how.replace(' ', '-')}",
+    )
     tracker = client.active_stack.experiment_tracker.name
-    served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
-    (fault,) = expected_faults
-    assert "secret gone does not exist" in fault.what
-    journals = (trackio_dir / "autolog" / "journal").glob("*.jsonl")
-    assert any("by/hand" in journal.read_text() for journal in journals)
+    with silent_server(port) if how == "silent" else contextlib.nullcontext():
+        served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
+        assert last_run().status == "completed"
+        run_id = last_run().steps["trains"].run_metadata["trackio_run_id"]
+        journals = [path.read_text() for path in (trackio_dir / "autolog" / "journal").glob("*.jsonl")]
+        assert any(run_id in journal and "by/hand" in journal for journal in journals)
+        assert not any(TOKEN in journal for journal in journals)
+    assert all("secret gone does not exist" in fault.what for fault in expected_faults)
+    assert len(expected_faults) == (how == "no secret")
+    if how == "no secret":  # the next step may find it again
+        ending.know_token(("server", f"http://127.0.0.1:{port}"), TOKEN)
+    with trackio_server(tmp_path, TOKEN, port):
+        assert autolog.finish()
+    (run,) = read(tmp_path, f"late-{how.replace(' ', '-')}")
+    assert run["id"] == run_id
+    assert values(run, "by/hand") == [1]
+    assert run["config"]["status"] == "finished"
+
+
+@contextlib.contextmanager
+def silent_server(port: int) -> Iterator[None]:
+    """It takes connections, and never answers."""
+    held: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", port)) as server:
+
+        def hold() -> None:
+            with contextlib.suppress(OSError):  # closed at the end
+                while True:
+                    held.append(server.accept()[0])
+
+        threading.Thread(target=hold, daemon=True).start()
+        yield
+        server.shutdown(socket.SHUT_RDWR)  # or the thread would hold the port open in its accept
+    for connection in held:
+        connection.close()
 
 
 # A Space: as far as this machine sees -----------------------------------------------------------------

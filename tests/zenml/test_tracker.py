@@ -1,7 +1,5 @@
 """Our tracker on a local ZenML: real pipelines, a run for each step that names it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ from tests.zenml.conftest import MakeStack
 pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
 
 from zenml import pipeline, step
+from zenml.utils.settings_utils import is_valid_setting_key
 
 from autolog.zenml import TrackioExperimentTrackerSettings, get_trackio_run
 
@@ -126,6 +125,8 @@ def test_what_is_said_of_a_run_is_heard_wherever_it_is_said(
     if level == "step":
         use = use.with_options(settings={"experiment_tracker": said})
     elif level == "by name":
+        if not is_valid_setting_key(f"experiment_tracker:{name}"):
+            pytest.skip("this ZenML takes settings by a tracker's flavor, not by its name")
         use = use.with_options(settings={f"experiment_tracker:{name}": SAID})
     elif level == "dict":
         use = use.with_options(settings={"experiment_tracker.trackio-autolog": SAID})

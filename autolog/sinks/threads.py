@@ -1,0 +1,80 @@
+"""Threads of ours, and forks: none happens while one of them imports something.
+
+A child that needs a module whose import was going on in another thread at its fork waits for it for ever: the
+thread that would end it is not there. So it is with OpenSSL, which Trackio's import asks for certificates. A
+fork (:func:`os.fork`, ``multiprocessing``, the workers of a data loader) that comes in the first second of
+a recorded training therefore waits until that import is done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+__all__ = ["start"]
+
+MOST_SECONDS = 10.0  # what takes longer hangs itself, perhaps on what the thread that forks holds
+LOOK_EVERY = 0.001
+IMPORT = "<frozen importlib._bootstrap>"
+
+_ours: list[threading.Thread] = []
+_lock = threading.Lock()
+_put_off: list[dict[str, Any]] = []
+
+
+def start(name: str, target: Callable[..., object], *args: Any) -> threading.Thread:
+    """A daemon thread of ours, started: no fork falls into an import of its."""
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    _ours[:] = [one for one in _ours if one.is_alive()] + [thread]
+    thread.start()
+    return thread
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    end = time.monotonic() + MOST_SECONDS
+    while _is_importing() and time.monotonic() < end:
+        # Whom Python calls around this fork is settled. A module that is imported now and wants to be called,
+        # too, would be told of the fork's end without having been told of its beginning.
+        os.register_at_fork = _register_later
+        time.sleep(LOOK_EVERY)
+
+
+def _after_fork() -> None:
+    os.register_at_fork = _register
+    while _put_off:
+        _register(**_put_off.pop(0))
+    _lock.release()
+
+
+def _register_later(**functions: Any) -> None:
+    _put_off.append(functions)
+
+
+def _is_importing() -> bool:
+    """Whether a thread of ours other than this one is in the middle of an import, or reads certificates."""
+    ours = {thread.ident for thread in list(_ours) if thread.is_alive()} - {threading.get_ident()}
+    return bool(ours) and any(
+        _passes_an_import(frame) for ident, frame in sys._current_frames().items() if ident in ours
+    )
+
+
+def _passes_an_import(frame: FrameType | None) -> bool:
+    while frame is not None:
+        is_import = frame.f_code.co_filename == IMPORT
+        if is_import or (
+            frame.f_code.co_name == "create_default_context" and frame.f_globals.get("__name__") == "ssl"
+        ):
+            return True
+        frame = frame.f_back
+    return False
+
+
+if hasattr(os, "register_at_fork"):
+    _register = os.register_at_fork
+    _register(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
