@@ -1,169 +1,197 @@
-"""What autolog costs, beside MLflow's autologging: ``python -m benchmarks``.
+"""What recording costs, beside not recording and beside the peers: ``python -m benchmarks``.
 
-Bare, autolog and MLflow are interleaved in one process on one thread, so that all see the same machine; what
-is printed are medians, and ratios to bare. MLflow comes with the ``bench`` extra; without it, that is said.
+``python -m benchmarks --quick`` is a first look (``scale`` and ``load`` only where they are named),
+``python -m benchmarks keras_fit sklearn_fits`` measures some, ``--markdown FILE`` writes the tables down.
+Each workload has a process of its own, in which all ways to record it take turns on one thread, after a call
+each that warms up. Where that took three seconds longer than bare's, a way takes one turn of five, and if
+quick none. Peers come with ``pip install "trackio-autolog[bench]"``; those that are not there are named.
+
+Seconds are those that the user waits for the call (fit, train, optimize), the median of all turns. "of bare"
+is the median of the ratios to the bare call of the same turn, with the least and the most. CPU is that of
+all threads, and of processes that a tracker starts, until all has arrived: on a busy machine it says more
+than the clock. "on top" is the difference to bare per fit or step, by the clock and in CPU; "says" is what
+autolog says in its runs that it was.
 """
 
 from __future__ import annotations
 
-import logging
+import argparse
+import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TRACKIO_DIR", tempfile.mkdtemp(prefix="autolog-bench-"))
-os.environ["AUTOLOG_QUIET"] = "1"
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"
+from benchmarks.turns import beside, of_bare, on_top
+from benchmarks.workloads import NAMES
 
-MOST_PEER_TURNS = 3  # it takes seconds where the others take milliseconds
-PREDICTIONS = 200
+try:
+    from rich.console import Console
+    from rich.progress import Progress, TimeElapsedColumn
+    from rich.table import Table
+except ImportError:
+    sys.exit("The benchmarks show their tables by rich: pip install 'trackio-autolog[bench]'")
 
-
-def milliseconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return 1_000 * (time.perf_counter() - start)
-
-
-def in_a_new_interpreter(before: str, timed: str, repeat: int = 7) -> float:
-    """Median milliseconds of a statement in a fresh interpreter, after others."""
-    clock = "time.perf_counter()"
-    program = f"{before}\nimport time\nt = {clock}\n{timed}\nprint(1000 * ({clock} - t))"
-    results = [
-        float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
-        for _ in range(repeat)
-    ]
-    return statistics.median(results)
-
-
-class MLflow:
-    """MLflow's autologging at its defaults, into a SQLite file."""
-
-    def __init__(self) -> None:
-        try:
-            import mlflow
-        except ImportError:
-            self.mlflow: Any = None
-            return
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        self.mlflow = mlflow
-        mlflow.set_tracking_uri(f"sqlite:///{tempfile.mkdtemp(prefix='mlflow-bench-')}/mlflow.db")
-        mlflow.set_experiment("bench")
-
-    @contextmanager
-    def enabled(self) -> Iterator[None]:
-        self.mlflow.sklearn.autolog(silent=True)
-        try:
-            yield
-        finally:
-            self.mlflow.sklearn.autolog(disable=True, silent=True)
-
-
-def side_by_side(work: Callable[[], object], repeat: int, peer: MLflow) -> tuple[float, float, float | None]:
-    """Median milliseconds of the same work: bare, recorded by autolog, recorded by MLflow."""
-    import autolog
-
-    bare, recorded, by_peer = [], [], []
-    with autolog.enabled("sklearn"):
-        work()  # Trackio is imported now, the journal is open
-    autolog.finish()
-    for turn in range(repeat):
-        bare.append(milliseconds(work))
-        with autolog.enabled("sklearn"):
-            recorded.append(milliseconds(work))
-        autolog.finish()  # delivery is counted apart: it is not the caller's time
-        if peer.mlflow is not None and turn < MOST_PEER_TURNS:
-            with peer.enabled():
-                by_peer.append(milliseconds(work))
-    found = statistics.median(by_peer[1:] or by_peer) if by_peer else None  # its first call imports
-    return statistics.median(bare), statistics.median(recorded), found
-
-
-def row(what: str, bare: float | None, recorded: float, by_peer: float | None = None) -> None:
-    ratio = f"{recorded / bare:6.2f} x" if bare else ""
-    base = f"{bare:9.3f}" if bare is not None else ""
-    peer = f"{by_peer:10.1f} {by_peer / bare:8.1f} x" if by_peer is not None and bare else ""
-    print(f"{what:<50} {base:>9} {recorded:10.3f} {ratio:>9} {peer:>21}", flush=True)
+QUICK, WHOLE = 0.25, 0.5  # of the steps that a workload has by itself: more turns say more than longer ones
+PATIENCE = 3.0  # seconds on top of bare: whoever takes more takes few turns
+SCRIPTS = ["scale", "load"]  # with tables of their own
+HEAD = ["", "seconds", "of bare (least to most)", "CPU", "on top", "CPU on top", "says"]
+COUNTED = ["runs", "params", "metrics", "rows", "figures"]
 
 
 def main() -> None:
-    import numpy as np
-    import sklearn
-    from sklearn.datasets import make_classification
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="workload", help=f"of {', '.join([*NAMES, *SCRIPTS])}")
+    parser.add_argument("--quick", action="store_true", help="fewer turns of fewer steps")
+    parser.add_argument("--turns", type=int, help="how many (by default 15, or 1 if quick)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file, too")
+    asked = parser.parse_args()
+    names = asked.names or [*NAMES, *([] if asked.quick else SCRIPTS)]
+    if unknown := set(names) - {*NAMES, *SCRIPTS}:
+        parser.error(
+            f"there is no {', '.join(sorted(unknown))}; expected some of {', '.join(NAMES + SCRIPTS)}"
+        )
+    turns = asked.turns or (1 if asked.quick else 15)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=150)
+    written = [machine()]
+    console.print(written[0])
+    for name in names:
+        if name in SCRIPTS:
+            quick = ["--quick"] if asked.quick else []
+            command = [sys.executable, "-m", f"benchmarks.{name}", *quick]
+            text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            console.print(text, markup=False, highlight=False)
+            written.append(f"```\n{text.strip()}\n```")
+        else:
+            with Progress(
+                *Progress.get_default_columns(), TimeElapsedColumn(), console=console, transient=True
+            ) as bar:
+                task = bar.add_task(name, total=None)
+                found = run(name, turns, asked.quick, lambda **now: bar.update(task, **now))  # noqa: B023
+            rows = rows_of(found)
+            show(console, found, rows)
+            written.append(markdown(found, rows))
+        if asked.markdown:  # each time: whoever stops it keeps what has been measured
+            asked.markdown.write_text("\n\n".join(written) + "\n", encoding="utf-8")
 
-    import autolog
 
-    print(f"Python {platform.python_version()}, scikit-learn {sklearn.__version__}, {os.cpu_count()} cores")
-    peer = MLflow()
-    name = f"MLflow {peer.mlflow.__version__}" if peer.mlflow is not None else "MLflow: not installed"
-    print(f"{'milliseconds, medians':<50} {'bare':>9} {'autolog':>10} {'ratio':>9} {name:>21}")
-
-    row("import autolog", None, in_a_new_interpreter("", "import autolog"))
-    row("enable(), nothing imported", None, in_a_new_interpreter("import autolog", "autolog.enable()"))
-    imported = "import sklearn.linear_model, autolog"
-    row("enable(), scikit-learn imported before", None, in_a_new_interpreter(imported, "autolog.enable()"))
-
-    X, y = make_classification(2_000, 20, random_state=0)
-    row(
-        "LogisticRegression fit, 2,000 x 20",
-        *side_by_side(lambda: LogisticRegression().fit(X, y), 40, peer),
-    )
-    row(
-        "RandomForest fit, 100 trees, 2,000 x 20",
-        *side_by_side(lambda: RandomForestClassifier(random_state=0).fit(X, y), 7, peer),
-    )
-    grid = {"C": list(np.logspace(-3, 3, 40))}
-    row(
-        "GridSearchCV, 40 candidates x 3 folds",
-        *side_by_side(lambda: GridSearchCV(LogisticRegression(), grid, cv=3).fit(X, y), 15, peer),
-    )
-
-    model = LogisticRegression()
-    with autolog.enabled("sklearn"):
-        model.fit(X, y)
-    one = X[:1]
-    predictions = lambda: [model.predict(one) for _ in range(PREDICTIONS)]  # noqa: E731
-    bare, recorded, by_peer = [], [], []
-    for turn in range(20):
-        bare.append(milliseconds(predictions) / PREDICTIONS)
-        with autolog.enabled("sklearn"):
-            recorded.append(milliseconds(predictions) / PREDICTIONS)
-        if peer.mlflow is not None and turn < MOST_PEER_TURNS:
-            with peer.enabled():
-                model.fit(X, y)
-                by_peer.append(milliseconds(predictions) / PREDICTIONS)
-            with autolog.enabled("sklearn"):
-                model.fit(X, y)
-    autolog.finish()
-    median = statistics.median
-    row(
-        "predict of one row, recorded model",
-        median(bare),
-        median(recorded),
-        median(by_peer) if by_peer else None,
+def machine() -> str:
+    """Where and when."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = (
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
+        )
+        model = next(lines, model)
+    when = datetime.now(UTC).date().isoformat()
+    return (
+        f"{when}, {os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}"
     )
 
-    with autolog.run() as run:
-        steps = 20_000
-        metrics = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
-        spent = milliseconds(lambda: [run.log(metrics) for _ in range(steps)])
-    row("run.log of four metrics, the caller's time", None, spent / steps)
-    start = time.perf_counter()
-    while not autolog.finish():
-        pass
-    row("the same, delivered to SQLite (wall, per row)", None, 1_000 * (time.perf_counter() - start) / steps)
+
+def run(name: str, turns: int, quick: bool, update: Callable[..., None]) -> dict[str, Any]:
+    """Measure a workload in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.one", name]
+    command += [str(turns), str(QUICK if quick else WHOLE), str(PATIENCE)]
+    found: dict[str, Any] = {}
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            told = json.loads(line)
+            if "calls" in told:
+                update(total=told["calls"])
+            elif "way" in told:
+                update(advance=1, description=told["way"])
+            else:
+                found = told["result"]
+        if not found:
+            process.wait()
+            said.seek(0)
+            sys.exit(f"{name} could not be measured:\n{said.read()[-3_000:]}")
+    return found
+
+
+def rows_of(found: dict[str, Any]) -> list[list[str]]:
+    """A row per way, with what it has recorded last."""
+    bare, pieces = found["results"][0], found["pieces"]
+    rows = []
+    for result in found["results"]:
+        if result["wrong"] is not None:
+            rows.append([result["name"], *[""] * (len(HEAD) - 1), f"not measured: {result['wrong']}"])
+            continue
+        row = [result["name"], f"{statistics.median(result['wall']):.3f}"]
+        if result is bare:
+            row += [""] * (len(HEAD) - 2)
+        else:
+            wall, cpu = (beside(result, bare, kind) for kind in ("wall", "cpu"))
+            median, least, most = of_bare(wall)
+            spread = "once, cold" if result["is_cold"] else f"{times(least)} to {times(most)}"
+            row.append(f"{times(median)} ({spread})")
+            row.append("" if found["by_clock"] else times(of_bare(cpu)[0]))
+            row += [per_piece(on_top(pairs) / pieces) for pairs in (wall, cpu)]
+            said = result["recorded"]["overhead_seconds"]
+            row.append("" if said is None else per_piece(said / pieces))
+            if found["by_clock"]:
+                row[-2:] = ["", ""]
+        rows.append([*row, recorded(result["recorded"])])
+    return rows
+
+
+def times(ratio: float) -> str:
+    """So many times bare."""
+    return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def per_piece(seconds: float) -> str:
+    """What one fit, step or trial costs."""
+    return f"{1_000 * seconds:.3g} ms" if abs(seconds) >= 1e-3 else f"{1e6 * seconds:.0f} us"
+
+
+def recorded(counted: dict[str, Any]) -> str:
+    """What is there of one turn."""
+    if not any(counted[what] for what in COUNTED):
+        return ""
+    parts = [f"{counted[what]:,.0f} {what if round(counted[what]) != 1 else what[:-1]}" for what in COUNTED]
+    return ", ".join([*parts, f"{counted['kilobytes']:,.0f} kB"])
+
+
+def caption(found: dict[str, Any]) -> str:
+    """What stands below a table."""
+    parts = [f"{found['versions']}; {found['turns']} turns; on top and says: per {found['piece']}."]
+    if found["goal"]:
+        parts.append(f"Goal: {found['goal']}.")
+    return " ".join([*parts, *(f"{missing}." for missing in found["missing"])])
+
+
+def show(console: Console, found: dict[str, Any], rows: list[list[str]]) -> None:
+    """The table in the terminal."""
+    table = Table(title=found["title"], caption=caption(found), title_justify="left", caption_justify="left")
+    for place, name in enumerate(HEAD):
+        table.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
+    for *row, kept in rows:
+        name = f"{row[0]}\n[dim]{kept}[/dim]" if kept else row[0]
+        table.add_row(name, *row[1:])
+    console.print(table)
+
+
+def markdown(found: dict[str, Any], rows: list[list[str]]) -> str:
+    """The table as Markdown."""
+    head = [*HEAD, "recorded in one turn"]
+    lines = [head, ["---", *["---:"] * (len(HEAD) - 1), "---"], *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {found['title']}\n\n{table}\n\n{caption(found)}"
 
 
 if __name__ == "__main__":

@@ -4,9 +4,6 @@ Every line is a program of its own with a directory of its own. It logs at every
 last a millisecond, and measures the call of ``run.log`` and the whole step: a step may also be late because
 another thread of ours holds the interpreter. The first lines are the same loop without autolog. Afterwards
 the rows are counted in Trackio's database, those for a server that was away or silent once there is one.
-
-The last line is 1,000,000 rows in one run without any pause: what a row costs in CPU time (the caller's, and
-all threads' until it is delivered), in memory, and how large the journal becomes.
 """
 
 from __future__ import annotations
@@ -69,41 +66,6 @@ TELL = """
 sys.stdout.buffer.write(orjson.dumps([calls, steps]))
 """
 
-MANY = """
-import os, sys, threading, time, orjson, psutil, autolog
-from pathlib import Path
-rows, me = {rows}, psutil.Process()
-journal = Path(os.environ["TRACKIO_DIR"]) / "autolog" / "journal"
-largest = 0
-def look():
-    global largest
-    largest = max([largest, *(path.stat().st_size for path in journal.glob("*.jsonl"))])
-def begin():
-    with autolog.run() as run:
-        run.log({{"a": 1.0}})
-    while not autolog.finish(): pass
-begin()  # Trackio is imported, the tables are there
-memory = []
-before, cpu, mine = me.memory_info().rss, time.process_time(), time.thread_time()
-started = time.perf_counter()
-with autolog.run() as run:
-    for n in range(rows):
-        run.log({{"a": 1.0, "b": 2.0, "c": 3.0, "d": n}})
-        if n % 50_000 == 0:
-            look(); memory.append(me.memory_info().rss - before)
-    caller = time.thread_time() - mine
-    logged = time.perf_counter() - started
-    threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("autolog")]
-while not autolog.finish():
-    look(); memory.append(me.memory_info().rss - before)
-look()
-sys.stdout.buffer.write(orjson.dumps({{
-    "rows": rows, "caller": caller, "cpu": time.process_time() - cpu, "logged": logged,
-    "arrived": time.perf_counter() - started, "memory": max(memory),
-    "after": me.memory_info().rss - before, "threads": threads, "journal": largest,
-}}))
-"""
-
 
 def programs(directory: Path, program: str, count: int = 1, **variables: str) -> list[Any]:
     """Run a program, or several at once, to the end; returns what each told."""
@@ -158,20 +120,6 @@ def line(what: str, told: list[Any], there: int | None) -> None:
     print(f"{what:<36}" + "".join(f"{figure:9.3f}" for figure in figures) + f"  {rows}", flush=True)
 
 
-def many_rows(of: dict[str, Any], there: int) -> None:
-    rows = of["rows"]
-    caller, cpu = 1e6 * of["caller"] / rows, 1e6 * of["cpu"] / rows
-    peak, end = of["memory"] / 1e6, of["after"] / 1e6
-    print(f"\n{rows:,} rows of four metrics in one run: {said(rows + 1, there)}")
-    print(f"  logged in {of['logged']:.1f} s, delivered after {of['arrived']:.1f} s")
-    print(f"  CPU per row: the caller's {caller:.1f} us, of all threads {cpu:.1f} us")
-    print(
-        f"  memory: {peak:.0f} MB at the most ({peak / rows * 1e5:.1f} per 100,000 rows), {end:.0f} MB then"
-    )
-    print(f"  {len(of['threads'])} threads: {', '.join(of['threads'])}")
-    print(f"  the journal: {of['journal'] / 1e6:.0f} MB at the most")
-
-
 @contextmanager
 def silent_server() -> Iterator[int]:
     """A server that takes connections and never answers."""
@@ -184,7 +132,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a first look, under a minute")
     quick = parser.parse_args().quick
     seconds = 1.0 if quick else 10.0
-    many = 100_000 if quick else 1_000_000
 
     def steps(seconds: float = seconds, metrics: int = 4, runs: int = 1, threads: int = 1) -> str:
         before = STEPS.format(seconds=seconds, metrics=metrics, runs=runs, threads=threads)
@@ -233,9 +180,6 @@ def main() -> None:
             deliver_what_is_left(here / "slow", TRACKIO_SERVER_URL=url)
             slow.shutdown()
         line("a slow server, 0.3 s per answer", told, rows_there(here / "of slow"))
-
-        (of,) = programs(here / "many", MANY.format(rows=many), AUTOLOG_FINISH_TIMEOUT="0.2")
-        many_rows(of, rows_there(here / "many"))
 
 
 if __name__ == "__main__":

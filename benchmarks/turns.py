@@ -1,109 +1,161 @@
-"""Contenders in turns: the same work bare and recorded, interleaved in one process on one thread.
-
-Import this before anything that brings NumPy or torch: it sets the number of threads.
-"""
+"""The same work in several ways, in turns: interleaved in one process on one thread."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-import platform
+import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-os.environ.setdefault("TRACKIO_DIR", tempfile.mkdtemp(prefix="autolog-bench-"))
-os.environ["AUTOLOG_QUIET"] = "1"
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"
+import psutil
 
-PROJECT = "bench"
+from benchmarks.ways import BARE, Recorded, Way
 
-Work = Callable[[], float]
-"""Does the work, and returns the seconds that a user would wait for it."""
+SELDOM = 5  # turns of which a slow way takes one
+
+Work = Callable[..., float]
+"""Does the work, recording itself as it is told, and returns the seconds that a user waits for it."""
 
 
-def compare(what: str, contenders: dict[str, Work], turns: int, versions: str) -> None:
-    """Print medians, and their ratios to the first contender of the same turn, wall clock and CPU.
+@dataclass
+class Workload:
+    """What is measured.
 
-    The CPU time is that of all threads of the process, until all is delivered: pictures drawn, rows in the
-    database. On a machine with other work it says more than the clock.
+    Attributes:
+        title: what is done, with how many steps.
+        work: see above.
+        ways: to record it; the first one is bare.
+        versions: of what does the work.
+        missing: peers that are not there, or have no such integration.
+        goal: what is promised, for the table.
+        pieces: fits, steps or trials in one turn: what an overhead is told per piece of.
+        piece: the word for one of them.
+        by_clock: whether its CPU time says nothing, since that is of other things or processes, too.
     """
-    wall: dict[str, list[float]] = {name: [] for name in contenders}
-    cpu: dict[str, list[float]] = {name: [] for name in contenders}
-    names = list(contenders)
+
+    title: str
+    work: Work
+    ways: list[Way]
+    versions: str
+    missing: list[str] = field(default_factory=list)
+    goal: str = ""
+    pieces: int = 1
+    piece: str = "call"
+    by_clock: bool = False
+
+
+@dataclass
+class Result:
+    """One way's times, in seconds.
+
+    Attributes:
+        turns: the numbers of the turns that it took.
+        wall: what the user waits for the work, in each of them.
+        cpu: of all threads, and of processes that a tracker starts, until all has arrived: drawn, and in
+            the database.
+        is_slow: whether it was passed over in most turns.
+        is_cold: whether the call that warms up is the only one, and counts.
+        wrong: why it could not be measured.
+    """
+
+    name: str
+    turns: list[int] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    recorded: Recorded = field(default_factory=Recorded)
+    is_slow: bool = False
+    is_cold: bool = False
+    wrong: str | None = None
+
+
+def measure(
+    workload: Workload, turns: int, tell: Callable[[str], None], patience: float = float("inf")
+) -> list[Result]:
+    """Run every way once to warm up, which imports, and then in turns, each in an order of its own.
+
+    (What a way leaves to be done after its call falls on the next one: not always on the same.)
+
+    Args:
+        tell: is told the name of each way before its turn, also of one that is passed over.
+        patience: for a way, in seconds on top of bare. Where its first call, which warms up, took longer, it
+            takes each fifth turn only; of fewer than five turns none: then that call counts, and variants of
+            that way are left out.
+    """
+    results = {way.name: Result(way.name) for way in workload.ways}
+    before_turns: dict[str, Recorded] = {}
+    first_seconds: list[float] = []  # bare's and the others'
+    ways = list(workload.ways)
     for turn in range(turns + 1):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            before = time.process_time()
-            seconds = contenders[name]()
-            if turn:  # the first one imports and warms up
-                wall[name].append(seconds)
-                cpu[name].append(time.process_time() - before)
-    print(f"{what}; {turns} turns, medians; Python {platform.python_version()}, {versions}")
-    print(f"{'':<40} {'seconds':>8}   {'of bare (least to most)':<24} {'CPU s':>7} {'of bare':>8}   recorded")
-    for name in names:
-        ratios, of_cpu = (_ratios(times[name], times[names[0]]) for times in (wall, cpu))
-        spread = f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
-        print(
-            f"{name:<40} {statistics.median(wall[name]):8.3f}   {spread:<24} "
-            f"{statistics.median(cpu[name]):7.3f} {statistics.median(of_cpu):8.3f}   {recorded(name)}"
-        )
-
-
-def _ratios(times: list[float], bare: list[float]) -> list[float]:
-    return sorted(mine / other for mine, other in zip(times, bare, strict=True))
-
-
-def recorded(run_name: str) -> str:
-    """What the last run of this name holds: fast because empty would be seen."""
-    from trackio.sqlite_storage import SQLiteStorage
-
-    if not SQLiteStorage.get_project_db_path(PROJECT).exists():
-        return ""
-    rows = SQLiteStorage.get_logs(PROJECT, run_name, max_points=None)
-    return f"{len(rows):,} rows, {len({key for row in rows for key in row})} keys" if rows else ""
-
-
-def by_autolog(framework: str, name: str, work: Work, **settings: object) -> Work:
-    """The work, recorded by autolog in a run of this name."""
-    import autolog
-
-    def recorded_work() -> float:
-        with autolog.enabled(framework, project=PROJECT, run_name=name, **settings):
-            seconds = work()
-        while not autolog.finish():
-            pass
-        return seconds
-
-    return recorded_work
-
-
-def add_mlflow(contenders: dict[str, Work], flavor: str, work: Work, **every_step: object) -> str:
-    """MLflow's autologging into a SQLite file, at its defaults and for every step; or why it is missing."""
-    try:
-        import mlflow
-    except ImportError:
-        return "MLflow is not installed: pip install 'trackio-autolog[bench]'"
-    import logging
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    folder = tempfile.mkdtemp(prefix="mlflow-bench-")
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    mlflow.set_experiment(experiment_id=mlflow.create_experiment(PROJECT, f"file://{folder}/artifacts"))
-    autolog = getattr(mlflow, flavor).autolog
-
-    def of(**settings: object) -> Work:
-        def recorded_work() -> float:
-            autolog(silent=True, **settings)
+        if turn:
+            random.Random(turn).shuffle(ways)
+        for way in ways:
+            result = results[way.name]
+            tell(way.name)
+            for other in results.values():
+                if other.is_cold and way.name.startswith(f"{other.name}, "):
+                    result.wrong = f"{other.name} takes {other.wall[0]:.0f} s already"
+            is_passed_over = turn > 0 and result.is_slow and (result.is_cold or turn % SELDOM)
+            if is_passed_over or result.wrong is not None:
+                continue
+            gc.collect()
+            before = cpu_seconds()
             try:
-                return work()
-            finally:
-                autolog(disable=True, silent=True)
+                with way.on() as given:
+                    seconds = workload.work(**given)
+            except Exception as error:
+                if way is BARE:
+                    raise
+                result.wrong = f"{type(error).__name__}: {error}"[:200]
+                continue
+            if turn == 0:
+                first_seconds.append(seconds)
+                result.is_slow = seconds - first_seconds[0] > patience
+                result.is_cold = result.is_slow and turns < SELDOM
+            if turn or result.is_cold:
+                result.turns.append(turn or 1)  # beside bare's first turn, if it has none
+                result.wall.append(seconds)
+                result.cpu.append(cpu_seconds() - before)
+            if not turn:
+                before_turns[way.name] = Recorded() if result.is_cold else way.recorded()
+    for way in workload.ways:
+        result = results[way.name]
+        if result.wrong is None:
+            result.recorded = way.recorded().since(before_turns[way.name]).per(len(result.wall))
+    return list(results.values())
 
-        return recorded_work
 
-    contenders[f"MLflow {mlflow.__version__}, defaults"] = of()
-    contenders[f"MLflow {mlflow.__version__}, every step"] = of(**every_step)
-    return ""
+def cpu_seconds() -> float:
+    """CPU time of this process and of those that it has started, whether they have ended or not."""
+    ended = os.times()
+    spent = time.process_time() + ended.children_user + ended.children_system
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            times = child.cpu_times()
+            spent += times.user + times.system
+    return spent
+
+
+def beside(mine: dict[str, Any], bare: dict[str, Any], kind: str) -> list[tuple[float, float]]:
+    """A way's and bare's times of the same turns; both as a dict of :class:`Result`.
+
+    Args:
+        kind: ``wall`` or ``cpu``.
+    """
+    of_turn = dict(zip(bare["turns"], bare[kind], strict=True))
+    return [(time, of_turn[turn]) for turn, time in zip(mine["turns"], mine[kind], strict=True)]
+
+
+def of_bare(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Median, least and most of the ratios."""
+    ratios = sorted(mine / bare for mine, bare in pairs)
+    return statistics.median(ratios), ratios[0], ratios[-1]
+
+
+def on_top(pairs: list[tuple[float, float]]) -> float:
+    """What is more than bare, in the middle of all turns."""
+    return statistics.median(mine - bare for mine, bare in pairs)

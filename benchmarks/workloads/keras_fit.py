@@ -1,0 +1,76 @@
+"""A small network on Keras' torch backend, each batch logged."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from benchmarks.turns import Workload
+from benchmarks.ways import BARE, by_autolog, by_mlflow, by_trackio, by_wandb, everything_on, is_installed
+
+os.environ["KERAS_BACKEND"] = "torch"
+
+BATCHES, EPOCHS, BATCH = 1_600, 4, 32
+
+
+def workload(share: float = 1.0) -> Workload:
+    import keras
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    batches = EPOCHS * round(BATCHES * share / EPOCHS)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(batches * BATCH // EPOCHS, 32)).astype("float32")
+    y = (X[:, 0] + X[:, 1] > 0).astype("int32")
+
+    class ByHand(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self, log: Any):
+            super().__init__()
+            self.log = log
+            self.step = 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.step += 1
+            self.log({f"train/{key}": value for key, value in logs.items()}, step=self.step)
+
+    def fit(log: Any = None) -> float:
+        keras.utils.set_random_seed(0)
+        hidden = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
+        model = keras.Sequential([keras.Input((32,)), *hidden, keras.layers.Dense(2, activation="softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        # None would do as well, but not for MLflow: its autologging fails, and then records nothing.
+        callbacks = {"callbacks": [ByHand(log)]} if log is not None else {}
+        start = time.perf_counter()
+        model.fit(X, y, epochs=EPOCHS, batch_size=BATCH, verbose=0, **callbacks)
+        return time.perf_counter() - start
+
+    ways = [
+        BARE,
+        by_autolog("autolog", "keras"),
+        by_autolog("autolog, every batch", "keras", log_every_n_steps=1),
+        everything_on("keras"),
+        by_trackio("Trackio by hand, every batch", lambda log: {"log": log}),
+    ]
+    missing = []
+    if is_installed("wandb"):
+        ways.append(by_wandb("W&B offline by hand, every batch", lambda log: {"log": log}))
+    else:
+        missing.append("W&B is not installed")
+    if is_installed("mlflow"):
+        each = {"log_every_epoch": False, "log_every_n_steps": 1}
+        ways.append(by_mlflow("MLflow autolog", flavor="keras"))
+        ways.append(by_mlflow("MLflow autolog, every batch", flavor="keras", **each))
+    else:
+        missing.append("MLflow is not installed")
+    return Workload(
+        f"Keras: {batches:,} batches of a small network",
+        fit,
+        ways,
+        f"Keras {keras.__version__} on torch {torch.__version__}",
+        missing,
+        "at most 1.05 of bare at every batch, and no slower than Trackio by hand",
+        pieces=batches,
+        piece="batch",
+    )

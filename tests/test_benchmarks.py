@@ -1,0 +1,105 @@
+"""The benchmarks measure what they say, and count what was recorded; how long it took is not looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from benchmarks.turns import Workload, beside, measure, of_bare, on_top
+from benchmarks.ways import BARE, Recorded, Way
+
+HERE = Path(__file__).parents[1]
+
+
+@pytest.mark.exhaustive
+def test_a_workload_is_measured_in_all_ways_and_what_they_recorded_stands_beside() -> None:
+    pytest.importorskip("optuna")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.one", "optuna_study", "1", "0.05", "inf"],
+        cwd=HERE,
+        env={key: value for key, value in os.environ.items() if not key.startswith("AUTOLOG_")},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    *_, last = done.stdout.splitlines()
+    found = json.loads(last)["result"]
+    assert [result["name"] for result in found["results"] if result["wrong"]] == []
+    by_name = {result["name"]: result["recorded"] for result in found["results"]}
+    assert {"bare", "autolog", "autolog, everything on"} <= by_name.keys()
+    assert all(len(result["wall"]) == len(result["cpu"]) == 1 for result in found["results"])
+    assert not any(by_name["bare"].values())
+    ours = by_name["autolog"]
+    assert (found["pieces"], ours["runs"], ours["rows"]) == (15, 1, 15)
+    assert by_name["autolog, everything on"]["runs"] == 16  # the study, and each trial
+    assert ours["overhead_seconds"] > 0
+    assert by_name["Trackio by hand, a run per trial"]["runs"] == 15
+
+
+def test_each_turn_has_an_order_of_its_own_and_the_first_is_to_warm_up() -> None:
+    order: list[str] = []
+    ways = [BARE, *(Way(name, BARE.on, lambda: Recorded(rows=7.0 * len(order))) for name in "ab")]
+    workload = Workload("nothing", lambda: 2.0, ways, "")
+    results = measure(workload, 2, order.append)
+    turns = [order[:3], order[3:6], order[6:]]
+    assert turns[0] == ["bare", "a", "b"]
+    assert all(sorted(turn) == ["a", "b", "bare"] for turn in turns)
+    assert turns[1] != turns[2]
+    assert [result.wall for result in results] == [[2.0, 2.0]] * 3
+    assert results[1].recorded.rows == 7.0 * (9 - 2) / 2  # of what came after the warm-up, per turn
+
+
+def test_of_a_way_that_takes_too_long_the_first_call_counts() -> None:
+    order: list[str] = []
+    slow = Way("slow", lambda: nullcontext({"seconds": 9.0}), lambda: Recorded(rows=5.0))
+    ways = [BARE, Way("fast", BARE.on), slow, Way("slow, every step", slow.on)]
+    bare, fast, slow_one, variant = measure(
+        Workload("nothing", lambda seconds=2.0: seconds, ways, ""), 2, order.append, patience=3.0
+    )
+    assert (bare.wall, fast.wall, slow_one.wall) == ([2.0, 2.0], [2.0, 2.0], [9.0])
+    assert (bare.is_cold, fast.is_cold, slow_one.is_cold) == (False, False, True)
+    assert len(slow_one.cpu) == 1
+    assert (variant.wall, variant.wrong) == ([], "slow takes 9 s already")
+    assert slow_one.recorded.rows == 5.0
+    assert beside(asdict(slow_one), asdict(bare), "wall") == [(9.0, 2.0)]
+
+
+def test_a_way_that_takes_too_long_takes_one_turn_of_five_beside_bares_of_that_turn() -> None:
+    seconds = iter(range(100, 200))
+    slow = Way("slow", lambda: nullcontext({"longer": 50}), lambda: Recorded())
+    order: list[str] = []
+    bare, slow_one = measure(
+        Workload("nothing", lambda longer=0: float(next(seconds) + longer), [BARE, slow], ""),
+        10,
+        order.append,
+        patience=3.0,
+    )
+    assert (bare.turns, slow_one.turns) == (list(range(1, 11)), [5, 10])
+    assert order.count("slow") == 11  # also told where it is passed over
+    assert beside(asdict(slow_one), asdict(bare), "wall") == [
+        (slow_one.wall[0], bare.wall[4]),
+        (slow_one.wall[1], bare.wall[9]),
+    ]
+
+
+def test_a_way_that_fails_is_named_and_the_others_go_on() -> None:
+    def fail() -> object:
+        raise ImportError("of the peer's own")
+
+    workload = Workload("nothing", lambda: 1.0, [BARE, Way("peer", fail)], "")  # type: ignore[arg-type]
+    bare, peer = measure(workload, 1, lambda name: None)
+    assert bare.wrong is None
+    assert peer.wrong == "ImportError: of the peer's own"
+
+
+def test_ratios_and_differences_are_of_the_same_turn() -> None:
+    pairs = [(2.0, 1.0), (9.0, 3.0), (4.0, 4.0)]
+    assert of_bare(pairs) == (2.0, 1.0, 3.0)
+    assert on_top(pairs) == 1.0
