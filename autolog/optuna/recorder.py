@@ -191,7 +191,7 @@ class StudyRecorder:
         if self._recorded >= self._next_look:
             self._next_look = 2 * self._recorded
             self.sweep()
-            self._record_table(self._trials(), whole=False)
+            self._record_table(whole=False)
 
     def was_added(self, frozen: Any) -> None:
         """``add_trial``: by which number is seen when they are looked through."""
@@ -280,32 +280,36 @@ class StudyRecorder:
             if self._recorded == self._whole_at:
                 return
             self._whole_at = self._recorded
-        trials = self._trials()
-        self._record_table(trials, whole=True)
+        trials = self._record_table(whole=True)
         with shield("Optuna: figures"):
             is_due = self._recorded >= 1.5 * self._pictured_at
             self._pictured_at = self._recorded if is_due else self._pictured_at
             record_figures(self.run, self._own, trials, self._names, self._directions, interactive=is_due)
 
-    def _record_table(self, trials: list[Any], *, whole: bool) -> None:
+    def _record_table(self, *, whole: bool) -> list[Any]:
+        """The table, and what is the best; returns the trials that they are of."""
+        # Before one looks: of several processes the latest to say so has seen all that the others saw.
+        as_of = datetime.now(UTC).isoformat()
+        trials = self._trials()
         ended = [trial for trial in trials if trial.state in STATES or whole]
         ordered = best_first(ended, self._directions)
-        self._describe_best(ordered, whole)
+        self._describe_best(ordered, whole, as_of)
         shown = ordered if whole else ordered[:MOST_IN_BETWEEN]
         rows = list(rows_of(shown, self._names, self.remarks))
         is_due = self._recorded >= self._next_table
         if rows and (whole or is_due):  # the dashboard shows every one, below the next: so there are few
             self._next_table = TABLE_GROWS * max(self._recorded, 1) if is_due else self._next_table
             self.run.long_table("trials", rows)
+        return trials
 
-    def _describe_best(self, ordered: list[Any], whole: bool) -> None:
+    def _describe_best(self, ordered: list[Any], whole: bool, as_of: str) -> None:
         counts = dict.fromkeys(STATES.values(), 0)
         for trial in ordered:
             if trial.state in STATES:
                 counts[STATES[trial.state]] += 1
         values: dict[str, Any] = {}
         if self._shared:
-            values["as_of"] = datetime.now(UTC).isoformat()  # of several processes, who tells the latest
+            values["as_of"] = as_of
             if not whole:
                 values["status"] = "running"  # another one may have ended
         values |= {f"trials/{state}": count for state, count in counts.items()}

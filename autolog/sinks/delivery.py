@@ -16,14 +16,14 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from autolog.sinks import Record, threads
 from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
-from autolog.sinks.journal import Journal, Tail, try_lock
+from autolog.sinks.journal import Journal, Tail, one_at_a_time, try_lock
 
 __all__ = ["Channel", "Destination", "Place", "RunState", "birth_of", "discard_staged", "iso", "take_over"]
 
@@ -35,6 +35,7 @@ SWEEP_SECONDS = 5.0
 HALF_MADE_SECONDS = 3_600.0
 CONFIGS_KEPT = 500
 MUCH_SECONDS = 0.010
+SHARED_SECONDS = 5.0  # that others' change to a shared run's config is waited for
 MOST_REFUSALS = 10  # two minutes and a half, with the pauses in between
 JOURNAL_BYTES = 16_000_000  # delivered; then the journal begins anew
 
@@ -429,21 +430,28 @@ class RunState:
         more = self.seconds - self._told_seconds
         return not self.running and self._overhead is not None and more > MUCH_SECONDS
 
-    def _change(self, values: dict[str, Any]) -> None:
+    def change(self, values: dict[str, Any]) -> None:
         self.config.update(values)
         if self.shared:
             self.changes.append(values)
 
-    def catch_up(self, place: Place) -> None:
-        """Put our changes to the config of a shared run upon what others have made of it by now.
+    @contextlib.contextmanager
+    def whole_config(self, place: Place) -> Iterator[dict[str, Any]]:
+        """The config that is to be put. Of a shared run it is upon what others have made of it by now.
 
-        Changes that tell of a time (``as_of``) give way to those of a later one, whichever comes last.
+        They wait until ours stands there. A change that tells of a time (``as_of``) gives way to one of a
+        later time, whichever comes last.
         """
-        self.config.update(place.config(self) or {})
-        changes, self.changes = self.changes, []
-        for values in changes:
-            if values.get("as_of", "") >= self.config.get("as_of", "") or "as_of" not in values:
-                self.config.update(values)
+        if not self.shared or not place.recalls or self.journal is None:
+            yield self.ordered_config()
+            return
+        with one_at_a_time(self.journal.parent, SHARED_SECONDS):
+            self.config.update(place.config(self) or {})
+            for values in self.changes:
+                if values.get("as_of", "") >= self.config.get("as_of", "") or "as_of" not in values:
+                    self.config.update(values)
+            yield self.ordered_config()
+            self.changes.clear()  # not before it has arrived
 
     def take(self, record: Record) -> None:
         if record["kind"] == "config":
@@ -452,10 +460,10 @@ class RunState:
                 values["_Group"] = values.pop("group")
             if "autolog/overhead_seconds" in values:
                 self._overhead = values["autolog/overhead_seconds"], values["autolog/overhead_percent"]
-            self._change(values)
+            self.change(values)
         elif record["kind"] == "finish":
             self.running = False
-            self._change({"status": record["status"]})
+            self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
 
@@ -528,11 +536,9 @@ class _Batch:
             self.rows += [row] if row is not None else []
             del self.pictures[0]
         if self.rows or self.config_changed:
-            if self.config_changed and self.run.shared and place.recalls:
-                self.run.catch_up(place)
             self._count_time()  # of the pictures
-            config = self.run.ordered_config() if self.config_changed else None
-            self._put_rows(place, [_row_of(row) for row in self.rows] or self._birth(), config)
+            rows = [_row_of(row) for row in self.rows] or self._birth()
+            self._put_rows(place, rows, with_config=self.config_changed)
             self.rows, self.config_changed = [], False
         if self.system:
             self._put(place.system, place, self.system)
@@ -545,7 +551,7 @@ class _Batch:
             self.arrived.append(self.artifacts.pop(0))
         self._count_time()
         if self.run.has_become_dearer():
-            self._put_config(place, self.run.ordered_config())
+            self._put_config(place)
 
     def _picture(self, place: Place, run: RunState, record: Record) -> Record:
         """Have a chart drawn, and put it where the dashboard looks for it."""
@@ -558,26 +564,31 @@ class _Batch:
         value = {"_type": "trackio.html", "file_path": where, "caption": record.get("caption")}
         return _row(record["id"], record["time"], record["step"], {record["key"]: value})
 
-    def _put_rows(self, place: Place, rows: list[Record], config: dict[str, Any] | None) -> None:
+    def _put_rows(self, place: Place, rows: list[Record], *, with_config: bool) -> None:
         """Rows and config. What nobody takes is found by halving: it must not keep the rest from arriving."""
         try:
-            place.rows(self.run, rows, config)
+            if with_config:
+                with self.run.whole_config(place) as config:
+                    place.rows(self.run, rows, config)
+            else:
+                place.rows(self.run, rows, None)
             self.run.is_born = self.run.is_born or bool(rows)
         except Exception as error:
             if _is_transient(error):
                 raise
-            if config is not None:
-                self._put_rows(place, rows, None)
-                self._put_config(place, self.run.ordered_config())  # which says by now what was lost
+            if with_config:
+                self._put_rows(place, rows, with_config=False)
+                self._put_config(place)  # which says by now what was lost
             elif len(rows) > 1:
-                self._put_rows(place, rows[: len(rows) // 2], None)
-                self._put_rows(place, rows[len(rows) // 2 :], None)
+                self._put_rows(place, rows[: len(rows) // 2], with_config=False)
+                self._put_rows(place, rows[len(rows) // 2 :], with_config=False)
             else:
                 self._lost(place, ", ".join(rows[0]["values"]), error)
 
-    def _put_config(self, place: Place, config: dict[str, Any]) -> None:
+    def _put_config(self, place: Place) -> None:
         try:
-            place.rows(self.run, self._birth(), config)
+            with self.run.whole_config(place) as config:
+                place.rows(self.run, self._birth(), config)
         except Exception as error:
             if _is_transient(error):
                 raise
@@ -624,8 +635,8 @@ class _Batch:
             **self.run.config.get("autolog/lost", {}),
             what[:200]: f"{type(error).__name__}: {error}"[:500],
         }
-        self.run.config["autolog/lost"] = dict(list(lost.items())[:50])
-        self._put_config(place, self.run.ordered_config())
+        self.run.change({"autolog/lost": dict(list(lost.items())[:50])})
+        self._put_config(place)
 
 
 class _Refused(Exception):  # noqa: N818 - it never leaves this file

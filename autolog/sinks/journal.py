@@ -278,6 +278,33 @@ def try_lock(file: IO[bytes]) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def one_at_a_time(directory: Path, timeout: float) -> Iterator[None]:
+    """Hold a directory's lock, so that of this machine's processes one does what is done inside.
+
+    Without locks, or after ``timeout`` seconds of somebody else's, it is done all the same.
+    """
+    if fcntl is None:
+        yield
+        return
+    file = os.open(directory, os.O_RDONLY)
+    try:
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.005)
+            except OSError:  # a disk that knows no locks
+                break
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile holds the file open, too
+        os.close(file)
+
+
 def _can_be_locked(path: Path) -> bool:
     """Whether a file that is locked can be locked once more: then locks mean nothing on this disk."""
     with path.open("ab") as file:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -233,6 +237,107 @@ def test_a_run_that_is_refused_alone_does_not_keep_the_others_waiting_for_ever(
     channel._deliver_batches(batches, place)  # type: ignore[arg-type]
     assert "anything of run refused cannot be recorded" in caplog.text
     channel.close()
+
+
+class Board:
+    """A place with one config, which can be read back."""
+
+    recalls = True
+
+    def __init__(self) -> None:
+        self.written: dict[str, object] = {}
+        self.fails = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def config(self, run: RunState) -> dict[str, object]:
+        read = dict(self.written)
+        self.meanwhile()
+        return read
+
+    def rows(self, run: RunState, rows: list[Record], config: dict[str, object] | None) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise OSError("the disk is full")
+        self.written = self.written if config is None else config
+
+
+def owner_of_a_shared_run(journal: Path) -> _Batch:
+    record = {"kind": "open", "run": "r", "project": "p", "name": "r", "group": None, "time": 0.0}
+    record |= {"joined": False, "adopted": False, "shared": True}
+    state = RunState(record)
+    state.journal = journal
+    return _Batch(state, Helper(), Helper())
+
+
+def change(batch: _Batch, **values: object) -> _Batch:
+    record = {"kind": "config", "run": "r", "values": values}
+    batch.run.take(record)
+    batch.take(record)
+    return batch
+
+
+def test_owners_of_one_run_keep_what_the_others_have_made_of_its_config(tmp_path: Path) -> None:
+    board: Any = Board()
+    one, other = (owner_of_a_shared_run(tmp_path / f"{name}.jsonl") for name in ("one", "other"))
+    assert change(one, a=1, b=1).deliver(board)
+    assert change(other, b=2).deliver(board)
+    assert change(one, c=3).deliver(board)
+    assert {key: board.written[key] for key in "abc"} == {"a": 1, "b": 2, "c": 3}
+
+    assert change(one, trials=30, as_of="2").deliver(board)
+    assert change(other, trials=26, as_of="1").deliver(board)  # it comes later, and knows less
+    assert (board.written["trials"], board.written["as_of"]) == (30, "2")
+
+
+def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: Path) -> None:
+    board: Any = Board()
+    owner = owner_of_a_shared_run(tmp_path / "journal.jsonl")
+    assert change(owner, a=1).deliver(board)
+    board.fails = 1
+    with pytest.raises(OSError, match="full"):
+        change(owner, a=2).deliver(board)
+    assert owner.deliver(board)
+    assert board.written["a"] == 2
+
+
+def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed(tmp_path: Path) -> None:
+    board: Any = Board()
+    one, other = (owner_of_a_shared_run(tmp_path / f"{name}.jsonl") for name in ("one", "other"))
+    change(one, trials=26, **{"autolog/overhead_seconds": 0.1, "autolog/overhead_percent": 1.0})
+    end = {"kind": "finish", "run": "r", "time": 0.0, "status": "finished"}
+    one.run.take(end)
+    one.take(end)
+    artifact = {"kind": "artifact", "run": "r", "id": "a", "name": "model", "files": {}, "staged": False}
+    one.take(artifact)
+
+    def artifact_is_slow(run: RunState, record: Record) -> None:
+        """Until it is there, the other one has changed the config; then the first says what that has cost."""
+        assert change(other, trials=30).deliver(board)
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+
+    board.artifact = artifact_is_slow
+    assert one.deliver(board)
+    assert board.written["autolog/overhead_seconds"] > 0.12  # type: ignore[operator]
+    assert board.written["trials"] == 30
+
+
+def test_one_owner_at_a_time_changes_a_shared_config(tmp_path: Path) -> None:
+    board: Any = Board()
+    owners = [owner_of_a_shared_run(tmp_path / f"{n}.jsonl") for n in range(4)]
+    board.meanwhile = lambda: time.sleep(0.005)  # between reading and writing
+
+    def work(n: int) -> None:
+        for k in range(10):
+            assert change(owners[n], **{f"{n}/{k}": k}).deliver(board)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {f"{n}/{k}" for n in range(4) for k in range(10)} <= set(board.written)
 
 
 def test_a_run_says_what_its_delivery_has_cost_too(tmp_path: Path) -> None:
