@@ -9,8 +9,9 @@ quick none. Peers come with ``pip install "trackio-autolog[bench]"``; those that
 Seconds are those that the user waits for the call (fit, train, optimize), the median of all turns. "of bare"
 is the median of the ratios to the bare call of the same turn, with the least and the most. CPU is that of
 all threads, and of processes that a tracker starts, until all has arrived: on a busy machine it says more
-than the clock. "on top" is the difference to bare per fit or step, by the clock and in CPU; "says" is what
-autolog says in its runs that it was.
+than the clock. "on top" is the difference per fit or step, by the clock and in CPU: to bare, or where a
+framework does more at each step by itself when it is told to log it, to that alone. "says" is what autolog
+says in its runs that it was.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def run(name: str, turns: int, quick: bool, update: Callable[..., None]) -> dict
 def rows_of(found: dict[str, Any]) -> list[list[str]]:
     """A row per way, with what it has recorded last."""
     bare, pieces = found["results"][0], found["pieces"]
+    by_name = {result["name"]: result for result in found["results"]}
     rows = []
     for result in found["results"]:
         if result["wrong"] is not None:
@@ -140,7 +142,9 @@ def rows_of(found: dict[str, Any]) -> list[list[str]]:
             spread = "once, cold" if result["is_cold"] else f"{times(least)} to {times(most)}"
             row.append(f"{times(median)} ({spread})")
             row.append("" if found["by_clock"] else times(of_bare(cpu)[0]))
-            row += [per_piece(on_top(pairs) / pieces) for pairs in (wall, cpu)]
+            beyond = by_name[result["beyond"]] if not by_name[result["beyond"]]["wrong"] else bare
+            more = [on_top(beside(result, beyond, kind)) / pieces for kind in ("wall", "cpu")]
+            row += map(per_piece, more)
             said = result["recorded"]["overhead_seconds"]
             row.append("" if said is None else per_piece(said / pieces))
             if found["by_clock"]:

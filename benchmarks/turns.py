@@ -61,6 +61,7 @@ class Result:
         is_slow: whether it was passed over in most turns.
         is_cold: whether the call that warms up is the only one, and counts.
         wrong: why it could not be measured.
+        beyond: see :class:`benchmarks.ways.Way`.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Result:
     is_slow: bool = False
     is_cold: bool = False
     wrong: str | None = None
+    beyond: str = "bare"
 
 
 def measure(
@@ -86,7 +88,7 @@ def measure(
             takes each fifth turn only; of fewer than five turns none: then that call counts, and variants of
             that way are left out.
     """
-    results = {way.name: Result(way.name) for way in workload.ways}
+    results = {way.name: Result(way.name, beyond=way.beyond) for way in workload.ways}
     before_turns: dict[str, Recorded] = {}
     first_seconds: list[float] = []  # bare's and the others'
     ways = list(workload.ways)
@@ -140,13 +142,13 @@ def cpu_seconds() -> float:
     return spent
 
 
-def beside(mine: dict[str, Any], bare: dict[str, Any], kind: str) -> list[tuple[float, float]]:
-    """A way's and bare's times of the same turns; both as a dict of :class:`Result`.
+def beside(mine: dict[str, Any], other: dict[str, Any], kind: str) -> list[tuple[float, float]]:
+    """A way's times and bare's, or another one's, of the same turns; both as a dict of :class:`Result`.
 
     Args:
         kind: ``wall`` or ``cpu``.
     """
-    of_turn = dict(zip(bare["turns"], bare[kind], strict=True))
+    of_turn = dict(zip(other["turns"], other[kind], strict=True))
     return [(time, of_turn[turn]) for turn, time in zip(mine["turns"], mine[kind], strict=True)]
 
 
@@ -157,5 +159,5 @@ def of_bare(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
 
 
 def on_top(pairs: list[tuple[float, float]]) -> float:
-    """What is more than bare, in the middle of all turns."""
-    return statistics.median(mine - bare for mine, bare in pairs)
+    """What is more, in the middle of all turns."""
+    return statistics.median(mine - other for mine, other in pairs)

@@ -86,11 +86,13 @@ class Way:
         name: as it stands in the table.
         on: turns it on around the work, and waits until all has arrived.
         recorded: what it has recorded so far.
+        beyond: the way that does the same, less the recording: what comes on top of it is the tracker's.
     """
 
     name: str
     on: Callable[[], AbstractContextManager[Given]]
     recorded: Callable[[], Recorded] = Recorded
+    beyond: str = "bare"
 
 
 def is_installed(package: str) -> bool:

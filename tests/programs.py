@@ -34,7 +34,7 @@ def environment(directory: Path, **variables: str) -> dict[str, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOLOG_", "TRACKIO_"))}
     ours = {"TRACKIO_DIR": str(directory), "AUTOLOG_PROJECT": "p", "AUTOLOG_QUIET": "1"}
     # On a busy machine two seconds may be short; a test that is about the time says so itself.
-    return {**clean, **ours, "AUTOLOG_FINISH_TIMEOUT": "30", **variables}
+    return {**clean, **ours, "AUTOLOG_FINISH_TIMEOUT": "90", **variables}
 
 
 def start(

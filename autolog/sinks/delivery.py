@@ -531,15 +531,12 @@ class _Batch:
         self.__init__(self.run, self._helper, self._drawer)  # type: ignore[misc]
 
     def _deliver(self, place: Place) -> None:
+        self._deliver_rows(place)  # they do not wait for pictures, which on a busy machine take long
         while self.pictures:
             row = self._attempt(self._picture, place, self.pictures[0])
             self.rows += [row] if row is not None else []
             del self.pictures[0]
-        if self.rows or self.config_changed:
-            self._count_time()  # of the pictures
-            rows = [_row_of(row) for row in self.rows] or self._birth()
-            self._put_rows(place, rows, with_config=self.config_changed)
-            self.rows, self.config_changed = [], False
+        self._deliver_rows(place)
         if self.system:
             self._put(place.system, place, self.system)
             self.system = []
@@ -552,6 +549,13 @@ class _Batch:
         self._count_time()
         if self.run.has_become_dearer():
             self._put_config(place)
+
+    def _deliver_rows(self, place: Place) -> None:
+        if self.rows or self.config_changed:
+            self._count_time()
+            rows = [_row_of(row) for row in self.rows] or self._birth()
+            self._put_rows(place, rows, with_config=self.config_changed)
+            self.rows, self.config_changed = [], False
 
     def _picture(self, place: Place, run: RunState, record: Record) -> Record:
         """Have a chart drawn, and put it where the dashboard looks for it."""

@@ -22,7 +22,7 @@ from autolog.capture.figures import Chart, render
 
 __all__ = ["DRAWING_SECONDS", "Helper", "draw"]
 
-DRAWING_SECONDS = 60.0  # at most for one picture, the start of the process included
+DRAWING_SECONDS = 180.0  # at most for one picture, the start of the process included
 IDLE_SECONDS = 600.0
 
 _PROGRAM = "from autolog.sinks.helper import serve; import sys; serve(int(sys.argv[1]))"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.turns import Workload
 from benchmarks.ways import (
     BARE,
     SCRATCH,
+    Given,
     Way,
     by_autolog,
     by_mlflow,
@@ -21,6 +25,7 @@ from benchmarks.ways import (
 )
 
 STEPS, EPOCHS, BATCH = 1_500, 3, 32
+ITSELF = "Lightning itself, every step to a logger that drops it"
 
 
 def workload(share: float = 1.0) -> Workload:
@@ -52,6 +57,17 @@ def workload(share: float = 1.0) -> Workload:
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.parameters())
 
+    class Dropping(pl.loggers.Logger):  # type: ignore[misc]
+        """Takes what it is given, and does nothing with it."""
+
+        name = version = "nothing"
+
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+            pass
+
+        def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+            pass
+
     class ByHand(pl.Callback):  # type: ignore[misc]
         def __init__(self, log: Any):
             self.write = log
@@ -81,14 +97,16 @@ def workload(share: float = 1.0) -> Workload:
     ways = [
         BARE,
         by_autolog("autolog", "lightning"),
+        Way(ITSELF, lambda: nullcontext({"logger": Dropping(), "every": 1})),
         every_step(by_autolog("autolog, every step", "lightning")),
+        every_step(by_autolog("autolog, every step, no gradient norms", "lightning", log_gradients=False)),
         every_step(everything_on("lightning")),
         every_step(Way("Lightning's CSVLogger, every step", lambda: _with_a_csv_logger(CSVLogger))),
-        by_trackio("Trackio by hand, every step", lambda log: {"log": log, "every": 1}),
+        every_step(by_trackio("Trackio by hand, every step", lambda log: {"log": log})),
     ]
     missing = []
     if is_installed("wandb"):
-        ways.append(by_wandb("W&B offline by hand, every step", lambda log: {"log": log, "every": 1}))
+        ways.append(every_step(by_wandb("W&B offline by hand, every step", lambda log: {"log": log})))
     else:
         missing.append("W&B is not installed")
     if is_installed("mlflow"):
@@ -111,17 +129,14 @@ def workload(share: float = 1.0) -> Workload:
 
 def every_step(way: Way) -> Way:
     """The same, where Lightning is told to log each step."""
-    from contextlib import contextmanager
 
     @contextmanager
-    def on() -> Any:
+    def on() -> Iterator[Given]:
         with way.on() as given:
             yield {**given, "every": 1}
 
-    return Way(way.name, on, way.recorded)
+    return replace(way, on=on, beyond=ITSELF)
 
 
 def _with_a_csv_logger(kind: Any) -> Any:
-    from contextlib import nullcontext
-
     return nullcontext({"logger": kind(str(SCRATCH / "csv"))})

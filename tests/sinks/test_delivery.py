@@ -300,6 +300,19 @@ def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: 
     assert board.written["a"] == 2
 
 
+def test_what_a_run_says_does_not_wait_for_its_pictures(tmp_path: Path) -> None:
+    board: Any = Board()
+    owner = owner_of_a_shared_run(tmp_path / "journal.jsonl")
+    data = {"labels": ["x", "y"], "counts": [[5, 1], [2, 4]]}
+    chart = {"kind": "confusion_matrix", "title": "c", "data": data}
+    picture = {"kind": "chart", "run": "r", "id": "c", "time": 0.0, "step": 0, "key": "c", "chart": chart}
+    change(owner, a=1).take(picture)
+    owner._drawer.close()  # the program ends before it is drawn
+    with pytest.raises(OSError, match="ends"):
+        owner.deliver(board)
+    assert board.written["a"] == 1
+
+
 def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed(tmp_path: Path) -> None:
     board: Any = Board()
     one, other = (owner_of_a_shared_run(tmp_path / f"{name}.jsonl") for name in ("one", "other"))
