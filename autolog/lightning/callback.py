@@ -309,7 +309,7 @@ class Recorder(Callback):  # type: ignore[misc]
         row = {self._named(name, stage): value for name, value in scalars.items() if name != "epoch"}
         if stage == "train" and of_a_step:
             row |= {**self._rates, **self.gradients.row()}
-            if self._loss is not None and not self._logs_its_loss(trainer):
+            if self._loss is not None and "train/loss" not in row and not self._logs_its_loss(trainer):
                 row["train/loss"] = float(self._loss)
         if row:
             self._alerts.look_at_loss(at, row.get("train/loss"))
@@ -369,9 +369,9 @@ def _rates_of(trainer: Any, optimizer: Any) -> dict[str, float]:
     """The rates of an optimizer's groups; of several optimizers, under each one's name and place."""
     optimizer = getattr(optimizer, "optimizer", optimizer)
     rates = learning_rates(optimizer)
-    optimizers = [getattr(one, "optimizer", one) for one in trainer.optimizers]
-    if len(optimizers) < 2:
+    if len(trainer.optimizers) < 2:
         return rates
+    optimizers = [getattr(one, "optimizer", one) for one in trainer.optimizers]
     place = next((n for n, one in enumerate(optimizers) if one is optimizer), 0)
     return {
         key.replace("lr", f"lr/{type(optimizer).__name__}-{place}", 1): rate for key, rate in rates.items()
@@ -384,7 +384,7 @@ def _scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
     by_device: dict[torch.device, list[str]] = {}
     for key, value in metrics.items():
         if isinstance(value, torch.Tensor) and value.numel() == 1:
-            if value.device.type == "cpu":  # of these no transfer is needed
+            if value.is_cpu:  # of these no transfer is needed
                 found[key] = float(value)
             else:
                 by_device.setdefault(value.device, []).append(key)

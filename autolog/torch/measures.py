@@ -149,12 +149,15 @@ def by_module(model: Any, optimizer: Any, *, without_gradient: bool = False) -> 
 def learning_rates(optimizer: Any) -> dict[str, float]:
     """The rates of the next step: ``lr``, or ``lr/<group>`` where there are several groups."""
     groups = optimizer.param_groups
+    if len(groups) == 1:  # nearly always, and at every step that is logged
+        rate = groups[0].get("lr")
+        return {} if rate is None else {"lr": float(rate)}
     names = [str(group.get("name", place)) for place, group in enumerate(groups)]
     if len(set(names)) < len(names):
         names = [str(place) for place in range(len(groups))]
     rates = {name: group.get("lr") for name, group in zip(names, groups, strict=True)}
     return {
-        "lr" if len(groups) == 1 else f"lr/{name}": float(rate)
+        f"lr/{name}": float(rate)
         for name, rate in rates.items()
         if rate is not None  # Adafactor of transformers finds its own
     }
