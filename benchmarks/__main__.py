@@ -160,7 +160,10 @@ def times(ratio: float) -> str:
 
 def per_piece(seconds: float) -> str:
     """What one fit, step or trial costs."""
-    return f"{1_000 * seconds:.3g} ms" if abs(seconds) >= 1e-3 else f"{1e6 * seconds:.0f} us"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{1e6 * seconds:.0f} us"
 
 
 def recorded(counted: dict[str, Any]) -> str:

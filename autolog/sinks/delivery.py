@@ -245,7 +245,7 @@ class Channel:
     def _state(self, record: Record, journal: Path) -> RunState | None:
         run = self._runs.get(record["run"])
         if run is None and record["kind"] == "open":
-            run = self._runs[record["run"]] = RunState(record)
+            run = self._runs[record["run"]] = RunState(record, self.directory)
             run.forgotten = record["joined"] or bool(record.get("resumed"))
         if run is not None and run.forgotten:
             run.config = self._place.config(run) or run.config
@@ -385,10 +385,16 @@ def _taken_over(journal: Path) -> set[str]:
 
 
 class RunState:
-    """What delivery must remember of a run: who it is, and its whole config."""
+    """What delivery must remember of a run: who it is, and its whole config.
 
-    def __init__(self, record: Record):
+    Args:
+        record: with which a process opened it.
+        directory: where the journals of this machine's processes are, for one that several of them own.
+    """
+
+    def __init__(self, record: Record, directory: Path | None = None):
         self.record = record
+        self._directory = directory
         self.id: str = record["run"]
         self.project: str = record["project"]
         self.name: str = record["name"]
@@ -442,10 +448,10 @@ class RunState:
         They wait until ours stands there. A change that tells of a time (``as_of``) gives way to one of a
         later time, whichever comes last.
         """
-        if not self.shared or not place.recalls or self.journal is None:
+        if not self.shared or not place.recalls or self._directory is None:
             yield self.ordered_config()
             return
-        with one_at_a_time(self.journal.parent, SHARED_SECONDS):
+        with one_at_a_time(self._directory, SHARED_SECONDS):
             self.config.update(place.config(self) or {})
             for values in self.changes:
                 if values.get("as_of", "") >= self.config.get("as_of", "") or "as_of" not in values:

@@ -45,7 +45,7 @@ def workload(share: float = 1.0) -> Workload:
 
     ways, missing = ways_of(X, y)
     return Workload(
-        f"{linear} fits of LogisticRegression and {forests} of RandomForest, 2,000 x 20",
+        f"Fits: {linear} of LogisticRegression, {forests} of RandomForestClassifier, 2,000 x 20",
         fits,
         ways,
         f"scikit-learn {sklearn.__version__}",

@@ -261,12 +261,10 @@ class Board:
         self.written = self.written if config is None else config
 
 
-def owner_of_a_shared_run(journal: Path) -> _Batch:
+def owner_of_a_shared_run(directory: Path) -> _Batch:
     record = {"kind": "open", "run": "r", "project": "p", "name": "r", "group": None, "time": 0.0}
     record |= {"joined": False, "adopted": False, "shared": True}
-    state = RunState(record)
-    state.journal = journal
-    return _Batch(state, Helper(), Helper())
+    return _Batch(RunState(record, directory), Helper(), Helper())
 
 
 def change(batch: _Batch, **values: object) -> _Batch:
@@ -278,7 +276,7 @@ def change(batch: _Batch, **values: object) -> _Batch:
 
 def test_owners_of_one_run_keep_what_the_others_have_made_of_its_config(tmp_path: Path) -> None:
     board: Any = Board()
-    one, other = (owner_of_a_shared_run(tmp_path / f"{name}.jsonl") for name in ("one", "other"))
+    one, other = owner_of_a_shared_run(tmp_path), owner_of_a_shared_run(tmp_path)
     assert change(one, a=1, b=1).deliver(board)
     assert change(other, b=2).deliver(board)
     assert change(one, c=3).deliver(board)
@@ -291,7 +289,7 @@ def test_owners_of_one_run_keep_what_the_others_have_made_of_its_config(tmp_path
 
 def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: Path) -> None:
     board: Any = Board()
-    owner = owner_of_a_shared_run(tmp_path / "journal.jsonl")
+    owner = owner_of_a_shared_run(tmp_path)
     assert change(owner, a=1).deliver(board)
     board.fails = 1
     with pytest.raises(OSError, match="full"):
@@ -302,7 +300,7 @@ def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: 
 
 def test_what_a_run_says_does_not_wait_for_its_pictures(tmp_path: Path) -> None:
     board: Any = Board()
-    owner = owner_of_a_shared_run(tmp_path / "journal.jsonl")
+    owner = owner_of_a_shared_run(tmp_path)
     data = {"labels": ["x", "y"], "counts": [[5, 1], [2, 4]]}
     chart = {"kind": "confusion_matrix", "title": "c", "data": data}
     picture = {"kind": "chart", "run": "r", "id": "c", "time": 0.0, "step": 0, "key": "c", "chart": chart}
@@ -315,7 +313,7 @@ def test_what_a_run_says_does_not_wait_for_its_pictures(tmp_path: Path) -> None:
 
 def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed(tmp_path: Path) -> None:
     board: Any = Board()
-    one, other = (owner_of_a_shared_run(tmp_path / f"{name}.jsonl") for name in ("one", "other"))
+    one, other = owner_of_a_shared_run(tmp_path), owner_of_a_shared_run(tmp_path)
     change(one, trials=26, **{"autolog/overhead_seconds": 0.1, "autolog/overhead_percent": 1.0})
     end = {"kind": "finish", "run": "r", "time": 0.0, "status": "finished"}
     one.run.take(end)
@@ -338,7 +336,7 @@ def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed
 
 def test_one_owner_at_a_time_changes_a_shared_config(tmp_path: Path) -> None:
     board: Any = Board()
-    owners = [owner_of_a_shared_run(tmp_path / f"{n}.jsonl") for n in range(4)]
+    owners = [owner_of_a_shared_run(tmp_path) for n in range(4)]
     board.meanwhile = lambda: time.sleep(0.005)  # between reading and writing
 
     def work(n: int) -> None:
