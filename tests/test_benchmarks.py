@@ -103,3 +103,16 @@ def test_ratios_and_differences_are_of_the_same_turn() -> None:
     pairs = [(2.0, 1.0), (9.0, 3.0), (4.0, 4.0)]
     assert of_bare(pairs) == (2.0, 1.0, 3.0)
     assert on_top(pairs) == 1.0
+
+
+def test_what_a_framework_does_by_itself_is_not_on_top_of_ours() -> None:
+    pytest.importorskip("rich")
+    from benchmarks.__main__ import rows_of
+
+    seconds = {"bare": 1.0, "itself": 3.0, "ours": 3.5}
+    ways = [BARE, *(Way(name, lambda name=name: nullcontext({"way": name})) for name in ("itself", "ours"))]  # type: ignore[misc]
+    ways[2].beyond = "itself"
+    found = measure(Workload("", lambda way="bare": seconds[way], ways, ""), 1, lambda name: None)
+    rows = rows_of({"results": [asdict(one) for one in found], "pieces": 1, "by_clock": False})
+    assert [row[2].split()[0] for row in rows[1:]] == ["3.000", "3.500"]  # of bare
+    assert [row[4] for row in rows[1:]] == ["2 s", "500 ms"]  # on top
