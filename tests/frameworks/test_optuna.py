@@ -10,6 +10,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -25,6 +27,7 @@ from autolog.core import background, guard
 from autolog.core import settings as settings_module
 from autolog.optuna import TrackioCallback
 from autolog.optuna.described import is_shared, storage_of
+from autolog.optuna.recorder import StudyRecorder
 from autolog.sinks.memory import MemoryRun
 
 X, y = load_iris(return_X_y=True)
@@ -720,3 +723,20 @@ def test_a_storage_without_its_password(url: str, said: str) -> None:
 
     assert storage_of(Searched()) == f"Storage {said}".strip()
     assert is_shared(Searched()) == bool(url)
+
+
+def test_who_tells_a_later_time_has_looked_at_the_trials_later(
+    recording: MemorySink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    look = StudyRecorder._trials
+
+    def looking(recorder: StudyRecorder) -> list[Any]:
+        looked.append(datetime.now(UTC).isoformat())
+        return look(recorder)
+
+    monkeypatch.setattr(StudyRecorder, "_trials", looking)
+    study(storage=f"sqlite:///{tmp_path}/study.db", study_name="shared").optimize(square, n_trials=3)
+    run, _ = family(recording)
+    assert run.config["trials/complete"] == 3
+    assert run.config["as_of"] <= looked[-1]
