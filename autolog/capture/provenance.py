@@ -7,7 +7,6 @@ masked before it is returned, and `git` is asked at most four questions, two sec
 from __future__ import annotations
 
 import fnmatch
-import functools
 import importlib.metadata
 import os
 import platform
@@ -204,10 +203,12 @@ def _scheduler(found: Provenance) -> None:
 
 
 def _packages(found: Provenance) -> None:
-    # An installation in mid-session changes the folder, and so the key of the cache.
-    folders = [Path(entry or ".") for entry in sys.path]
-    stamps = tuple((str(f), f.stat().st_mtime_ns) for f in folders if f.is_dir())
-    found.files["environment/packages.txt"] = _installed(stamps)
+    versions: dict[str, str] = {}
+    for entry in dict.fromkeys(sys.path):
+        for name, version in _installed(entry).items():
+            versions.setdefault(name, version)  # the first on the path is the one that is imported
+    lines = [f"{name}=={version}\n" for name, version in versions.items()]
+    found.files["environment/packages.txt"] = "".join(sorted(lines, key=str.lower))
 
 
 def _environment(found: Provenance, folders: list[Path]) -> None:
@@ -276,12 +277,20 @@ def _nvidia_names() -> Iterator[str]:
                 yield line.partition(":")[2].strip()
 
 
-@functools.lru_cache(maxsize=1)
-def _installed(_: tuple[tuple[str, int], ...]) -> str:
-    versions: dict[str, str] = {}
-    for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:  # the first on the path is the one that is imported
-            versions.setdefault(name, distribution.version)
-    lines = [f"{name}=={version}\n" for name, version in versions.items()]
-    return "".join(sorted(lines, key=str.lower))
+# By the folder, with the time of its last change: an installation in mid-session is seen. Of each for itself,
+# since what a training saves beside its script is no reason to read a thousand packages once more.
+_listed: dict[str, tuple[int, dict[str, str]]] = {}
+
+
+def _installed(entry: str) -> dict[str, str]:
+    """The versions of what lies in one entry of ``sys.path``."""
+    try:
+        folder = os.path.abspath(entry)  # the empty one is wherever the program is now
+        changed = os.stat(folder).st_mtime_ns
+    except OSError:  # many an entry names nothing that exists
+        return {}
+    if folder not in _listed or _listed[folder][0] != changed:
+        found = importlib.metadata.distributions(path=[folder])
+        named = [(each.metadata["Name"], each.version) for each in found]
+        _listed[folder] = changed, {name: version for name, version in reversed(named) if name}
+    return _listed[folder][1]

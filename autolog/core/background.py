@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from autolog.core.guard import shield
+from autolog.core.guard import aside, shield
 from autolog.sinks import threads
 
 __all__ = ["drain", "every", "later"]
@@ -56,6 +56,7 @@ class _Worker:
             self._thread = threads.start("autolog-background", self._loop)
 
     def _loop(self) -> None:
+        aside()
         while True:
             self._wake.wait(self._seconds_to_next())
             self._wake.clear()

@@ -256,6 +256,40 @@ def test_installed_packages_are_sorted_lines():
     assert lines == sorted(lines, key=str.lower)
 
 
+def packages():
+    return collect().files["environment/packages.txt"].splitlines()
+
+
+def test_what_is_installed_in_mid_session_is_seen(tmp_path, monkeypatch):
+    def install(folder, version):
+        (tmp_path / folder / "newcomer.dist-info").mkdir(parents=True)
+        metadata = tmp_path / folder / "newcomer.dist-info" / "METADATA"
+        metadata.write_text(f"Metadata-Version: 2.1\nName: newcomer\nVersion: {version}\n")
+
+    install("second", "2.0")
+    (tmp_path / "first").mkdir()
+    os.utime(tmp_path / "first", (0, 0))
+    monkeypatch.syspath_prepend(tmp_path / "second")
+    monkeypatch.syspath_prepend(tmp_path / "first")
+    assert "newcomer==2.0" in packages()
+    install("first", "1.0")  # which is imported from now on
+    assert "newcomer==1.0" in packages()
+    assert "newcomer==2.0" not in packages()
+
+
+def test_what_is_saved_beside_the_script_lets_no_packages_be_read_anew(tmp_path, monkeypatch):
+    metadata = tmp_path / "installed" / "newcomer.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: newcomer\nVersion: 2.0\n")
+    (tmp_path / "script").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    monkeypatch.syspath_prepend(tmp_path / "script")
+    assert "newcomer==2.0" in packages()
+    metadata.unlink()  # its folder's own time stays as it was: read anew, it would be gone
+    (tmp_path / "script" / "model.ckpt").touch()
+    assert "newcomer==2.0" in packages()
+
+
 def test_files_that_describe_the_environment_come_along(repo):
     (repo / "requirements-dev.txt").write_text(f"--index-url https://me:{TOKEN}@host/\nnumpy\n")
     (repo / "sub" / "pyproject.toml").write_text("[project]\n")

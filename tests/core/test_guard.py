@@ -4,12 +4,13 @@ import gc
 import logging
 import signal
 import threading
+import time
 import weakref
 
 import numpy as np
 import pytest
 
-from autolog.core import guard
+from autolog.core import background, guard
 from autolog.core.guard import carried, shield, watching
 
 
@@ -56,6 +57,26 @@ def test_time_is_charged_once_to_the_run_that_was_served() -> None:
     with shield("somebody else's"):
         pass
     assert account.overhead_seconds == spent
+
+
+def test_of_a_thread_that_nobody_waits_for_only_its_work_is_charged() -> None:
+    waited, worked = Account(), Account()
+
+    def wait() -> None:
+        guard.charge(waited)
+        time.sleep(0.5)  # as it waits for the interpreter while a training has it
+
+    def work() -> None:
+        guard.charge(worked)
+        began = time.thread_time()
+        while time.thread_time() < began + 0.05:
+            pass
+
+    background.later("waiting", wait)
+    background.later("working", work)
+    assert background.drain(30)
+    assert 0 < waited.overhead_seconds < 0.25
+    assert worked.overhead_seconds >= 0.05
 
 
 def test_watching_nests_and_ends() -> None:
