@@ -30,6 +30,7 @@ __all__ = ["Channel", "Destination", "Place", "RunState", "birth_of", "discard_s
 logger = logging.getLogger("autolog")
 
 DELIVER_SECONDS = 0.5
+REST_SECONDS = 30.0  # while nothing comes: whoever wakes up holds the user's threads up, see journal.py
 LONGEST_PAUSE = 30.0
 SWEEP_SECONDS = 5.0
 HALF_MADE_SECONDS = 3_600.0
@@ -90,7 +91,10 @@ class Channel:
         self.directory = directory
         self._make_place = place
         self._runs: dict[str, RunState] = {}
-        self.journal = Journal(self.directory, self._head, write_through=write_through)
+        self._wake = threading.Event()
+        self.journal = Journal(
+            self.directory, self._head, write_through=write_through, when_stirred=self._wake.set
+        )
         self._delivered = Tail(self.journal.path)
         self.helper = helper or Helper()
         self._drawer = Helper(niceness=10)  # a picture is half a second, and may come later
@@ -99,7 +103,6 @@ class Channel:
         self._begun: dict[Path, tuple[int, int, dict[str, _Batch]]] = {}
         self._taken_over: dict[Path, set[str]] = {}  # runs of a journal that another one goes on with
         self._asked: list[threading.Event] = []
-        self._wake = threading.Event()
         self._closed = False
         self._failures = 0
         self._is_tidy = False
@@ -170,8 +173,17 @@ class Channel:
                 self._failures += 1
                 self._asked = asked + self._asked
                 _say_once(self.destination, error)
-            self._wake.wait(_pause(self._failures))
+            self._wake.wait(REST_SECONDS if self._may_rest() else _pause(self._failures))
             self._wake.clear()
+
+    def _may_rest(self) -> bool:
+        """Whether there is nothing to be done until the journal says that something has come."""
+        if self._failures or not self.journal.is_resting:  # asked first: what comes after this, stirs
+            return False
+        with contextlib.suppress(OSError):  # it was taken away
+            path = self.journal.path
+            return self._delivered.path == path and self._delivered.offset >= path.stat().st_size
+        return False
 
     def _deliver(self, delivered: Tail) -> None:
         """Deliver what stands behind ``delivered``, and move it on: only over what has arrived."""

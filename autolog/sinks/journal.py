@@ -2,7 +2,9 @@
 
 One append-only file of JSON lines per process, ``<TRACKIO_DIR>/autolog/journal/<host>-<pid>-<random>.jsonl``.
 A caller appends to a queue (a microsecond, no lock, no disk); one thread writes the queue out every
-``FLUSH_SECONDS``. The process holds a lock on its file for as long as it lives, so a file that can be
+``FLUSH_SECONDS``. When nothing comes any more it rests: a thread that wakes up asks for the interpreter, and
+until it has it, each operation of the user's that lets go of the interpreter for a moment pays for waking it
+(a fifth of a model's prediction of one row). The process holds a lock on its file for as long as it lives, so a file that can be
 locked belongs to nobody any more: whatever is left in it is delivered by the next process, and a run in
 it that never finished has crashed.
 
@@ -18,6 +20,7 @@ import json
 import logging
 import math
 import os
+import queue
 import socket
 import threading
 import time
@@ -40,6 +43,8 @@ __all__ = ["FLUSH_SECONDS", "Journal", "Tail"]
 logger = logging.getLogger("autolog")
 
 FLUSH_SECONDS = 0.2  # SIGKILL loses at most half a second: this, and the time of one write
+RESTLESS_FLUSHES = 5  # with nothing to write; then the thread rests until something comes
+REST_SECONDS = 20.0
 TOUCH_SECONDS = 30.0
 STALE_SECONDS = 600.0
 
@@ -55,9 +60,11 @@ class Journal:
         head: the first records; they are in the file before anybody can find the file.
         write_through: write in the caller's thread, at once. For forked children and pool workers, which
             may be ended without a chance to run another thread.
+        when_stirred: called by the thread that writes when it has rested and something has come.
 
     Attributes:
         path: the file. Another one if this one was taken away.
+        is_resting: whether nothing has come for a while.
         lost: records given up because the disk took nothing for too long, by run.
 
     Raises:
@@ -65,7 +72,12 @@ class Journal:
     """
 
     def __init__(
-        self, directory: Path, head: Callable[[], list[Record]] = list, *, write_through: bool = False
+        self,
+        directory: Path,
+        head: Callable[[], list[Record]] = list,
+        *,
+        write_through: bool = False,
+        when_stirred: Callable[[], object] = lambda: None,
     ):
         self.write_through = write_through
         self.lost: Counter[str] = Counter()
@@ -75,8 +87,10 @@ class Journal:
         self._open()
         self._queue: deque[Record | threading.Event] = deque()
         self._drain_lock = threading.RLock()  # a signal handler may come back to it
-        self._wake = threading.Event()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # which a signal handler may come back to
         self._closed = False
+        self.is_resting = False
+        self._when_stirred = when_stirred
         self._thread: threading.Thread | None = None
         if not write_through:
             self._thread = threads.start("autolog-journal", self._loop)
@@ -96,6 +110,8 @@ class Journal:
     def append(self, record: Record) -> None:
         """Take a record. Never blocks (unless ``write_through``), never raises for the disk's sake."""
         self._queue.append(record)
+        if self.is_resting:
+            self._wake.put(None)
         if self.write_through or self._closed:
             self._drain()
 
@@ -110,7 +126,7 @@ class Journal:
             return self._drain()
         reached = threading.Event()
         self._queue.append(reached)
-        self._wake.set()
+        self._wake.put(None)
         return reached.wait(timeout)
 
     def restart(self, records: list[Record], expected: int) -> int | None:
@@ -142,7 +158,7 @@ class Journal:
     def close(self) -> None:
         """Write what is left and give up the lock."""
         self._closed = True
-        self._wake.set()
+        self._wake.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=1.0)
             if self._thread.is_alive():  # a disk that answers nothing: what it has not taken is lost
@@ -185,13 +201,26 @@ class Journal:
             return True
 
     def _loop(self) -> None:
+        flushes = 0  # with nothing to write
         while not self._closed:
-            self._wake.wait(FLUSH_SECONDS)
-            self._wake.clear()
+            self._wait(REST_SECONDS if flushes >= RESTLESS_FLUSHES else FLUSH_SECONDS)
+            flushes = 0 if self._queue else flushes + 1
             if not self._drain():
                 time.sleep(FLUSH_SECONDS)  # a full disk: do not spin on it
             elif time.monotonic() - self._touched > TOUCH_SECONDS:
                 self._touch()
+
+    def _wait(self, seconds: float) -> None:
+        """Until something is asked for; while it rests, until something comes."""
+        self.is_resting = seconds > FLUSH_SECONDS
+        with contextlib.suppress(queue.Empty):
+            # What came before `is_resting` was seen has woken nobody.
+            self._wake.get(timeout=FLUSH_SECONDS if self._queue else seconds)
+            while True:  # asked several times is asked once
+                self._wake.get_nowait()
+        was_resting, self.is_resting = self.is_resting, False
+        if was_resting and self._queue:
+            self._when_stirred()
 
     def _drain(self) -> bool:
         """Write the queue out. False: the disk refused; everything is still in the queue."""

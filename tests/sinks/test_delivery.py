@@ -298,6 +298,27 @@ def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: 
     assert board.written["a"] == 2
 
 
+def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path) -> None:
+    board: Any = Board()
+    channel = Channel(("local", ""), tmp_path, lambda: board)
+
+    def comes(**values: object) -> None:
+        channel.journal.append({"kind": "config", "run": "r", "values": values})
+        end = time.monotonic() + 10
+        while not board.written.items() >= values.items():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    shape = {"project": "p", "name": "n", "group": None, "adopted": False, "joined": False}
+    channel.journal.append({"kind": "open", "run": "r", "time": 0.0, **shape})
+    for n in range(3):
+        comes(n=n)
+        while not channel._may_rest():
+            time.sleep(0.01)
+        time.sleep(1.0)  # by now it does
+    channel.close()
+
+
 def test_what_a_run_says_does_not_wait_for_its_pictures(tmp_path: Path) -> None:
     board: Any = Board()
     owner = owner_of_a_shared_run(tmp_path)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -287,4 +288,42 @@ def test_a_journal_that_was_taken_away_is_begun_anew(tmp_path: Path) -> None:
     journal.append(record(3))
     assert journal.sync(5)
     assert [r["n"] for r in Tail(journal.path).read()] == ["head", 3]
+    journal.close()
+
+
+def waits_of(thread: threading.Thread | None) -> int:
+    """How often a thread has begun to wait."""
+    assert thread is not None
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux' /proc, to see threads wait")
+def test_when_nothing_comes_the_thread_wakes_nobody(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append(record(1))
+    until(lambda: journal.is_resting)
+    before = waits_of(journal._thread)
+    time.sleep(5 * journal_module.FLUSH_SECONDS)
+    assert waits_of(journal._thread) == before
+    journal.close()
+
+
+def test_what_comes_after_a_rest_is_written_all_the_same(tmp_path: Path) -> None:
+    stirred: list[int] = []
+    journal = Journal(tmp_path, when_stirred=lambda: stirred.append(1))
+    for n in range(2):
+        assert len(stirred) == n
+        until(lambda: journal.is_resting)
+        journal.append(record(n))
+        until(lambda n=n: [r["n"] for r in Tail(journal.path).read()] == [*range(n + 1)], 5)
+    assert not journal.is_resting
+    assert len(stirred) == 2
     journal.close()
