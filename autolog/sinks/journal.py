@@ -4,9 +4,11 @@ One append-only file of JSON lines per process, ``<TRACKIO_DIR>/autolog/journal/
 A caller appends to a queue (a microsecond, no lock, no disk); one thread writes the queue out every
 ``FLUSH_SECONDS``. When nothing comes any more it rests: a thread that wakes up asks for the interpreter, and
 until it has it, each operation of the user's that lets go of the interpreter for a moment pays for waking it
-(a fifth of a model's prediction of one row). The process holds a lock on its file for as long as it lives, so a file that can be
-locked belongs to nobody any more: whatever is left in it is delivered by the next process, and a run in
-it that never finished has crashed.
+(a fifth of a model's prediction of one row).
+
+The process holds a lock on its file for as long as it lives, so a file that can be locked belongs to nobody
+any more: whatever is left in it is delivered by the next process, and a run in it that never finished has
+crashed.
 
 Locks mean nothing across hosts, and on some network file systems nothing at all. There a file belongs to
 nobody when it has not been touched for ``STALE_SECONDS``: a living process touches its own. A process that
