@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.ways import BARE, Recorded, Way
+from benchmarks.ways import BARE, Recorded, Way, is_installed
 
 SELDOM = 5  # turns of which a slow way takes one
 
@@ -29,7 +29,7 @@ class Workload:
     Attributes:
         title: what is done, with how many steps.
         work: see above.
-        ways: to record it; the first one is bare.
+        ways: to record it; the first one is bare. Those that are not installed are missing.
         versions: of what does the work.
         missing: peers that are not there, or have no such integration.
         goal: what is promised, for the table.
@@ -47,6 +47,12 @@ class Workload:
     pieces: int = 1
     piece: str = "call"
     by_clock: bool = False
+
+    def __post_init__(self) -> None:
+        needed = {package: name for way in self.ways for package, name in way.needs.items()}
+        absent = {package for package in needed if not is_installed(package)}
+        self.ways = [way for way in self.ways if absent.isdisjoint(way.needs)]
+        self.missing = [*self.missing, *(f"{needed[package]} is not installed" for package in sorted(absent))]
 
 
 @dataclass

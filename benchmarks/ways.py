@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,17 @@ class Way:
         on: turns it on around the work, and waits until all has arrived.
         recorded: what it has recorded so far.
         beyond: the way that does the same, less the recording: what comes on top of it is the tracker's.
+        needs: packages, each with its name for the table; where one is not installed the way is left out.
     """
 
     name: str
     on: Callable[[], AbstractContextManager[Given]]
     recorded: Callable[[], Recorded] = Recorded
     beyond: str = "bare"
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+
+WANDB, MLFLOW = {"wandb": "W&B"}, {"mlflow": "MLflow"}
 
 
 def is_installed(package: str) -> bool:
@@ -165,7 +170,7 @@ def by_wandb(name: str, given: Callable[[Any], Given]) -> Way:
         finally:
             run.finish()
 
-    return Way(name, on, lambda: replace(found))
+    return Way(name, on, lambda: replace(found), needs=WANDB)
 
 
 def count_wandb(found: Recorded, run: Any) -> None:
@@ -202,7 +207,7 @@ def by_mlflow(name: str, given: Callable[[], Given] = dict, *, flavor: str = "",
         while mlflow.active_run() is not None:
             mlflow.end_run()
 
-    return Way(name, on, lambda: in_mlflow(folder))
+    return Way(name, on, lambda: in_mlflow(folder), needs=MLFLOW)
 
 
 # What is there ----------------------------------------------------------------------------------------

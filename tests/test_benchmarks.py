@@ -99,6 +99,15 @@ def test_a_way_that_fails_is_named_and_the_others_go_on() -> None:
     assert peer.wrong == "ImportError: of the peer's own"
 
 
+def test_a_peer_that_is_not_installed_is_named_once_and_left_out() -> None:
+    absent = {"json": "JSON", "a_peer_of_nobody": "Nobody's"}
+    ways = [BARE, Way("here", nullcontext, needs={"json": "JSON"})]
+    ways += [Way(name, nullcontext, needs=absent) for name in ("one", "another")]
+    workload = Workload("t", lambda: 1.0, ways, "", ["something else"])
+    assert [way.name for way in workload.ways] == ["bare", "here"]
+    assert workload.missing == ["something else", "Nobody's is not installed"]
+
+
 def test_ratios_and_differences_are_of_the_same_turn() -> None:
     pairs = [(2.0, 1.0), (9.0, 3.0), (4.0, 4.0)]
     assert of_bare(pairs) == (2.0, 1.0, 3.0)

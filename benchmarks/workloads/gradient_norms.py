@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from benchmarks.turns import Workload
-from benchmarks.ways import BARE, SCRATCH, Recorded, Way, in_trackio, is_installed
+from benchmarks.ways import BARE, SCRATCH, WANDB, Recorded, Way, in_trackio
 
 WIDTH, LAYERS, BATCH, STEPS = 1_024, 9, 32, 16  # 9.4 million parameters
 
@@ -43,27 +43,22 @@ def workload(share: float = 1.0) -> Workload:
     def total() -> object:
         return torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()
 
-    def by(name: str, watch: Watch, recorded: Callable[[], Recorded] = Recorded) -> Way:
-        return Way(name, lambda: nullcontext({"watch": watch}), recorded)
+    def by(name: str, watch: Watch, recorded: Callable[[], Recorded] = Recorded, **more: Any) -> Way:
+        return Way(name, lambda: nullcontext({"watch": watch}), recorded, **more)
 
     ways = [
         BARE,
         by("autolog.torch.watch: all, per module", _watched, lambda: in_trackio("watched")),
         by("norm().item() per parameter, not logged", lambda *_: nullcontext(one_by_one)),
+        by("wandb.watch, offline", _by_wandb, needs=WANDB),
     ]
     if hasattr(torch.nn.utils, "get_total_norm"):
         ways.append(by("torch's get_total_norm, not logged", lambda *_: nullcontext(total)))
-    missing = []
-    if is_installed("wandb"):
-        ways.append(by("wandb.watch, offline", _by_wandb))
-    else:
-        missing.append("W&B is not installed")
     return Workload(
         f"Gradient norms: {steps} steps of {sum(p.numel() for p in model.parameters()):,} parameters",
         train,
         ways,
         f"torch {torch.__version__}",
-        missing,
         pieces=steps,
         piece="step",
     )

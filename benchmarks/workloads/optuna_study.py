@@ -11,6 +11,8 @@ from typing import Any
 from benchmarks.turns import Workload
 from benchmarks.ways import (
     BARE,
+    MLFLOW,
+    WANDB,
     Given,
     Recorded,
     Way,
@@ -19,12 +21,12 @@ from benchmarks.ways import (
     count_wandb,
     everything_on,
     in_trackio,
-    is_installed,
     plain,
 )
 
 TRIALS = 300
 PER_TRIAL = "Trackio by hand, a run per trial"
+INTEGRATION = {"optuna_integration": "optuna-integration, with the callbacks of W&B and MLflow,"}
 
 
 def workload(share: float = 1.0) -> Workload:
@@ -47,16 +49,12 @@ def workload(share: float = 1.0) -> Workload:
         by_autolog("autolog", "optuna"),
         everything_on("optuna"),
         Way(PER_TRIAL, lambda: nullcontext(_per_trial()), lambda: in_trackio(plain(PER_TRIAL))),
+        replace(_by_wandb(), needs={**WANDB, **INTEGRATION}),
+        replace(by_mlflow("MLflowCallback", _by_mlflow), needs={**MLFLOW, **INTEGRATION}),
     ]
     missing = [
         "OptunaHub's Trackio callback is no package; it opens a run per trial, as the one by hand does"
     ]
-    if not is_installed("optuna_integration"):
-        missing.append("optuna-integration, with the callbacks of W&B and MLflow, is not installed")
-    else:
-        ways += [_by_wandb()] if is_installed("wandb") else []
-        ways += [by_mlflow("MLflowCallback", _by_mlflow)] if is_installed("mlflow") else []
-        missing += [f"{name} is not installed" for name in ("wandb", "mlflow") if not is_installed(name)]
     return Workload(
         f"Optuna: {trials} trials of a trivial objective",
         study,
