@@ -98,6 +98,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._names: dict[tuple[str, str], str] = {}
         self._rates: dict[str, float] = {}  # with which the last step was made
         self._alerts = Alerts(run)
+        self.on_before_optimizer_step: Any = self._before_optimizer_step  # or None, as those below
         self._pid = os.getpid()
         self._machines: Machines | None = None
         self._stop_clipping: Callable[[], None] = _nothing
@@ -191,11 +192,14 @@ class Recorder(Callback):  # type: ignore[misc]
         try:
             self._samples += _length(batch)
             self._loss = outputs.get("loss") if type(outputs) is dict else outputs
+            # This batch counts as a step after this call, if it made one: so one more or two.
+            is_next = is_logged(trainer) or is_logged(trainer, ahead=2)
+            self.on_before_optimizer_step = self._before_optimizer_step if is_next else None
         except Exception:
             with shield("Lightning: a batch"):
                 raise
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def _before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         try:
             if not is_logged(trainer):
                 return
@@ -354,10 +358,10 @@ def recorder_of(trainer: Any) -> Recorder | None:
     return next((callback for callback in trainer.callbacks if isinstance(callback, Recorder)), None)
 
 
-def is_logged(trainer: Any) -> bool:
-    """Whether Lightning logs the step that is being made."""
+def is_logged(trainer: Any, ahead: int = 1) -> bool:
+    """Whether Lightning logs the step that is being made, or one of those after it."""
     every = int(trainer.log_every_n_steps)
-    return every > 0 and (step_of(trainer) + 1) % every == 0
+    return every > 0 and (step_of(trainer) + ahead) % every == 0
 
 
 def step_of(trainer: Any) -> int:

@@ -280,6 +280,20 @@ def test_several_optimizers_are_told_apart(recording: MemorySink) -> None:
     assert (run.metrics["lr/SGD-0"], run.metrics["lr/Adam-1"]) == (0.1, 0.2)
 
 
+@pytest.mark.parametrize(("every", "accumulated"), [(1, 1), (2, 1), (3, 1), (5, 1), (2, 2), (3, 3)])
+def test_every_step_that_is_logged_has_its_norms_and_rate(
+    sink: MemorySink, every: int, accumulated: int
+) -> None:
+    with autolog.enabled("lightning", sink=sink, log_code=False, budget=1e9):
+        trainer(log_every_n_steps=every, accumulate_grad_batches=accumulated).fit(Digits(), loader())
+    steps = 2 * math.ceil(8 / accumulated)
+    logged = [step for step in range(steps) if (step + 1) % every == 0]
+    rows = [(step, row) for step, row in only(sink).rows if "grad_norm" in row]
+    assert [step for step, _ in rows] == logged
+    assert all({"lr", "train/loss", "grad_norm/net.0"} <= set(row) for _, row in rows)
+    assert [row["lr"] for _, row in rows] == [0.01 if step < steps / 2 else 0.005 for step in logged]
+
+
 def test_gradients_can_be_left_out(sink: MemorySink) -> None:
     with autolog.enabled("lightning", sink=sink, log_code=False, log_gradients=False):
         trainer().fit(Digits(), loader())
