@@ -2,8 +2,8 @@
 
 ``python -m benchmarks --quick`` is a first look (``scale`` and ``load`` only where they are named),
 ``python -m benchmarks keras_fit sklearn_fits`` measures some, ``--markdown FILE`` writes the tables down.
-Each workload has a process of its own, in which all ways to record it take turns on one thread, after a call
-each that warms up. Where that took three seconds longer than bare's, a way takes one turn of five, and if
+Each way to record a workload has a process of its own; they take turns, on one thread, after a call each that
+warms up. Where that took three seconds longer than bare's, a way takes one turn of five, and if
 quick none. Peers come with ``pip install "trackio-autolog[bench]"``; those that are not there are named.
 
 Seconds are those that the user waits for the call (fit, train, optimize), the median of all turns. "of bare"

@@ -1,4 +1,4 @@
-"""One workload in a process of its own: patches of one peer do not meet those of another framework's.
+"""One workload in a process of its own, from which those of its ways are forked.
 
 ``python -m benchmarks.one keras_fit 5 1.0 inf`` (turns, share of the steps, patience) tells by lines of JSON
 what it is doing, and what came out.

@@ -45,15 +45,38 @@ def test_a_workload_is_measured_in_all_ways_and_what_they_recorded_stands_beside
 
 def test_each_turn_has_an_order_of_its_own_and_the_first_is_to_warm_up() -> None:
     order: list[str] = []
-    ways = [BARE, *(Way(name, BARE.on, lambda: Recorded(rows=7.0 * len(order))) for name in "ab")]
-    workload = Workload("nothing", lambda: 2.0, ways, "")
+    calls: list[int] = []  # each way has a process, and so a list of its own
+    ways = [BARE, *(Way(name, BARE.on, lambda: Recorded(rows=7.0 * sum(calls))) for name in "ab")]
+    workload = Workload("nothing", lambda: calls.append(len(calls)) or 2.0, ways, "")  # type: ignore[func-returns-value]
     results = measure(workload, 2, order.append)
     turns = [order[:3], order[3:6], order[6:]]
     assert turns[0] == ["bare", "a", "b"]
     assert all(sorted(turn) == ["a", "b", "bare"] for turn in turns)
     assert turns[1] != turns[2]
     assert [result.wall for result in results] == [[2.0, 2.0]] * 3
-    assert results[1].recorded.rows == 7.0 * (9 - 2) / 2  # of what came after the warm-up, per turn
+    assert results[1].recorded.rows == 7.0 * (1 + 2) / 2  # of what came after the warm-up, per turn
+    assert not calls
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_what_a_way_leaves_behind_is_left_in_its_own_process() -> None:
+    left: list[str] = []
+    ways = [BARE, Way("leaves something", lambda: nullcontext({"behind": ["x"] * 50}))]
+
+    def work(behind: list[str] = []) -> float:  # noqa: B006
+        left.extend(behind)
+        return float(len(left))
+
+    bare, other = measure(Workload("nothing", work, ways, ""), 2, lambda name: None)
+    assert (bare.wall, other.wall, left) == ([0, 0], [100, 150], [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_a_way_whose_process_ends_is_named() -> None:
+    ways = [BARE, Way("ends", lambda: nullcontext({"end": lambda: os._exit(1)}))]
+    workload = Workload("nothing", lambda end=float: end() or 1.0, ways, "")
+    found = measure(workload, 1, lambda name: None)
+    assert [one.wrong for one in found] == [None, "its process has ended"]
 
 
 def test_of_a_way_that_takes_too_long_the_first_call_counts() -> None:
