@@ -22,6 +22,7 @@ from itertools import islice
 from typing import Any
 
 from autolog.capture import omegaconf
+from autolog.capture.interrupts import came_by_signal
 
 REDACTED = "***"
 
@@ -243,6 +244,8 @@ def sanitize(
     try:
         return _Sanitizer(limit, items, overflow).visit(value, depth, path)
     except Exception as error:
+        if came_by_signal(error):
+            raise
         return _unreadable(value, error)
 
 
@@ -276,6 +279,8 @@ class _Sanitizer:
         try:
             return self.convert(value, depth, path)
         except Exception as error:
+            if came_by_signal(error):
+                raise
             return _unreadable(value, error)
         finally:
             self.open.discard(id(value))

@@ -204,7 +204,7 @@ def _scheduler(found: Provenance) -> None:
 
 def _packages(found: Provenance) -> None:
     versions: dict[str, str] = {}
-    for entry in dict.fromkeys(sys.path):
+    for entry in dict.fromkeys(path for path in sys.path if isinstance(path, str)):
         for name, version in _installed(entry).items():
             versions.setdefault(name, version)  # the first on the path is the one that is imported
     lines = [f"{name}=={version}\n" for name, version in versions.items()]
@@ -291,6 +291,14 @@ def _installed(entry: str) -> dict[str, str]:
         return {}
     if folder not in _listed or _listed[folder][0] != changed:
         found = importlib.metadata.distributions(path=[folder])
-        named = [(each.metadata["Name"], each.version) for each in found]
+        named = [_named(distribution) for distribution in found]
         _listed[folder] = changed, {name: version for name, version in reversed(named) if name}
     return _listed[folder][1]
+
+
+def _named(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
+    """Name and version; no name where they cannot be read: for one broken package not all are left out."""
+    try:
+        return distribution.metadata["Name"] or "", distribution.version
+    except Exception:
+        return "", ""

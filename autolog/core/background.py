@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from autolog.core.guard import aside, shield
 from autolog.sinks import threads
+from autolog.sinks.threads import Bell
 
 __all__ = ["drain", "every", "later"]
 
@@ -21,19 +22,16 @@ class _Worker:
 
     def __init__(self) -> None:
         self._jobs: deque[tuple[str, Job]] = deque()
-        self._wake = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
-        self._lock = threading.Lock()
+        self._is_running = False  # a job that is no longer among them
+        self._bell = Bell()
+        self._lock = threading.RLock()  # a signal handler may come back to it
         self._thread: threading.Thread | None = None
         self._periodic: dict[str, tuple[float, float, Job]] = {}
 
     def add(self, what: str, job: Job) -> None:
-        with self._lock:
-            self._idle.clear()
-            self._jobs.append((what, job))
-            self._start()
-        self._wake.set()
+        self._jobs.append((what, job))
+        self._start()
+        self._bell.ring()
 
     def repeat(self, what: str, seconds: float, job: Job) -> None:
         with self._lock:
@@ -44,27 +42,31 @@ class _Worker:
                 self._start()
             else:
                 self._periodic.pop(what, None)
-        self._wake.set()
+        self._bell.ring()
 
     def drain(self, timeout: float) -> bool:
         if threading.current_thread() is self._thread:
             return False
-        return self._idle.wait(timeout)
+        if not self._jobs and not self._is_running:
+            return True
+        done = Bell()
+        self.add("waiting for what is going on", done.ring)
+        return done.wait(timeout)
 
     def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threads.start("autolog-background", self._loop)
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threads.start("autolog-background", self._loop)
 
     def _loop(self) -> None:
         aside()
         while True:
-            self._wake.wait(self._seconds_to_next())
-            self._wake.clear()
+            self._bell.wait(self._seconds_to_next())
             while self._jobs:
+                self._is_running = True  # first: in between there is no moment at which it seems idle
                 self._run(*self._jobs.popleft())
+            self._is_running = False
             with self._lock:
-                if not self._jobs:
-                    self._idle.set()
                 now = time.monotonic()
                 due = [(what, entry) for what, entry in self._periodic.items() if entry[0] <= now]
             for what, (_, seconds, job) in due:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import threading
 import traceback
 from collections import Counter, deque
@@ -18,6 +17,8 @@ from contextvars import ContextVar
 from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
+
+from autolog.capture.interrupts import came_by_signal
 
 __all__ = [
     "Fault",
@@ -141,7 +142,7 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
         traceback: TracebackType | None,
     ) -> bool:
         try:
-            ours = isinstance(error, Exception) and not _came_by_signal(traceback)
+            ours = isinstance(error, Exception) and not came_by_signal(error)
             if ours:
                 _report(self.where, error)  # type: ignore[arg-type]
             return ours
@@ -150,20 +151,6 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
         finally:
             here.shields -= 1
             _clock.__exit__()
-
-
-def _came_by_signal(traceback: TracebackType | None) -> bool:
-    """Whether a signal handler of the user's raised this while our code happened to run: a timeout, say."""
-    handlers = {
-        getattr(getattr(handler, "__func__", handler), "__code__", None)
-        for handler in map(signal.getsignal, signal.valid_signals())
-        if callable(handler)
-    }
-    while traceback is not None:
-        if traceback.tb_frame.f_code in handlers:
-            return True
-        traceback = traceback.tb_next
-    return False
 
 
 def _report(where: str, error: Exception) -> None:

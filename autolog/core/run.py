@@ -37,6 +37,18 @@ ROWS_SHOWN = 50  # of a long table: the dashboard shows tables whole, and above 
 _RESERVED_METRICS = {"project", "run", "timestamp", "step", "time", "metrics"}
 
 
+_at_fork = threading.RLock()  # while the first thread of a child that logs makes a run the child's
+
+
+def _new_lock_in_child() -> None:
+    global _at_fork
+    _at_fork = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock_in_child)
+
+
 class RunError(RuntimeError):
     """A run was used in a way that it does not allow; the message says how to mend it."""
 
@@ -548,7 +560,9 @@ class Run:
         """A path for a file that is handed to :meth:`staged_artifact` once it is written."""
         if self._sink is None:
             raise RunError("a run that records nothing has no place for files")
-        return self._folder(self._sink) / name
+        folder = self._folder(self._sink) / os.urandom(4).hex()  # others write to the same run, too
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
 
     def staged_artifact(
         self,
@@ -585,11 +599,12 @@ class Run:
         if self._sink is None:
             return
         guard.charge(self)
-        if self._pid != os.getpid():  # a forked child: the same run, in this process' own journal
-            self._joined, self._announced, self._pid = True, False, os.getpid()
-            self._lock = threading.RLock()
+        if self._pid != os.getpid():
+            self._go_on_in_child()
         if not self._announced and kind != "open":
-            self._announce()
+            with self._lock:  # threads of a child may log their first records at the same time
+                if not self._announced:
+                    self._announce()
         self._sink.write(
             {
                 "kind": kind,
@@ -600,8 +615,15 @@ class Run:
             }
         )
 
+    def _go_on_in_child(self) -> None:
+        """A forked child: the same run, in this process' own journal."""
+        with _at_fork:
+            if self._pid != os.getpid():
+                self._joined, self._announced = True, False
+                self._lock = threading.RLock()
+                self._pid = os.getpid()  # last: whoever sees it sees the rest
+
     def _announce(self) -> None:
-        self._announced = True
         if self._joined or self.resumed or self._shared:
             # Ids must not meet those that others have given to the same run.
             self._id_prefix = f"{self.id}-{os.urandom(3).hex()}-"
@@ -617,6 +639,7 @@ class Run:
             resumed=self.resumed,
             shared=self._shared,
         )
+        self._announced = True
 
     def ticket(self) -> dict[str, Any]:
         """What another process needs to write to this run: plain values, which any pickler takes."""

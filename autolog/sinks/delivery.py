@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from autolog.sinks import Record, threads
 from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
 from autolog.sinks.journal import Journal, Tail, one_at_a_time, try_lock
+from autolog.sinks.threads import Bell
 
 __all__ = ["Channel", "Destination", "Place", "RunState", "birth_of", "discard_staged", "iso", "take_over"]
 
@@ -91,9 +92,9 @@ class Channel:
         self.directory = directory
         self._make_place = place
         self._runs: dict[str, RunState] = {}
-        self._wake = threading.Event()
+        self._bell = Bell()
         self.journal = Journal(
-            self.directory, self._head, write_through=write_through, when_stirred=self._wake.set
+            self.directory, self._head, write_through=write_through, when_stirred=self._bell.ring
         )
         self._delivered = Tail(self.journal.path)
         self.helper = helper or Helper()
@@ -102,7 +103,8 @@ class Channel:
         # line that breaks all the time a part that began from its start each time would never end.
         self._begun: dict[Path, tuple[int, int, dict[str, _Batch]]] = {}
         self._taken_over: dict[Path, set[str]] = {}  # runs of a journal that another one goes on with
-        self._asked: list[threading.Event] = []
+        self._asked: list[Bell] = []
+        self._has_company = False  # other processes write here, and may leave something
         self._closed = False
         self._failures = 0
         self._is_tidy = False
@@ -126,14 +128,14 @@ class Channel:
         """Ask for everything appended so far to be delivered; returns how to wait for it."""
         if self._thread is None:
             return self.journal.sync
-        done = threading.Event()
+        done = Bell()
 
         def wait(timeout: float) -> bool:
             end = time.monotonic() + timeout
             if not self.journal.sync(timeout):
                 return False
             self._asked.append(done)
-            self._wake.set()
+            self._bell.ring()
             return done.wait(max(0.0, end - time.monotonic()))
 
         return wait
@@ -141,7 +143,7 @@ class Channel:
     def close(self) -> None:
         """Give up the journal; remove it if all of it is delivered and every run in it has ended."""
         self._closed = True
-        self._wake.set()
+        self._bell.ring()
         if self._thread is not None:
             self._thread.join(timeout=0.2)
         self.helper.close()
@@ -168,13 +170,13 @@ class Channel:
                     last_sweep = time.monotonic()
                 self._failures = 0
                 for done in asked:
-                    done.set()
+                    done.ring()
             except Exception as error:
                 self._failures += 1
                 self._asked = asked + self._asked
                 _say_once(self.destination, error)
-            self._wake.wait(REST_SECONDS if self._may_rest() else _pause(self._failures))
-            self._wake.clear()
+            rest = SWEEP_SECONDS if self._has_company or _has_forked else REST_SECONDS
+            self._bell.wait(rest if self._may_rest() else _pause(self._failures))
 
     def _may_rest(self) -> bool:
         """Whether there is nothing to be done until the journal says that something has come."""
@@ -266,6 +268,8 @@ class Channel:
             run.record = record
             run.journal = journal
             run.running = True
+        elif run is not None and record["kind"] == "open":
+            run.is_of_several = True
         return run
 
     def _let_go(self) -> None:
@@ -278,6 +282,7 @@ class Channel:
     def _sweep(self) -> None:
         """Deliver what processes that are gone have left for this destination."""
         left = list(self.journal.left())
+        self._has_company = len(list(self.directory.glob("*.jsonl"))) > 1
         if not left:
             self._tidy()
         failure: Exception | None = None
@@ -393,6 +398,18 @@ def _taken_over(journal: Path) -> set[str]:
         return set()
 
 
+_has_forked = False  # whose children leave what they have logged to this process
+
+
+def _children_may_come() -> None:
+    global _has_forked
+    _has_forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_parent=_children_may_come)
+
+
 # What is put together for delivery ------------------------------------------------------------------
 
 
@@ -412,6 +429,7 @@ class RunState:
         self.name: str = record["name"]
         self.adopted: bool = record["adopted"]
         self.shared = bool(record.get("shared"))
+        self.is_of_several = self.shared or bool(record.get("joined"))  # each process knows its own part
         self.journal: Path | None = None  # the one whose process owns the run
         self.running = False
         self.is_born = False  # whether the place has a row of it: a run is what has one
@@ -449,7 +467,7 @@ class RunState:
         return not self.running and self._overhead is not None and more > MUCH_SECONDS
 
     def change(self, values: dict[str, Any]) -> None:
-        self.config.update(values)
+        self.config = _together(self.config, values) if self.is_of_several else {**self.config, **values}
         if self.shared:
             self.changes.append(values)
 
@@ -467,7 +485,7 @@ class RunState:
             self.config.update(place.config(self) or {})
             for values in self.changes:
                 if values.get("as_of", "") >= self.config.get("as_of", "") or "as_of" not in values:
-                    self.config.update(values)
+                    self.config = _together(self.config, values)
             yield self.ordered_config()
             self.changes.clear()  # not before it has arrived
 
@@ -484,6 +502,24 @@ class RunState:
             self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
+
+
+# Of these each process writes all that it knows of.
+_GROWING = ("params", "tags", "children", "autolog/notes", "autolog/faults", "autolog/lost")
+
+
+def _together(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A config with keys of another process's: what grows is what both have, the rest is the later one's."""
+    config = {**config, **values, **{key: config[key] for key in _GROWING if key in config}}
+    for key in _GROWING:
+        old, new = config.get(key), values.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            config[key] = {**old, **new}
+        elif isinstance(old, list) and isinstance(new, list):
+            config[key] = [*old, *(item for item in new if item not in old)]
+        elif key in values:
+            config[key] = new
+    return config
 
 
 class _Batch:
@@ -716,7 +752,9 @@ def discard_staged(record: Record) -> None:
         for path in record["files"].values():
             with contextlib.suppress(OSError):
                 os.unlink(path)
-                os.rmdir(os.path.dirname(path))  # goes with the last file in it
+                folder = os.path.dirname(path)
+                os.rmdir(folder)  # goes with the last file in it, as does that of the run
+                os.rmdir(os.path.dirname(folder))
 
 
 # What a path that is too long or not to be named answers, however often it is tried.

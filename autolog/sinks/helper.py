@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from autolog.capture.figures import Chart, render
 
-__all__ = ["DRAWING_SECONDS", "Helper", "draw"]
+__all__ = ["DRAWING_SECONDS", "Helper", "draw", "import_paths"]
 
 DRAWING_SECONDS = 180.0  # at most for one picture, the start of the process included
 IDLE_SECONDS = 600.0
@@ -141,6 +141,11 @@ def draw(chart: dict[str, Any]) -> str:
     return render(Chart(**chart))
 
 
+def import_paths() -> list[str]:
+    """Where this process imports from: what else stands in ``sys.path`` Python passes over, too."""
+    return [path for path in sys.path if path and isinstance(path, str)]
+
+
 def _is_python(executable: str | None) -> bool:
     """Whether this is an interpreter, and no program that has one inside and would be started once more."""
     name = os.path.basename(executable or "").lower()
@@ -150,7 +155,7 @@ def _is_python(executable: str | None) -> bool:
 def _start(more: dict[str, str], niceness: int) -> subprocess.Popen[bytes] | None:
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONPATH": os.pathsep.join(import_paths()),
         "OMP_NUM_THREADS": "1",
         **more,
     }

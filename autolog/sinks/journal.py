@@ -22,7 +22,6 @@ import json
 import logging
 import math
 import os
-import queue
 import socket
 import threading
 import time
@@ -34,6 +33,7 @@ from typing import IO, Any
 import orjson
 
 from autolog.sinks import Record, threads
+from autolog.sinks.threads import Bell
 
 try:
     import fcntl
@@ -87,9 +87,9 @@ class Journal:
         self._directory = directory
         self._head = head
         self._open()
-        self._queue: deque[Record | threading.Event] = deque()
+        self._queue: deque[Record | Bell] = deque()
         self._drain_lock = threading.RLock()  # a signal handler may come back to it
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # which a signal handler may come back to
+        self._bell = Bell()
         self._closed = False
         self.is_resting = False
         self._when_stirred = when_stirred
@@ -113,7 +113,7 @@ class Journal:
         """Take a record. Never blocks (unless ``write_through``), never raises for the disk's sake."""
         self._queue.append(record)
         if self.is_resting:
-            self._wake.put(None)
+            self._bell.ring()
         if self.write_through or self._closed:
             self._drain()
 
@@ -126,9 +126,9 @@ class Journal:
         """Wait until everything appended so far is in the file. False: the disk did not take it in time."""
         if self.write_through or self._closed:
             return self._drain()
-        reached = threading.Event()
+        reached = Bell()
         self._queue.append(reached)
-        self._wake.put(None)
+        self._bell.ring()
         return reached.wait(timeout)
 
     def restart(self, records: list[Record], expected: int) -> int | None:
@@ -160,7 +160,7 @@ class Journal:
     def close(self) -> None:
         """Write what is left and give up the lock."""
         self._closed = True
-        self._wake.put(None)
+        self._bell.ring()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=1.0)
             if self._thread.is_alive():  # a disk that answers nothing: what it has not taken is lost
@@ -215,11 +215,8 @@ class Journal:
     def _wait(self, seconds: float) -> None:
         """Until something is asked for; while it rests, until something comes."""
         self.is_resting = seconds > FLUSH_SECONDS
-        with contextlib.suppress(queue.Empty):
-            # What came before `is_resting` was seen has woken nobody.
-            self._wake.get(timeout=FLUSH_SECONDS if self._queue else seconds)
-            while True:  # asked several times is asked once
-                self._wake.get_nowait()
+        # What came before `is_resting` was seen has woken nobody.
+        self._bell.wait(FLUSH_SECONDS if self._queue else seconds)
         was_resting, self.is_resting = self.is_resting, False
         if was_resting and self._queue:
             self._when_stirred()
@@ -228,7 +225,7 @@ class Journal:
         """Write the queue out. False: the disk refused; everything is still in the queue."""
         with self._drain_lock:
             while self._queue:
-                batch: list[Record | threading.Event] = []
+                batch: list[Record | Bell] = []
                 while self._queue and len(batch) < 5_000:
                     batch.append(self._queue.popleft())
                 lines = [_encode(item) for item in batch if isinstance(item, dict)]
@@ -241,11 +238,11 @@ class Journal:
                     self._keep_waiting(batch, error)
                     return False
                 for item in batch:
-                    if isinstance(item, threading.Event):
-                        item.set()
+                    if isinstance(item, Bell):
+                        item.ring()
             return True
 
-    def _keep_waiting(self, batch: list[Record | threading.Event], error: Exception) -> None:
+    def _keep_waiting(self, batch: list[Record | Bell], error: Exception) -> None:
         """The disk takes nothing: the newest records wait in memory, until it does again."""
         if self.last_error is None:
             logger.warning(

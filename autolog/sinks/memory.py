@@ -96,7 +96,7 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come back to it
         self._folder: Path | None = None
 
     @property

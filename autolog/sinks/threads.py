@@ -9,6 +9,7 @@ a recorded training therefore waits until that import is done.
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["start"]
+__all__ = ["Bell", "start"]
 
 MOST_SECONDS = 10.0  # what takes longer hangs itself, perhaps on what the thread that forks holds
 LOOK_EVERY = 0.001
@@ -25,6 +26,30 @@ IMPORT = "<frozen importlib._bootstrap>"
 _ours: list[threading.Thread] = []
 _lock = threading.Lock()
 _put_off: list[dict[str, Any]] = []
+
+
+class Bell:
+    """Wakes the one thread that waits for it; rung before, it wakes it at once.
+
+    What :class:`threading.Event` does by Python code under a lock is one call of C here: a signal handler may
+    ring it in the midst of another ringing, and an exception that comes by a signal leaves no lock behind.
+    """
+
+    def __init__(self) -> None:
+        self._rung: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ring(self) -> None:
+        self._rung.put(None)
+
+    def wait(self, seconds: float | None) -> bool:
+        """Whether it was rung within so many seconds; however often, that is once."""
+        try:
+            self._rung.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        while not self._rung.empty():
+            self._rung.get_nowait()
+        return True
 
 
 def start(name: str, target: Callable[..., object], *args: Any) -> threading.Thread:

@@ -46,7 +46,7 @@ import orjson
 
 from autolog.sinks import Record
 from autolog.sinks.delivery import Channel, Destination, Place, RunState, birth_of, iso
-from autolog.sinks.helper import Helper
+from autolog.sinks.helper import Helper, import_paths
 
 __all__ = ["AmbientRun", "TrackioSink", "ambient_run", "data_directory"]
 
@@ -76,7 +76,7 @@ class TrackioSink:
         self.private = True
         self._channels: dict[Destination, Channel] = {}
         self._of_run: dict[str, Channel] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come back to it
         self._tokens = tokens or (lambda destination: None)
         self._closed = False
         self.write_through = False
@@ -142,7 +142,7 @@ class TrackioSink:
             channel.journal.abandon()
         self._channels.clear()
         self._of_run.clear()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def url(self, project: str, name: str, run_id: str) -> str | None:
         """See :class:`autolog.sinks.Sink`. A local URL answers while ``trackio show`` runs."""
@@ -183,9 +183,11 @@ class TrackioSink:
                 token = functools.partial(self._tokens, destination)
                 helper = Helper({"TRACKIO_DIR": str(data_directory())})
                 place = functools.partial(_Elsewhere, helper, destination, token, self.private)
-                self._channels[destination] = Channel(
+                channel = Channel(
                     destination, self._journals(), place, helper, write_through=self.write_through
                 )
+                if self._channels.setdefault(destination, channel) is not channel:
+                    channel.close()  # a signal handler was faster
             return self._channels[destination]
 
 
@@ -494,7 +496,7 @@ class _Remote(_Local):
         # Trackio takes the Hub's token from its environment alone. In ours everybody would see it.
         program = "import sys; from autolog.sinks.trackio import prepare_space; "
         program += "prepare_space(sys.argv[1], sys.argv[2] == 'True')"
-        paths = os.pathsep.join(filter(None, sys.path))
+        paths = os.pathsep.join(import_paths())
         done = subprocess.run(
             [sys.executable, "-c", program, self._where, str(self._private)],
             env={**os.environ, "HF_TOKEN": self._token, "PYTHONPATH": paths},
