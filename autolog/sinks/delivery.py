@@ -16,7 +16,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,6 +104,7 @@ class Channel:
         self._begun: dict[Path, tuple[int, int, dict[str, _Batch]]] = {}
         self._taken_over: dict[Path, set[str]] = {}  # runs of a journal that another one goes on with
         self._asked: list[Bell] = []
+        self._rows_delivered: set[Path] = set()  # of those journals that others have left
         self._has_company = False  # other processes write here, and may leave something
         self._closed = False
         self._failures = 0
@@ -158,12 +159,11 @@ class Channel:
         while not self._closed:
             asked, self._asked = self._asked, []
             try:
-                if not last_sweep:  # what is older goes first: a server dates rows by when they come
+                if not last_sweep and not self._is_local:
+                    # What is older goes first: a server dates rows by when they come.
                     with contextlib.suppress(Exception):  # said below, where it is tried again
                         self._sweep()
-                if self._delivered.path != self.journal.path:  # it was taken away; whoever has it delivers it
-                    self._delivered = Tail(self.journal.path)
-                self._deliver(self._delivered)
+                self._deliver_ours()
                 self._say_what_the_disk_lost()
                 if asked or time.monotonic() - last_sweep > SWEEP_SECONDS:
                     self._sweep()
@@ -174,7 +174,8 @@ class Channel:
             except Exception as error:
                 self._failures += 1
                 self._asked = asked + self._asked
-                _say_once(self.destination, error)
+                if not self._closed:  # else whatever it waited for was ended with the program
+                    _say_once(self.destination, error)
             rest = SWEEP_SECONDS if self._has_company or _has_forked else REST_SECONDS
             self._bell.wait(rest if self._may_rest() else _pause(self._failures))
 
@@ -187,14 +188,27 @@ class Channel:
             return self._delivered.path == path and self._delivered.offset >= path.stat().st_size
         return False
 
-    def _deliver(self, delivered: Tail) -> None:
-        """Deliver what stands behind ``delivered``, and move it on: only over what has arrived."""
+    @property
+    def _is_local(self) -> bool:
+        return self.destination[0] == "local"
+
+    def _deliver_ours(self) -> None:
+        if self._delivered.path != self.journal.path:  # it was taken away; whoever has it delivers it
+            self._delivered = Tail(self.journal.path)
+        self._deliver(self._delivered)
+
+    def _deliver(self, delivered: Tail, until: Container[str] = ()) -> None:
+        """Deliver what stands behind ``delivered``, and move it on: only over what has arrived.
+
+        Args:
+            until: in parts that end with a record of these kinds; between them what is ours is delivered.
+        """
         place, path = self._place, delivered.path
         while True:
             begun = self._begun.get(path)
             if begun is None or begun[0] != delivered.offset:
                 ahead = Tail(path, delivered.offset)
-                records = ahead.read()
+                records = ahead.read(until=until)
                 if ahead.offset == delivered.offset:
                     return
                 begun = self._begun[path] = (delivered.offset, ahead.offset, self._batches(records, path))
@@ -207,6 +221,8 @@ class Channel:
                     discard_staged(record)
             if delivered is self._delivered and delivered.offset > JOURNAL_BYTES:
                 self._cut()
+            if until and self._is_local:
+                self._deliver_ours()
 
     def _say_what_the_disk_lost(self) -> None:
         for run_id, count in list(self.journal.lost.items()):
@@ -287,11 +303,11 @@ class Channel:
             self._tidy()
         failure: Exception | None = None
         try:
-            for path, _ in left:
-                if _destination_of(path) == self.destination:
+            ours = [path for path, _ in left if _destination_of(path) == self.destination]
+            for deliver in (self._deliver_rows_of, self._deliver_left):
+                for path in ours:
                     try:
-                        self._deliver_left(path)
-                        _remove(path)
+                        deliver(path)
                     except Exception as error:
                         failure = error
         finally:
@@ -313,7 +329,36 @@ class Channel:
                     if path.stat().st_mtime < time.time() - HALF_MADE_SECONDS:
                         path.unlink() if path.is_file() else shutil.rmtree(path)
 
+    def _deliver_rows_of(self, path: Path) -> None:
+        """Once: what is soon done, of all who have left something, before the first picture is drawn.
+
+        Else short programs, each of which has time for a picture or two, would keep the runs of earlier ones
+        waiting for ever. It comes once more, in its place.
+        """
+        tail = self._opened(path)
+        if path in self._rows_delivered or not _holds(Tail(path, tail.offset), _SLOW):
+            return
+        while records := tail.read():
+            for batch in self._batches(records, path).values():
+                with contextlib.suppress(_Refused):  # which is counted in its place
+                    batch.deliver_rows(self._place)
+        self._rows_delivered.add(path)
+
     def _deliver_left(self, path: Path) -> None:
+        tail = self._opened(path)
+        self._deliver(tail, until=_SLOW)
+        for run in list(self._runs.values()):
+            if (
+                run.journal == path
+                and run.running
+                and not run.adopted
+                and run.id not in self._taken_over[path]
+            ):
+                self._mark_crashed(run)
+        _remove(path)
+
+    def _opened(self, path: Path) -> Tail:
+        """What is left of a journal that somebody has left; what is delivered of it is known."""
         tail = Tail(path)
         taken_over = _taken_over(path)
         if taken_over != self._taken_over.get(path, set()):
@@ -327,10 +372,7 @@ class Channel:
             for record in self._still_valid(records, path):
                 if (run := self._state(record, path)) is not None:
                     run.take(record)
-        self._deliver(tail)
-        for run in list(self._runs.values()):
-            if run.journal == path and run.running and not run.adopted and run.id not in taken_over:
-                self._mark_crashed(run)
+        return tail
 
     def _mark_crashed(self, run: RunState) -> None:
         now = time.time()
@@ -347,6 +389,16 @@ class Channel:
         }
         assert run.journal is not None
         self._deliver_batches(self._batches([alert, finish], run.journal), self._place)
+
+
+_SLOW = ("chart", "html", "artifact")  # records that may take as long as all others together
+
+
+def _holds(tail: Tail, kinds: Container[str]) -> bool:
+    while records := tail.read():
+        if any(record["kind"] in kinds for record in records):
+            return True
+    return False
 
 
 # Runs that are gone on with -------------------------------------------------------------------------
@@ -571,6 +623,12 @@ class _Batch:
             self._count_time()
         self.refusal = None
         return True
+
+    def deliver_rows(self, place: Place) -> None:
+        """Deliver what needs no drawing and no copy."""
+        self._since = time.thread_time()
+        self._deliver_rows(place)
+        self._count_time()
 
     def _count_time(self) -> None:
         now = time.thread_time()

@@ -26,7 +26,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -280,8 +280,13 @@ class Tail:
         self.path = path
         self.offset = offset
 
-    def read(self, limit: int = 4_000_000) -> list[Record]:
-        """The next records, of at most about ``limit`` bytes. A torn or foreign line is passed over."""
+    def read(self, limit: int = 4_000_000, until: Container[str] = ()) -> list[Record]:
+        """The next records. A torn or foreign line is passed over.
+
+        Args:
+            limit: about so many bytes at most.
+            until: kinds of records; the first of such a kind is the last one.
+        """
         with self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read(limit)
@@ -290,9 +295,14 @@ class Tail:
                 if not more:
                     break
                 data += more
-        end = data.rfind(b"\n") + 1
-        self.offset += end
-        return [record for line in data[:end].split(b"\n") if (record := _decode(line)) is not None]
+        records: list[Record] = []
+        for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
+            self.offset += len(line)
+            if (record := _decode(line)) is not None:
+                records.append(record)
+                if record["kind"] in until:
+                    break
+        return records
 
 
 def try_lock(file: IO[bytes]) -> bool:
