@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from autolog.sinks import Record
 from autolog.sinks.delivery import MOST_REFUSALS, Channel, RunState, _Batch
 from autolog.sinks.helper import Helper
-from tests.programs import journals, read, run, values
+from tests.programs import journals, read, run, start, values
 
 POISONS = {
     "a step beyond SQLite": 'write("row", step=2**63, values={"m": 1.0})',
@@ -397,3 +398,59 @@ def test_a_run_says_what_its_delivery_has_cost_too(tmp_path: Path) -> None:
         assert kept[name]["autolog/overhead_seconds"] > callers + 0.010, name
         assert kept[name]["autolog/overhead_percent"] > 0
     assert "autolog/lost" not in str(kept)
+
+
+PICTURES = 200
+
+
+def leave_many_pictures(directory: Path) -> None:
+    """A program that ends before they are drawn, and a second run behind them."""
+    run(
+        directory,
+        f"""
+        from autolog.capture.figures import Chart
+        with autolog.run("first") as r:
+            for n in range({PICTURES}):
+                data = {{"labels": ["a", "b"], "counts": [[1, n], [2, 3]]}}
+                r.figure(f"p/{{n}}", Chart("confusion_matrix", "c", data))
+        with autolog.run("second") as r: r.log({{"x": 1}})
+        """,
+        AUTOLOG_FINISH_TIMEOUT="0",
+    )
+
+
+def found_by(directory: Path, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """What stands there as soon as the condition holds, while another program delivers and then waits."""
+    read(directory)  # once it has imported what it needs, it reads in no time
+    program = start(directory, "with autolog.run('third') as r: r.log({'x': 3})\ntime.sleep(200)")
+    try:
+        end = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(Exception):  # the database is being made
+                kept = {found["name"]: found for found in read(directory)}
+                if condition(kept):
+                    return kept
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    finally:
+        program.kill()
+        program.communicate()
+
+
+def pictures_of(kept: dict[str, Any]) -> int:
+    rows = kept["first"]["logs"] if "first" in kept else []
+    return sum(key.startswith("p/") for row in rows for key in row)
+
+
+def test_runs_that_were_left_are_seen_before_their_pictures_are_drawn(tmp_path: Path) -> None:
+    leave_many_pictures(tmp_path)
+    kept = found_by(tmp_path, lambda kept: {"second", "third"} <= kept.keys())
+    assert values(kept["second"], "x") == [1]
+    assert pictures_of(kept) < PICTURES
+
+
+def test_each_picture_that_was_drawn_counts_for_the_next_program(tmp_path: Path) -> None:
+    leave_many_pictures(tmp_path)
+    (left,) = journals(tmp_path)
+    found_by(tmp_path, lambda kept: left.with_suffix(".delivered").exists() and pictures_of(kept) > 1)
+    assert 0 < int(left.with_suffix(".delivered").read_text()) < left.stat().st_size
