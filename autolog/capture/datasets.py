@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
 import sys
 from collections import Counter
@@ -504,6 +505,8 @@ def _head(X: Any, y: Any, count: int) -> list[dict[str, Any]]:
 
 
 def _cell(value: Any) -> Any:
+    if type(value) is float and math.isfinite(value):
+        return float(f"{value:.7g}")  # as a person reads it: 17 digits a column would not fit on a page
     return value if type(value) in (int, float, bool) else sanitize(value, limit=200, items=20)
 
 

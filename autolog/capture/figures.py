@@ -30,6 +30,7 @@ _COLORS = (
     "#0b7285", "#a0660a", "#495057", "#5f3dc4", "#66a80f",
 )  # fmt: skip
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+FAR_AWAY = 10_000.0  # points from a page, where lines are cut off
 _BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}  # a legend
 
 
@@ -161,6 +162,15 @@ def _text_renderer() -> Any:
         ) -> None:
             self._draw_text_as_text(gc, x, y, s, prop, angle, ismath, mtext)
 
+        def _convert_path(
+            self, path: Any, transform: Any = None, clip: Any = None, simplify: Any = None, sketch: Any = None
+        ) -> Any:
+            # What stands beside the page, as a legend below it, belongs to the picture, too.
+            if clip:
+                ends = path.get_extents(transform)
+                clip = not (abs(ends.min) < FAR_AWAY).all() or not (abs(ends.max) < FAR_AWAY).all()
+            return super()._convert_path(path, transform, clip, simplify, sketch)
+
         def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> Any:
             # A sign that the font has not is about as wide as a W. (To measure it would print a warning.)
             font = font_manager.get_font(font_manager.findfont(prop))
@@ -246,11 +256,21 @@ def _confusion_matrix(chart: Chart) -> Figure:
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="both", length=0)
     _label(axes, "Predicted class", "True class")
-    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    _color_bar(figure, image, "Share of the true class", ax=axes, fraction=0.046, pad=0.03)
+    return figure
+
+
+def _color_bar(figure: Figure, drawn: Any, label: str, **place: Any) -> Any:
+    """What the colours say."""
+    bar = figure.colorbar(drawn, **place)
+    # It is made of 256 rectangles less than a pixel high: the page would shine through between them, and
+    # where they overlap, those that are transparent would be darker.
+    if bar.solids is not None:
+        bar.solids.set(alpha=1, edgecolor="face")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
-    bar.set_label("Share of the true class", fontsize=9, color=_INK)
-    return figure
+    bar.set_label(label, fontsize=9, color=_INK)
+    return bar
 
 
 def _curve(chart: Chart) -> Figure:

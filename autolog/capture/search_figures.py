@@ -73,7 +73,7 @@ def parallel(chart: Chart) -> Figure:
     for place, one in enumerate(axes_of):
         axes.axvline(place, color=_FAINT, linewidth=1)
         for y, text in one["ticks"]:
-            box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8}
+            box = {"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.8}
             axes.text(place + 0.03, y, _plain(text), fontsize=8, color=_INK, va="center", bbox=box)
     axes.set_xlim(-0.05, len(axes_of) - 0.6)
     axes.set_ylim(-0.06, 1.06)
@@ -90,21 +90,21 @@ def panels(chart: Chart) -> Figure:
     """The same values over each parameter, in one panel each."""
     from matplotlib.ticker import MaxNLocator
 
-    from autolog.capture.figures import _INK, _new, _plain, _short
+    from autolog.capture.figures import _INK, _color_bar, _new, _plain, _short
 
     data = chart.data
     several: list[dict[str, Any]] = data["panels"]
-    across = min(3, len(several))
+    across = min(2, len(several))  # three would be too small in the dashboard's card
     down = -(-len(several) // across)
-    width, height = 3.1 * across + 0.9, 2.7 * down + 0.7
+    width, height = 2.65 * across + 0.9, 2.25 * down + 0.5
     figure, whole = _new(chart.title, width, height)
     whole.set_axis_off()
     whole.set_position((0, 0, 1, 1 - 0.5 / height))
     drawn = None
     for number, panel in enumerate(several):
         line, column = divmod(number, across)
-        left, bottom = 0.75 + 3.1 * column, height - 0.7 - 2.7 * (line + 1) + 0.55
-        axes = figure.add_axes((left / width, bottom / height, 2.4 / width, 1.95 / height))
+        left, bottom = 0.75 + 2.65 * column, height - 0.5 - 2.25 * (line + 1) + 0.55
+        axes = figure.add_axes((left / width, bottom / height, 2.0 / width, 1.6 / height))
         _plain_axes(axes)
         if panel.get("log"):
             _logarithmic(axes, "x", panel["x"])
@@ -126,12 +126,9 @@ def panels(chart: Chart) -> Figure:
             axes.set_ylabel(_plain(data["y_label"]), color=_INK, fontsize=9)
     if drawn is not None:
         place = figure.add_axes(((width - 0.35) / width, 0.25, 0.12 / width, 0.5))
-        bar = figure.colorbar(drawn, cax=place)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
+        bar = _color_bar(figure, drawn, _plain(data["color_label"]), cax=place)
         bar.ax.set_ylim(bottom=0)  # below it there are only colours too pale to be seen
         bar.ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        bar.set_label(_plain(data["color_label"]), fontsize=8.5, color=_INK)
     return figure
 
 
@@ -194,12 +191,9 @@ def contour(chart: Chart) -> Figure:
 
 
 def _bar(figure: Figure, drawn: Any, axes: Axes, label: str) -> None:
-    from autolog.capture.figures import _INK, _plain
+    from autolog.capture.figures import _color_bar, _plain
 
-    bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
-    bar.set_label(_plain(label), fontsize=9, color=_INK)
+    _color_bar(figure, drawn, _plain(label), ax=axes, fraction=0.046, pad=0.03)
 
 
 def _logarithmic(axes: Axes, name: str, values: list[float]) -> None:

@@ -228,6 +228,10 @@ class Run:
             }
             for row in _table_rows(key, rows, columns)
         ]
+        heads = dict.fromkeys(name for row in clean for name in row)
+        if any(row.keys() != heads.keys() for row in clean):
+            # The dashboard takes the heads from the first row, and each row's cells in their order.
+            clean = [{name: row.get(name) for name in heads} for row in clean]
         self._write("row", step=self._step_now(step), values={_metric_key(key): clean})
 
     @measured

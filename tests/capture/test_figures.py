@@ -187,3 +187,30 @@ def test_each_line_stands_in_the_legend_with_its_colour(count: int) -> None:
     keys = re.findall(r'<g id="line2d_\d+">\s*<path (d="M[^"]+")?', legend)
     assert len(keys) == count
     assert all(keys), "matplotlib leaves out what lies beyond the page"
+
+
+def test_a_legend_below_the_page_has_its_lines() -> None:
+    series = [{"name": "trials", "x": [0, 1], "y": [3, 2]}]
+    series += [{"name": "best so far", "x": [0, 1], "y": [3, 2], "style": "steps"}]
+    drawn = render(Chart("traces", "t", {"series": series, "x_label": "x", "y_label": "y"}))
+    _, legend = drawn.split('id="legend_1"')
+    assert re.findall(r'<g id="line2d_\d+">\s*<path (d="M)?', legend) == ['d="M']
+
+
+def test_lines_to_the_end_of_the_world_are_cut_off() -> None:
+    series = [{"name": "", "x": [0, 1, 2], "y": [0, 1, 1e300], "style": "line"}]
+    drawn = render(Chart("traces", "t", {"series": series, "x_label": "x", "y_label": "y"}))
+    places = re.findall(r"[ML] (-?[\d.e+]+) (-?[\d.e+]+)", drawn)
+    assert places
+    assert max(abs(float(place)) for pair in places for place in pair) < 20_000
+
+
+@pytest.mark.parametrize("kind", ["confusion_matrix", "parallel"])
+def test_a_colour_bar_has_no_gaps(kind: str) -> None:
+    axes = [{"name": name, "ticks": [(0, "0"), (1, "1")]} for name in "ab"]
+    data = {"labels": ["a", "b"], "counts": [[1, 2], [3, 4]], "axes": axes, "lines": [[0, 1], [1, 0]]}
+    drawn = render(Chart(kind, "", {**data, "colors": [0.0, 1.0], "color_label": "value"}))
+    bar = drawn.split('id="QuadMesh')[1]
+    strips = re.findall(r'<path [^>]*style="fill: (#\w+)([^"]*)"', bar)
+    assert len(strips) > 100
+    assert all(f"stroke: {colour}" in rest and "opacity" not in rest for colour, rest in strips)

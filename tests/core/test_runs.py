@@ -402,3 +402,12 @@ def test_any_nesting_keeps_every_run_whole(moves: list[str]) -> None:
         assert run.parent is None or run.id in by_id[run.parent].config["children"]
     with pytest.raises(RunError):
         autolog.current_run()
+
+
+def test_rows_of_a_table_have_the_same_heads(sink: MemorySink) -> None:
+    with autolog.run("r") as run:
+        run.table("t", [{"a": 1, "b": 2}, {"a": 3, "why": "pruned", "b": 4}])
+    assert [list(cells.items()) for cells in sink.runs[0].tables["t"]] == [
+        [("a", 1), ("b", 2), ("why", None)],
+        [("a", 3), ("b", 4), ("why", "pruned")],
+    ]
