@@ -417,7 +417,11 @@ class Run:
             with shield("recording how a run ended"):
                 self._note_error(error)
         if not self._closed and self._pid == os.getpid() and not self._joined:
-            self.finish(status_of(error))
+            try:
+                self.finish(status_of(error))
+            except RunError:
+                if not self._closed:  # else a signal handler has just finished it
+                    raise
 
     def __repr__(self) -> str:
         return f"<autolog.Run {self.name!r} in {self.project!r}: {self._status}>"
