@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +94,7 @@ class Channel:
         self._make_place = place
         self._runs: dict[str, RunState] = {}
         self._bell = Bell()
+        _bells.add(self._bell)
         self.journal = Journal(
             self.directory, self._head, write_through=write_through, when_stirred=self._bell.ring
         )
@@ -450,12 +452,15 @@ def _taken_over(journal: Path) -> set[str]:
         return set()
 
 
-_has_forked = False  # whose children leave what they have logged to this process
+_has_forked = False  # then children leave what they have logged to this process
+_bells: weakref.WeakSet[Bell] = weakref.WeakSet()  # of its channels
 
 
 def _children_may_come() -> None:
     global _has_forked
     _has_forked = True
+    for bell in list(_bells):
+        bell.ring()  # who rests is to rest for a shorter time
 
 
 if hasattr(os, "register_at_fork"):

@@ -288,6 +288,60 @@ def test_owners_of_one_run_keep_what_the_others_have_made_of_its_config(tmp_path
     assert (board.written["trials"], board.written["as_of"]) == (30, "2")
 
 
+def test_what_grows_in_a_shared_config_is_what_all_its_owners_have(tmp_path: Path) -> None:
+    board: Any = Board()
+    one, other = owner_of_a_shared_run(tmp_path), owner_of_a_shared_run(tmp_path)
+    assert change(one, tags=["both", "one"], params={"a": 1, "b": 1}, best={"x": 1}).deliver(board)
+    assert change(other, tags=["both", "other"], params={"b": 2}, best={"y": 2}).deliver(board)
+    assert change(one, tags=["both", "one", "late"]).deliver(board)
+    assert board.written["tags"] == ["both", "one", "other", "late"]
+    assert board.written["params"] == {"a": 1, "b": 2}
+    assert board.written["best"] == {"y": 2}  # which is one thing, and the later one's
+
+
+def test_what_a_forked_child_adds_stays_beside_what_its_parent_adds(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        with autolog.run("r") as r:
+            r.tag("before")
+            child = os.fork()
+            if not child:
+                r.tag("childs"); r.params({"childs": 1}); os._exit(0)
+            os.waitpid(child, 0)
+            autolog.finish()
+            r.tag("after"); r.params({"after": 1})
+        autolog.finish()
+        """,
+    )
+    (found,) = read(tmp_path)
+    assert set(found["config"]["tags"]) == {"before", "childs", "after"}
+    assert found["config"]["params"] == {"childs": 1, "after": 1}
+
+
+def test_what_a_child_logs_does_not_wait_until_its_parent_has_rested(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+        import sqlite3
+        s.use(autolog.Settings.from_environment(log_code=False, system_interval=0))
+        with autolog.run("r") as r:
+            r.log({"x": 1})
+            time.sleep(4)  # by now it rests
+            child = os.fork()
+            if not child:
+                r.log({"x": 2}); os._exit(0)
+            os.waitpid(child, 0)
+            began = time.time()
+            database = sqlite3.connect(os.environ["TRACKIO_DIR"] + "/p.db")
+            while database.execute("SELECT COUNT(*) FROM metrics").fetchone()[0] < 2:
+                time.sleep(0.1)
+            print(time.time() - began)
+        """,
+    )
+    assert float(out) < 20
+
+
 def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: Path) -> None:
     board: Any = Board()
     owner = owner_of_a_shared_run(tmp_path)
