@@ -1,7 +1,7 @@
 """The same work in several ways, in turns: interleaved on one thread, each way in a process of its own.
 
 In one process each way would be slowed by what the others have left behind: patches, services, threads that
-wake up. (A step of Lightning's took 2.1 ms instead of 1.2, recorded or not, where W&B and MLflow had been.)
+wake up. (A step of Lightning's took 2.1 ms instead of 1.6, recorded or not, where W&B and MLflow had been.)
 """
 
 from __future__ import annotations
