@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from autolog.capture.figures import Chart, render
+from autolog.sinks.threads import hear_signals
 
 __all__ = ["DRAWING_SECONDS", "Helper", "draw", "import_paths"]
 
@@ -180,6 +181,7 @@ def _start(more: dict[str, str], niceness: int) -> subprocess.Popen[bytes] | Non
 
 def serve(niceness: int) -> None:
     """Do what is asked for on the standard input, until it ends or nothing comes for long."""
+    hear_signals()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is no answer
     if hasattr(os, "nice"):

@@ -4,12 +4,16 @@ A child that needs a module whose import was going on in another thread at its f
 thread that would end it is not there. So it is with OpenSSL, which Trackio's import asks for certificates. A
 fork (:func:`os.fork`, ``multiprocessing``, the workers of a data loader) that comes in the first second of
 a recorded training therefore waits until that import is done.
+
+And no signal comes to them. The kernel gives one to any thread that takes it, Python runs its handler in the
+main thread, and does not wake it from a sleep for what another thread was given: Ctrl-C seemed to be lost.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -17,11 +21,13 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["Bell", "start"]
+__all__ = ["Bell", "hear_signals", "start"]
 
 MOST_SECONDS = 10.0  # what takes longer hangs itself, perhaps on what the thread that forks holds
 LOOK_EVERY = 0.001
 IMPORT = "<frozen importlib._bootstrap>"
+# A fault's signal is meant for the thread that made it, and blocked it would end the process unsaid.
+OWN_FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS"}
 
 _ours: list[threading.Thread] = []
 _lock = threading.Lock()
@@ -53,11 +59,27 @@ class Bell:
 
 
 def start(name: str, target: Callable[..., object], *args: Any) -> threading.Thread:
-    """A daemon thread of ours, started: no fork falls into an import of its."""
-    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    """A daemon thread of ours, started: no fork falls into an import of its, and no signal comes to it."""
+    thread = threading.Thread(target=_unheard, args=(target, *args), name=name, daemon=True)
     _ours[:] = [one for one in _ours if one.is_alive()] + [thread]
     thread.start()
     return thread
+
+
+def _unheard(target: Callable[..., object], *args: Any) -> None:
+    _mask("SIG_BLOCK")
+    target(*args)
+
+
+def hear_signals() -> None:
+    """In a process that a thread of ours has started, and that has its thread's signals: what comes to it."""
+    _mask("SIG_UNBLOCK")
+
+
+def _mask(how: str) -> None:
+    if hasattr(signal, "pthread_sigmask"):  # Windows has none
+        named = {number for number in signal.valid_signals() if getattr(number, "name", "") not in OWN_FAULTS}
+        signal.pthread_sigmask(getattr(signal, how), named)
 
 
 def _before_fork() -> None:

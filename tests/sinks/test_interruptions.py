@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -13,6 +14,8 @@ import pytest
 import autolog
 from autolog import MemorySink
 from autolog.capture.params import sanitize
+from autolog.sinks import threads
+from autolog.sinks.helper import Helper
 from autolog.sinks.threads import Bell
 from tests.programs import read, run, values
 
@@ -160,3 +163,38 @@ def test_a_long_text_that_changes_is_kept_each_time(tmp_path: Path) -> None:
     (found,) = read(tmp_path)
     assert "autolog/lost" not in found["config"]
     assert not [path for path in (tmp_path / "autolog" / "files").rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks: Windows")
+def test_no_thread_of_ours_takes_a_signal_that_is_meant_for_the_users(tmp_path: Path) -> None:
+    """The kernel gives one to any thread that lets it; then the main one sleeps on."""
+    out = run(
+        tmp_path,
+        """
+        signal.signal(signal.SIGUSR1, lambda *args: None)
+        with autolog.run("one") as r: r.log({"x": 1})
+        autolog.finish()
+        assert {"autolog-journal", "autolog-deliver", "autolog-background"} <= {
+            thread.name for thread in threading.enumerate()
+        }
+        others = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, others)
+        signal.signal(signal.SIGALRM, lambda *args: None)
+        for number in others: os.kill(os.getpid(), number)
+        time.sleep(0.3)
+        print("waiting for the user:", signal.sigpending() == others)
+        """,
+    )
+    assert "waiting for the user: True" in out
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc tells what is blocked")
+def test_the_helper_process_hears_its_signals() -> None:
+    def ask() -> str:
+        status = Path(f"/proc/{helper.ask(os.getpid)}/status").read_text()
+        return next(line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
+
+    helper, answers = Helper(), []
+    threads.start("autolog-test", lambda: answers.append(ask())).join()
+    helper.close()
+    assert [int(answer, 16) for answer in answers] == [0]
