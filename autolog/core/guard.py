@@ -120,19 +120,23 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
 
     Args:
         where: what is being done, for the message, e.g. ``"scikit-learn fit: parameters"``.
+        account: whom it is done for, as by :func:`charge`.
 
     An ``Exception`` is swallowed, logged once per place, kept in :data:`faults`, and noted in the run
     that was being served. ``KeyboardInterrupt`` and ``SystemExit`` are the user's and pass.
     """
 
-    __slots__ = ("where",)
+    __slots__ = ("account", "where")
 
-    def __init__(self, where: str):
+    def __init__(self, where: str, account: Account | None = None):
         self.where = where
+        self.account = account
 
     def __enter__(self) -> shield:
         _clock.__enter__()
         here.shields += 1
+        if self.account is not None:
+            here.account = self.account
         return self
 
     def __exit__(

@@ -201,14 +201,14 @@ class _Patch:
     @property
     def observer(self) -> Observer:
         assert self.hook is not None
-        named = self.hook.observer
-        if not isinstance(named, str):
-            return named
         if self._observer is None:  # (no cached_property: its lock is more than torch.compile can trace)
-            module, _, name = named.partition(":")
-            self._observer = getattr(importlib.import_module(module), name)
-        observer: Observer = self._observer
-        return observer
+            observer: Any = self.hook.observer
+            if isinstance(observer, str):
+                module, _, name = observer.partition(":")
+                observer = getattr(importlib.import_module(module), name)
+            self._observer = observer  # once it is whole: other threads take it as soon as it is there
+        known: Observer = self._observer
+        return known
 
     def binding(self, original: Callable[..., Any]) -> Binding:
         if self._binding is None:
@@ -314,7 +314,8 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
     if patch is None or not patch.watches(args):
         return
     try:
-        patch.observer(args[0] if args else None, args[1:], kwargs, result)
+        observer = patch._observer or patch.observer
+        observer(args[0] if args else None, args[1:], kwargs, result)
     except Exception as error:
         with shield(patch.label):
             if args and (account := guard.account_of(args[0])) is not None:

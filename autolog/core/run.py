@@ -170,10 +170,12 @@ class Run:
             ValueError: a negative step.
             RunError: the run is finished.
         """
-        self._check_open("log")
+        if self._closed:
+            self._check_open("log")
         values: dict[str, Any] = {}
         self._flatten(metrics, "", values)
-        self._row(values, step)
+        if values or step is not None:
+            self._write("row", step=self._step(step), values=values)
 
     @measured
     def figure(self, key: str, figure: Any, *, step: int | None = None, caption: str | None = None) -> None:
@@ -437,6 +439,13 @@ class Run:
 
     # What only autolog's own rooms call -----------------------------------------------------------
 
+    def row(self, values: Mapping[str, float], step: int) -> None:
+        """Metrics of a step as :meth:`log` records them, by a shorter way: all are numbers of Python's."""
+        named = {}
+        for name, value in values.items():
+            named[_keys.get(name) or _metric_key(name)] = value
+        self._write("row", step=self._step(step), values=named)
+
     def describe(self, values: Mapping[str, Any]) -> None:
         """Add keys to the top level of the config."""
         guard.charge(self)
@@ -676,18 +685,16 @@ class Run:
         if values:
             self._write("config", values=values)
 
-    def _row(self, values: dict[str, Any], step: int | None) -> None:
-        if values or step is not None:
-            self._write("row", step=self._step(step), values=values)
-
     def _step(self, step: int | None) -> int:
         if step is None:
             with self._lock:
                 self._next_step += 1
                 return self._next_step - 1
-        step = _whole_step(step)
-        with self._lock:
-            self._next_step = max(self._next_step, step + 1)
+        if type(step) is not int or not 0 <= step < 2**63:
+            step = _whole_step(step)
+        if step >= self._next_step:
+            with self._lock:
+                self._next_step = max(self._next_step, step + 1)
         return step
 
     def _step_now(self, step: int | None) -> int:
@@ -725,7 +732,7 @@ class Run:
         for name, value in metrics.items():
             key = f"{prefix}{name}"
             if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
-                values[_metric_key(key)] = value
+                values[_keys.get(key) or _metric_key(key)] = value
             elif isinstance(value, Mapping):
                 self._flatten(value, f"{key}/", values, depth + 1)
             else:

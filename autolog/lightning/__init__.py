@@ -60,6 +60,7 @@ def hooks_of(namespace: str) -> list[Hook]:
             f"{connectors}.logger_connector.logger_connector",
             "_LoggerConnector.log_metrics",
             "autolog.lightning.callback:observe_log_metrics",
+            kind="after",
         ),
     ]
 

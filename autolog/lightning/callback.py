@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
 from typing import Any
 
 import torch
@@ -15,7 +17,6 @@ import torch
 from autolog.core import catalogue
 from autolog.core.guard import charge, shield
 from autolog.core.health import Alerts
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import enter, given_run
 from autolog.core.run import Run
 from autolog.lightning import ranks
@@ -27,7 +28,7 @@ from autolog.lightning.ranks import Machines
 from autolog.torch.loop import listen_to_clipping
 from autolog.torch.measures import learning_rates
 
-__all__ = ["Recorder", "TrackioCallback", "arm", "observe_log_metrics", "recorder_of"]
+__all__ = ["Recorder", "TrackioCallback", "arm", "is_telling", "observe_log_metrics", "recorder_of"]
 
 
 def _packages() -> list[Any]:
@@ -77,15 +78,15 @@ class Recorder(Callback):  # type: ignore[misc]
 
     Attributes:
         reason: the exception that ended the training: Lightning turns Ctrl-C into ``SystemExit``.
-        is_telling: whether Lightning is handing metrics to its loggers, which are recorded here.
+        is_rank_zero: whether this process records; a process of Lightning's learns it when it begins.
         stage: whose metrics they are that a user logs by hand now: ``train``, ``val`` or ``test``.
         began: when the training began in this process; None: it did not.
         gradients, checkpoints, held_out: what is recorded of each.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, *, is_rank_zero: bool):
         self.run = run
-        self.is_telling = False
+        self.is_rank_zero = is_rank_zero
         self.stage = "train"
         self.reason: BaseException | None = None
         self.began: float | None = None
@@ -96,7 +97,9 @@ class Recorder(Callback):  # type: ignore[misc]
         self._samples = 0
         self._loss: Any = None
         self._names: dict[tuple[str, str], str] = {}
+        self._names_of_steps: dict[str, str] = {}  # of the metrics that have come at steps so far
         self._rates: dict[str, float] = {}  # with which the last step was made
+        self._has_one_optimizer = False
         self._alerts = Alerts(run)
         self.on_before_optimizer_step: Any = self._before_optimizer_step  # or None, as those below
         self._pid = os.getpid()
@@ -118,6 +121,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         with shield("Lightning: many processes"):
+            self.is_rank_zero = trainer.is_global_zero
             if stage == "fit":
                 ranks.announce(trainer, self.run)
             if self._pid != os.getpid():  # a process of Lightning's, to its end: a module may ask for its run
@@ -184,6 +188,7 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._epoch_began = time.perf_counter()
         self._samples = 0
+        self._has_one_optimizer = len(trainer.optimizers) == 1
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -193,7 +198,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self._samples += _length(batch)
             self._loss = outputs.get("loss") if type(outputs) is dict else outputs
             # This batch counts as a step after this call, if it made one: so one more or two.
-            is_next = is_logged(trainer) or is_logged(trainer, ahead=2)
+            is_next = is_logged(trainer, within=2)
             self.on_before_optimizer_step = self._before_optimizer_step if is_next else None
         except Exception:
             with shield("Lightning: a batch"):
@@ -203,15 +208,22 @@ class Recorder(Callback):  # type: ignore[misc]
         try:
             if not is_logged(trainer):
                 return
+            has_norms = not self.gradients.are_left_out()
         except Exception:
             with shield("Lightning: which steps are logged"):
                 raise
             return
-        with shield("Lightning: gradient norms"):  # alone: where it needs all ranks, all have to come here
-            charge(self.run)
-            self.gradients.before_step(trainer, pl_module, optimizer)
-        with shield("Lightning: learning rates"):
-            self._rates.update(_rates_of(trainer, optimizer))
+        if has_norms:  # alone: where it needs all ranks, all have to come here
+            with shield("Lightning: gradient norms", self.run):
+                self.gradients.before_step(trainer, pl_module, optimizer)
+        try:
+            if self._has_one_optimizer:
+                self._rates |= learning_rates(getattr(optimizer, "optimizer", optimizer))
+            else:
+                self._rates |= _rates_of(trainer, optimizer)
+        except Exception:
+            with shield("Lightning: learning rates", self.run):
+                raise
 
     def _before_clipping(self, trainer: Any, module: Any, gradients: Any) -> None:
         with shield("Lightning: gradients before clipping"):
@@ -297,6 +309,28 @@ class Recorder(Callback):  # type: ignore[misc]
 
     # What was logged --------------------------------------------------------------------------------
 
+    def record_step(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
+        """What Lightning would hand to a logger at a step of the training.
+
+        At every step that is logged, between two of the model's, when nothing of ours is in the processor's
+        caches: each function that is called here costs a microsecond.
+        """
+        names = self._names_of_steps
+        row = {}
+        for name, value in metrics.items():
+            known = names.get(name)
+            if known is None or not isinstance(value, torch.Tensor) or not value.is_cpu or value.numel() != 1:
+                self.record_logged(trainer, metrics, None, of_a_step=True)
+                return
+            row[known] = float(value)
+        self._add_what_was_read(trainer, row)
+        loss = row.get("train/loss")
+        step = step_of(trainer)
+        if loss is not None and not math.isfinite(loss):
+            self._alerts.look_at_loss(step, loss)
+        if row:
+            self.run.row(row, step)
+
     def record_logged(
         self, trainer: Any, metrics: Mapping[str, Any], step: int | None, *, of_a_step: bool
     ) -> None:
@@ -312,12 +346,19 @@ class Recorder(Callback):  # type: ignore[misc]
         at = step_of(trainer) if at is None else int(at)
         row = {self._named(name, stage): value for name, value in scalars.items() if name != "epoch"}
         if stage == "train" and of_a_step:
-            row |= {**self._rates, **self.gradients.row()}
-            if self._loss is not None and "train/loss" not in row and not self._logs_its_loss(trainer):
-                row["train/loss"] = float(self._loss)
+            self._names_of_steps = {
+                name: self._named(name, stage) for name in metrics if name not in ("epoch", "step")
+            }
+            self._add_what_was_read(trainer, row)
         if row:
             self._alerts.look_at_loss(at, row.get("train/loss"))
             self.run.log(row, step=at)
+
+    def _add_what_was_read(self, trainer: Any, row: dict[str, Any]) -> None:
+        row |= self._rates
+        row |= self.gradients.row()
+        if self._loss is not None and "train/loss" not in row and not self._logs_its_loss(trainer):
+            row["train/loss"] = float(self._loss)
 
     def _named(self, name: str, stage: str) -> str:
         known = self._names.get((name, stage))  # the same few come at every step
@@ -335,33 +376,46 @@ def _nothing() -> None:
     """By name, so that it can be pickled."""
 
 
-def observe_log_metrics(call: Call) -> Generator[None, Outcome, None]:
-    """Lightning hands metrics to its loggers: at logged steps, and at the end of epochs and evaluations."""
-    connector = call.subject
+def observe_log_metrics(connector: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Lightning has handed metrics to its loggers: at logged steps, at the end of epochs and evaluations."""
     trainer = connector.trainer
     recorder = recorder_of(trainer)
-    if recorder is None or not trainer.is_global_zero:
-        yield
+    if recorder is None or not recorder.is_rank_zero:
         return
-    recorder.is_telling = True  # a logger of ours is among them
-    outcome = yield
-    recorder.is_telling = False
-    if outcome.error is None:
-        charge(recorder.run)
+    with shield("Lightning: what is logged", recorder.run):
+        metrics = args[0] if args else kwargs["metrics"]
+        step = args[1] if len(args) > 1 else kwargs.get("step")
         # Lightning's own mark of an epoch's end, where the same function is called.
         of_a_step = connector._first_loop_iter is not None
-        recorder.record_logged(trainer, call.get("metrics"), call.get("step"), of_a_step=of_a_step)
+        if of_a_step and step is None:  # it gives the steps of an evaluation
+            recorder.record_step(trainer, metrics)
+        else:
+            recorder.record_logged(trainer, metrics, step, of_a_step=of_a_step)
+
+
+def is_telling() -> bool:
+    """Whether Lightning is handing metrics to its loggers: :func:`observe_log_metrics` is shown them, too."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name == "log_metrics" and module.endswith(".logger_connector"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def recorder_of(trainer: Any) -> Recorder | None:
     """Our callback in this Trainer: not while it looks for a learning rate or a batch size."""
-    return next((callback for callback in trainer.callbacks if isinstance(callback, Recorder)), None)
+    for callback in trainer.callbacks:
+        if isinstance(callback, Recorder):
+            return callback
+    return None
 
 
-def is_logged(trainer: Any, ahead: int = 1) -> bool:
-    """Whether Lightning logs the step that is being made, or one of those after it."""
+def is_logged(trainer: Any, within: int = 1) -> bool:
+    """Whether Lightning logs the step that is being made, or one of so many from it on."""
     every = int(trainer.log_every_n_steps)
-    return every > 0 and (step_of(trainer) + ahead) % every == 0
+    return every > 0 and (trainer.fit_loop.epoch_loop._batches_that_stepped + within) % every < within
 
 
 def step_of(trainer: Any) -> int:

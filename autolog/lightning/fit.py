@@ -229,7 +229,7 @@ def _reason(recorder: Recorder | None, error: BaseException | None) -> BaseExcep
 
 
 def _listen(trainer: Any, run: Run) -> Recorder:
-    recorder = Recorder(run)
+    recorder = Recorder(run, is_rank_zero=trainer.is_global_zero)
     trainer.callbacks = [*trainer.callbacks, recorder]
     for logger in _loggers_of(trainer, run):
         logger.recorder = recorder

@@ -30,12 +30,15 @@ class GradientNorms:
         self._alerts = Alerts(run)
         self._allowance = Allowance(run, UNASKED)
         self.can_ask_all = False
+        self._are_wanted = run.settings.log_gradients
         self._needs_all: bool | None = None  # every rank, for what it has of the gradients is a part of them
         self._row: dict[str, float] = {}
         self._unclipped: dict[int, dict[str, float] | None] = {}  # by optimizer, until it makes its step
 
     def before_clipping(self, trainer: Any, module: Any, clipped: Any) -> None:
         """A module that optimizes by hand clips these, before the step is about to be made."""
+        if not self._are_wanted:
+            return
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             if trainer.is_global_zero:
                 why = "after clipping: what is clipped by hand is scaled then"
@@ -45,7 +48,12 @@ class GradientNorms:
         for optimizer in trainer.optimizers:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             if any(id(parameter.grad) in theirs for parameter in parameters):
-                self._unclipped[_identity(optimizer)] = self._norms(trainer, module, optimizer)
+                parts = None if self._are_too_dear() else self._norms(trainer, module, optimizer)
+                self._unclipped[_identity(optimizer)] = parts
+
+    def are_left_out(self) -> bool:
+        """Whether nothing is read at the step that an optimizer is about to make: asked once."""
+        return not self._are_wanted or (not self._unclipped and self._are_too_dear())
 
     def before_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
         """An optimizer is about to make a step that is logged. Every rank says so: some norms need all."""
@@ -58,8 +66,6 @@ class GradientNorms:
 
     def _norms(self, trainer: Any, module: Any, optimizer: Any) -> dict[str, float] | None:
         """Per module, on rank zero; None: they are left out."""
-        if not self._run.settings.log_gradients:
-            return None
         if self._needs_all is None:
             self._needs_all = is_sharded(list(module.parameters())) or is_flat(trainer)
         needs_all = self._needs_all
@@ -72,12 +78,15 @@ class GradientNorms:
         if needs_all and parts is None:
             why = "not recorded of sharded parameters: a rank is not recorded, or could not tell its part"
             self._run.note("grad_norm", why)
-        elif not needs_all and not self._allowance.is_used_up():
+        elif not needs_all:
             with self._allowance:
                 modules = by_module(module, optimizer)
                 groups = [[parameter.grad for parameter in parameters] for parameters in modules.values()]
                 parts = dict(zip(modules, gradients.norms(groups)[1], strict=True))
         return parts
+
+    def _are_too_dear(self) -> bool:
+        return self._needs_all is False and self._allowance.is_used_up()
 
     def note_left_out(self) -> None:
         """At the training's end."""

@@ -37,7 +37,7 @@ from autolog.core.ownership import (
     open_run,
 )
 from autolog.core.run import Run
-from autolog.lightning.callback import arm
+from autolog.lightning.callback import arm, is_telling
 from autolog.lightning.names import canonical
 from autolog.lightning.ranks import silent_run
 
@@ -195,7 +195,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Record metrics at a step, by the names that every framework's runs have: see ``names.py``."""
-        if _rank() > 0 or (self.recorder is not None and self.recorder.is_telling):
+        if _rank() > 0 or (self.recorder is not None and is_telling()):
             return
         with shield("Lightning: metrics of the logger"):
             run = self.experiment

@@ -90,7 +90,7 @@ class TrackioSink:
         """
         if self._closed:  # the process is ending: a thread of the user's that still logs is not told off
             return
-        channel = self._channel_of(record["run"])
+        channel = self._of_run.get(record["run"]) or self._channel_of(record["run"])
         if record["kind"] == "open":
             to: Destination = tuple(record["to"])
             if channel is None or channel.destination != to:
