@@ -1,6 +1,6 @@
 """What recording costs, beside not recording and beside the peers: ``python -m benchmarks``.
 
-``python -m benchmarks --quick`` is a first look (``scale`` and ``load`` only where they are named),
+``python -m benchmarks --quick`` is a first look (``steps``, ``scale``, ``load`` only where they are named),
 ``python -m benchmarks keras_fit sklearn_fits`` measures some, ``--markdown FILE`` writes the tables down.
 Each way to record a workload has a process of its own; they take turns, on one thread, after a call each that
 warms up. Where that took three seconds longer than bare's, a way takes one turn of five, and if
@@ -41,7 +41,7 @@ except ImportError:
 
 QUICK, WHOLE = 0.25, 0.5  # of the steps that a workload has by itself: more turns say more than longer ones
 PATIENCE = 3.0  # seconds on top of bare: whoever takes more takes few turns
-SCRIPTS = ["scale", "load"]  # with tables of their own
+SCRIPTS = ["steps", "scale", "load"]  # with tables of their own
 HEAD = ["", "seconds", "of bare (least to most)", "CPU", "on top", "CPU on top", "says"]
 COUNTED = ["runs", "params", "metrics", "rows", "figures"]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.steps import LIGHTNING, TRANSFORMERS, Blocks
 from benchmarks.turns import Workload, beside, measure, of_bare, on_top
 from benchmarks.ways import BARE, Recorded, Way
 
@@ -148,3 +149,38 @@ def test_what_a_framework_does_by_itself_is_not_on_top_of_ours() -> None:
     rows = rows_of({"results": [asdict(one) for one in found], "pieces": 1, "by_clock": False})
     assert [row[2].split()[0] for row in rows[1:]] == ["3.000", "3.500"]  # of bare
     assert [row[4] for row in rows[1:]] == ["2 s", "500 ms"]  # on top
+
+
+def test_recorded_and_unrecorded_steps_take_turns_and_neighbours_are_compared() -> None:
+    switched: list[bool] = []
+    blocks = Blocks(3, switched.append, 99)
+    for _ in range(99):
+        blocks.step()
+    assert switched == [number % 2 == 0 for number in range(33)]
+    assert [len(blocks.seconds[kind]) for kind in (True, False)] == [
+        11,
+        11,
+    ]  # those that warm up do not count
+    blocks.seconds = {False: [1.0, 5.0] * 10, True: [1.5, 5.5] * 9 + [90.0, -90.0]}
+    bare, more, error = blocks.on_top()
+    assert (bare, more, error) == (3.0, 0.5, 0.0)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("framework", "way", "rows"),
+    [(LIGHTNING, "autolog", 300), (LIGHTNING, "Lightning's CSVLogger", 0), (TRANSFORMERS, "autolog", 300)],
+)
+def test_recorded_steps_are_as_many_as_unrecorded_ones(framework: str, way: str, rows: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.steps", "--only", framework, way, "600"],
+        cwd=HERE,
+        env={key: value for key, value in os.environ.items() if not key.startswith("AUTOLOG_")},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert rows <= found["rows"] <= rows + 5  # and what is told once
+    assert found["bare"] > 0
+    assert found.keys() == {"bare", "more", "error", "beside", "rows"}

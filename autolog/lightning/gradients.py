@@ -62,7 +62,8 @@ class GradientNorms:
         else:
             parts = self._norms(trainer, module, optimizer)
         if parts:
-            self._keep(trainer, optimizer, math.hypot(*parts.values()), parts)
+            with self._allowance:
+                self._keep(trainer, optimizer, math.hypot(*parts.values()), parts)
 
     def _norms(self, trainer: Any, module: Any, optimizer: Any) -> dict[str, float] | None:
         """Per module, on rank zero; None: they are left out."""

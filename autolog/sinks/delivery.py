@@ -789,6 +789,8 @@ def _row(log_id: str, at: float, step: int, values: dict[str, Any]) -> Record:
 
 def _row_of(row: Record) -> Record:
     """A row as Trackio stores it: a list of rows is a table."""
+    if list not in map(type, row["values"].values()):  # nearly all are numbers alone
+        return row
     values = {
         key: {"_type": "trackio.table", "_value": value} if isinstance(value, list) else value
         for key, value in row["values"].items()
