@@ -29,8 +29,10 @@ DELIVERY = 2.0  # seconds after which the last rows have been delivered
 PROJECT = "steps"
 # The budget is a share of the whole time, and half of the steps are recorded.
 OURS: dict[str, Any] = {"project": PROJECT, "budget": Settings().budget / 2}
-LIGHTNING, TRANSFORMERS = "Lightning, a small network", "transformers, a tiny GPT-2"
+KERAS, LIGHTNING = "Keras on torch, a small network", "Lightning, a small network"
+TRANSFORMERS = "transformers, a tiny GPT-2"
 WAYS = {
+    KERAS: ["autolog", "autolog, no gradient norms", "Trackio by hand"],
     LIGHTNING: [
         "autolog",
         "autolog, no gradient norms",
@@ -40,7 +42,8 @@ WAYS = {
     ],
     TRANSFORMERS: ["autolog", "autolog, no norms per module", 'report_to="trackio"'],
 }
-STEPS, BLOCK = {LIGHTNING: 12_000, TRANSFORMERS: 3_000}, {LIGHTNING: 25, TRANSFORMERS: 6}
+STEPS = {KERAS: 9_000, LIGHTNING: 12_000, TRANSFORMERS: 3_000}
+BLOCK = {KERAS: 20, LIGHTNING: 25, TRANSFORMERS: 6}
 
 
 class Blocks:
@@ -93,6 +96,56 @@ def cpu_beside() -> float:
     return cpu_seconds() - time.thread_time()
 
 
+def keras(way: str, steps: int, size: int) -> Blocks:
+    """Keras tells of each batch; a recorder hears of those of a recorded block."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+    import numpy as np
+
+    ours: list[Any] = []
+    write: Any = None
+    if way.startswith("autolog"):
+        import autolog
+
+        autolog.enable("keras", log_gradients=way == "autolog", log_every_n_steps=1, **OURS)
+    else:
+        import trackio
+
+        trackio.init(project=PROJECT)
+        write = trackio.log
+
+    class Switch(keras.callbacks.Callback):  # type: ignore[misc]
+        told: Any = None
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if self.told is None:
+                self.told = sys._getframe(1).f_locals["self"]  # the list of callbacks, which Keras hides
+                ours.extend(filter(_is_recorder, self.told.callbacks))
+            blocks.step()
+
+    class ByHand(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            write({f"train/{key}": value for key, value in logs.items()}, step=batch)
+
+    def switch(is_on: bool) -> None:
+        others = [each for each in callback.told.callbacks if each not in ours]
+        callback.told.callbacks = others + ours * is_on
+
+    blocks, callback = Blocks(size, switch, steps), Switch()
+    X = np.random.default_rng(0).normal(size=(steps * 32, 32)).astype("float32")
+    hidden = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
+    model = keras.Sequential([keras.Input((32,)), *hidden, keras.layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    callbacks = [callback, *([ByHand()] if write is not None else [])]
+    model.fit(X, (X[:, 0] + X[:, 1] > 0).astype("int32"), batch_size=32, verbose=0, callbacks=callbacks)
+    return blocks
+
+
+def _is_recorder(callback: Any) -> bool:
+    kind = type(callback)
+    return kind.__module__.startswith("autolog") or kind.__name__ in ("ByHand", "TrackioCallback")
+
+
 def lightning(way: str, steps: int, size: int) -> Blocks:
     """Each step of a recorded block is logged; without a recorder or logger Lightning logs none."""
     import logging
@@ -132,15 +185,14 @@ def lightning(way: str, steps: int, size: int) -> Blocks:
 
     class Switch(pl.Callback):  # type: ignore[misc]
         def on_train_batch_start(self, *args: Any) -> None:
-            if not ours and way.startswith("autolog"):  # it has come with the fit
-                ours.extend(each for each in trainer.callbacks if type(each).__module__.startswith("autolog"))
+            if not ours:  # ours has come with the fit
+                ours.extend(filter(_is_recorder, trainer.callbacks))
             blocks.step()
 
     class ByHand(pl.Callback):  # type: ignore[misc]
         def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
-            if blocks.is_on and write is not None:
-                logged = {name: value.item() for name, value in trainer.logged_metrics.items()}
-                write(logged, step=trainer.global_step)
+            logged = {name: value.item() for name, value in trainer.logged_metrics.items()}
+            write(logged, step=trainer.global_step)
 
     class Dropping(pl.loggers.Logger):  # type: ignore[misc]
         name = version = "nothing"
@@ -210,12 +262,7 @@ def transformers(way: str, steps: int, size: int) -> Blocks:
     def switch(is_on: bool) -> None:
         handler = trainer.callback_handler
         if not ours:
-            theirs = transformers.integrations.TrackioCallback
-            ours.extend(
-                each
-                for each in handler.callbacks
-                if isinstance(each, theirs) or type(each).__module__.startswith("autolog")
-            )
+            ours.extend(filter(_is_recorder, handler.callbacks))
         handler.callbacks = [each for each in handler.callbacks if each not in ours] + ours * is_on
 
     blocks = Blocks(size, switch, steps)
@@ -232,7 +279,7 @@ def measure(framework: str, way: str, steps: int) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    train = lightning if framework == LIGHTNING else transformers
+    train = {KERAS: keras, LIGHTNING: lightning, TRANSFORMERS: transformers}[framework]
     blocks = train(way, steps, BLOCK[framework])
     bare, more, error = blocks.on_top()
     beside = blocks.beside()

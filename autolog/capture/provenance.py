@@ -205,8 +205,12 @@ def _scheduler(found: Provenance) -> None:
 def _packages(found: Provenance) -> None:
     versions: dict[str, str] = {}
     for entry in dict.fromkeys(path for path in sys.path if isinstance(path, str)):
-        for name, version in _installed(entry).items():
+        there, unreadable = _installed(entry)
+        for name, version in there.items():
             versions.setdefault(name, version)  # the first on the path is the one that is imported
+        if unreadable:
+            what = f"{unreadable} in {mask(entry)} whose name or version cannot be read"
+            found.notes.append(f"environment/packages.txt: without {what}")
     lines = [f"{name}=={version}\n" for name, version in versions.items()]
     found.files["environment/packages.txt"] = "".join(sorted(lines, key=str.lower))
 
@@ -279,21 +283,22 @@ def _nvidia_names() -> Iterator[str]:
 
 # By the folder, with the time of its last change: an installation in mid-session is seen. Of each for itself,
 # since what a training saves beside its script is no reason to read a thousand packages once more.
-_listed: dict[str, tuple[int, dict[str, str]]] = {}
+_listed: dict[str, tuple[int, dict[str, str], int]] = {}
 
 
-def _installed(entry: str) -> dict[str, str]:
-    """The versions of what lies in one entry of ``sys.path``."""
+def _installed(entry: str) -> tuple[dict[str, str], int]:
+    """The versions of what lies in one entry of ``sys.path``, and how many packages do not tell theirs."""
     try:
         folder = os.path.abspath(entry)  # the empty one is wherever the program is now
         changed = os.stat(folder).st_mtime_ns
     except OSError:  # many an entry names nothing that exists
-        return {}
+        return {}, 0
     if folder not in _listed or _listed[folder][0] != changed:
         found = importlib.metadata.distributions(path=[folder])
         named = [_named(distribution) for distribution in found]
-        _listed[folder] = changed, {name: version for name, version in reversed(named) if name}
-    return _listed[folder][1]
+        versions = {name: version for name, version in reversed(named) if name}
+        _listed[folder] = changed, versions, sum(not name for name, _ in named)
+    return _listed[folder][1:]
 
 
 def _named(distribution: importlib.metadata.Distribution) -> tuple[str, str]:

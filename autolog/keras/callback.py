@@ -92,23 +92,42 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._validation_seconds = 0.0
         self._epoch_began = time.perf_counter()
 
+    # At every batch, recorded or not: a shield would cost as much as what it is put around.
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        with shield("Keras: gradient norms"):
-            charge(self._run)
+        try:
             self._batches = max(self._batches, batch)
+            if not self._gradients.are_due(self._base + batch):
+                return
+        except Exception:
+            with shield("Keras: which batches are recorded", self._run):
+                raise
+            return
+        with shield("Keras: gradient norms", self._run):
             self._gradients.before(self._base + batch, self._at_once())
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        with shield("Keras: a batch"):
-            at_once = self._at_once()
-            if at_once > 1 and batch % at_once == 0:  # older versions tell of the first batch of a call
-                batch += at_once - 1
-            before = self._base + batch + 1 - at_once
-            # Keras counts the last call of an epoch as if it were a whole one.
-            step = self._base + min(batch + 1, (self.params or {}).get("steps") or batch + 1)
-            if self._every and step // self._every != before // self._every:
-                charge(self._run)
-                self._run.log({f"train/{key}": value for key, value in (logs or {}).items()}, step=step)
+        try:
+            step = self._step_to_log(batch)
+            if step is None:
+                return
+        except Exception:
+            with shield("Keras: which batches are recorded", self._run):
+                raise
+            return
+        with shield("Keras: a batch", self._run):
+            self._run.log({f"train/{key}": value for key, value in (logs or {}).items()}, step=step)
+
+    def _step_to_log(self, batch: int) -> int | None:
+        """The step that a batch has ended with, if its metrics are logged."""
+        at_once = self._at_once()
+        if at_once > 1 and batch % at_once == 0:  # older versions tell of the first batch of a call
+            batch += at_once - 1
+        before = self._base + batch + 1 - at_once
+        # Keras counts the last call of an epoch as if it were a whole one.
+        step = self._base + min(batch + 1, (self.params or {}).get("steps") or batch + 1)
+        is_due = self._every > 0 and step // self._every != before // self._every
+        return step if is_due else None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with shield("Keras: an epoch"):

@@ -21,6 +21,7 @@ class GradientNorms:
 
     def __init__(self, run: Run, model: Any, may_look_inside: bool):
         self._run = run
+        self._every = int(run.settings.log_every_n_steps)
         self._model = model
         self._alerts = Alerts(run)
         self._allowance = Allowance(run, UNASKED)
@@ -47,18 +48,25 @@ class GradientNorms:
             self._inside = Inside(model, "train", gradients_of_step, self._take)
             self._inside.begin()
 
+    def are_due(self, steps: int) -> bool:
+        """Whether :meth:`before` has something to do: asked once before a step."""
+        if not self._outlive:
+            return self._inside is not None
+        is_wanted = self._every > 0 and steps > 0 and steps % self._every == 0
+        return is_wanted and not self._allowance.is_used_up()
+
     def before(self, steps: int, executed: int) -> None:
         """A step comes after so many, or several at once: the gradients of the last one are still there."""
         self._steps = (steps, executed)
         self._write_due(all_but=1)
-        every = int(self._run.settings.log_every_n_steps)
-        if self._outlive and every and steps and steps % every == 0:
+        if self._outlive:
             self._read(steps)
 
     def at_epoch_end(self, step: int) -> None:
         """An epoch has ended with this step."""
         if self._outlive:
-            self._read(step)
+            if not self._allowance.is_used_up():
+                self._read(step)
         elif self._latest is not None:
             self._due = [entry for entry in self._due if entry[0] < step]
             self._due.append((step, self._latest[1]))
@@ -72,8 +80,6 @@ class GradientNorms:
         self._allowance.note("grad_norm")
 
     def _read(self, step: int) -> None:
-        if self._allowance.is_used_up():
-            return
         with self._allowance:
             found = gradients_of(self._model)
             if found is not None:
@@ -82,7 +88,7 @@ class GradientNorms:
     def _take(self, found: dict[str, Any]) -> None:
         """What a compiled step has told."""
         steps, executed = self._steps
-        every = int(self._run.settings.log_every_n_steps)
+        every = self._every
         self._latest = steps + executed, found["norms"]
         if every and (steps + executed) // every != steps // every:
             self._due.append(self._latest)

@@ -277,6 +277,16 @@ def test_what_is_installed_in_mid_session_is_seen(tmp_path, monkeypatch):
     assert "newcomer==2.0" not in packages()
 
 
+def test_a_package_that_cannot_be_read_is_said_to_be_missing_and_costs_no_other(tmp_path, monkeypatch):
+    for name, metadata in {"whole": b"Name: whole\nVersion: 3.0\n", "torn": b"Name: \xff\n"}.items():
+        (tmp_path / f"{name}-3.0.dist-info").mkdir()
+        (tmp_path / f"{name}-3.0.dist-info" / "METADATA").write_bytes(metadata)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = collect()
+    assert "whole==3.0" in found.files["environment/packages.txt"].splitlines()
+    assert [note for note in found.notes if f"without 1 in {tmp_path} whose name" in note]
+
+
 def test_what_is_saved_beside_the_script_lets_no_packages_be_read_anew(tmp_path, monkeypatch):
     metadata = tmp_path / "installed" / "newcomer.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
