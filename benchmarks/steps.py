@@ -154,7 +154,10 @@ def lightning(way: str, steps: int, size: int) -> Blocks:
     import torch
     from lightning.pytorch.loggers import CSVLogger
 
+    from benchmarks.workloads.lightning_fit import parts
+
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    Network, ByHand, Dropping = parts()
     ours: list[Any] = []
     write: Any = None
     if way.startswith("autolog"):
@@ -167,41 +170,11 @@ def lightning(way: str, steps: int, size: int) -> Blocks:
         trackio.init(project=PROJECT)
         write = trackio.log
 
-    class Network(pl.LightningModule):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = torch.nn.Sequential(
-                torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU(),
-                torch.nn.Linear(64, 2),
-            )  # fmt: skip
-
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            loss = torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-            self.log("train_loss", loss)
-            return loss
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.Adam(self.parameters())
-
     class Switch(pl.Callback):  # type: ignore[misc]
         def on_train_batch_start(self, *args: Any) -> None:
             if not ours:  # ours has come with the fit
                 ours.extend(filter(_is_recorder, trainer.callbacks))
             blocks.step()
-
-    class ByHand(pl.Callback):  # type: ignore[misc]
-        def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
-            logged = {name: value.item() for name, value in trainer.logged_metrics.items()}
-            write(logged, step=trainer.global_step)
-
-    class Dropping(pl.loggers.Logger):  # type: ignore[misc]
-        name = version = "nothing"
-
-        def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-            pass
-
-        def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-            pass
 
     def switch(is_on: bool) -> None:
         trainer.callbacks = [each for each in trainer.callbacks if each not in ours] + ours * is_on
@@ -216,7 +189,7 @@ def lightning(way: str, steps: int, size: int) -> Blocks:
         max_epochs=1,
         log_every_n_steps=1,
         logger=loggers[way]() if way in loggers else False,
-        callbacks=[Switch(), *([ByHand()] if write is not None else [])],
+        callbacks=[Switch(), *([ByHand(write)] if write is not None else [])],
         accelerator="cpu",
         enable_checkpointing=False,
         enable_progress_bar=False,

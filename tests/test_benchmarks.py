@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.steps import LIGHTNING, TRANSFORMERS, Blocks
+from benchmarks.steps import KERAS, LIGHTNING, TRANSFORMERS, Blocks
 from benchmarks.turns import Workload, beside, measure, of_bare, on_top
 from benchmarks.ways import BARE, Recorded, Way
 
@@ -157,10 +157,8 @@ def test_recorded_and_unrecorded_steps_take_turns_and_neighbours_are_compared() 
     for _ in range(99):
         blocks.step()
     assert switched == [number % 2 == 0 for number in range(33)]
-    assert [len(blocks.seconds[kind]) for kind in (True, False)] == [
-        11,
-        11,
-    ]  # those that warm up do not count
+    # Those that warm up do not count.
+    assert {kind: len(seconds) for kind, seconds in blocks.seconds.items()} == {True: 11, False: 11}
     blocks.seconds = {False: [1.0, 5.0] * 10, True: [1.5, 5.5] * 9 + [90.0, -90.0]}
     bare, more, error = blocks.on_top()
     assert (bare, more, error) == (3.0, 0.5, 0.0)
@@ -169,7 +167,13 @@ def test_recorded_and_unrecorded_steps_take_turns_and_neighbours_are_compared() 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("framework", "way", "rows"),
-    [(LIGHTNING, "autolog", 300), (LIGHTNING, "Lightning's CSVLogger", 0), (TRANSFORMERS, "autolog", 300)],
+    [
+        (KERAS, "Trackio by hand", 300),
+        (LIGHTNING, "autolog", 300),
+        (LIGHTNING, "Trackio by hand", 300),
+        (LIGHTNING, "Lightning itself, to a logger that drops it", 0),
+        (TRANSFORMERS, "autolog", 300),
+    ],
 )
 def test_recorded_steps_are_as_many_as_unrecorded_ones(framework: str, way: str, rows: int) -> None:
     done = subprocess.run(

@@ -17,6 +17,7 @@ import torch
 from autolog.core import catalogue
 from autolog.core.guard import charge, shield
 from autolog.core.health import Alerts
+from autolog.core.hooks import NOWHERE
 from autolog.core.ownership import enter, given_run
 from autolog.core.run import Run
 from autolog.lightning import ranks
@@ -394,12 +395,13 @@ def observe_log_metrics(connector: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def is_telling() -> bool:
-    """Whether Lightning is handing metrics to its loggers: :func:`observe_log_metrics` is shown them, too."""
+    """Whether Lightning is handing its loggers metrics that :func:`observe_log_metrics` is shown, too."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if frame.f_code.co_name == "log_metrics" and module.endswith(".logger_connector"):
-            return True
+            # Called by our hook; after disable(), in the midst of a training, there is none.
+            return frame.f_back is not None and frame.f_back.f_code.co_filename == NOWHERE
         frame = frame.f_back
     return False
 

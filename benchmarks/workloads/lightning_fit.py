@@ -27,18 +27,10 @@ STEPS, EPOCHS, BATCH = 1_500, 3, 32
 ITSELF = "Lightning itself, every step to a logger that drops it"
 
 
-def workload(share: float = 1.0) -> Workload:
-    import lightning
+def parts() -> tuple[Any, Any, Any]:
+    """The module, a callback that hands each step's metrics to a ``log``, and a logger that drops them."""
     import lightning.pytorch as pl
     import torch
-    from lightning.pytorch.loggers import CSVLogger
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
-    steps = EPOCHS * round(STEPS * share / EPOCHS)
-    X = torch.randn(steps * BATCH // EPOCHS, 32, generator=torch.Generator().manual_seed(0))
-    data = torch.utils.data.TensorDataset(X, (X[:, 0] + X[:, 1] > 0).long())
 
     class Network(pl.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -74,6 +66,24 @@ def workload(share: float = 1.0) -> Workload:
         def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
             logged = {name: value.item() for name, value in trainer.logged_metrics.items()}
             self.write(logged, step=trainer.global_step)
+
+    return Network, ByHand, Dropping
+
+
+def workload(share: float = 1.0) -> Workload:
+    import lightning
+    import lightning.pytorch as pl
+    import torch
+    from lightning.pytorch.loggers import CSVLogger
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    steps = EPOCHS * round(STEPS * share / EPOCHS)
+    X = torch.randn(steps * BATCH // EPOCHS, 32, generator=torch.Generator().manual_seed(0))
+    data = torch.utils.data.TensorDataset(X, (X[:, 0] + X[:, 1] > 0).long())
+
+    Network, ByHand, Dropping = parts()
 
     def fit(every: int = 50, log: Any = None, logger: Any = None) -> float:
         pl.seed_everything(0, verbose=False)

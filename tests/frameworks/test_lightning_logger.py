@@ -126,6 +126,19 @@ def test_what_a_module_logs_by_hand_is_recorded_too(into: MemorySink) -> None:
     assert "each" not in run.metrics
 
 
+class DisablingAtOnce(lightning.pytorch.Callback):  # type: ignore[misc]
+    def on_train_epoch_start(self, trainer: Any, *args: Any) -> None:
+        if trainer.current_epoch == 1:
+            autolog.disable()
+
+
+def test_a_logger_goes_on_by_itself_where_autolog_is_disabled_in_mid_training(into: MemorySink) -> None:
+    module = Digits()
+    trainer(logger=TrackioLogger(), callbacks=[DisablingAtOnce()]).fit(module, loader())
+    steps = [step for step, row in only(into).rows if "train/loss" in row]
+    assert [step for step in steps if step > 8]  # those of the second epoch
+
+
 def test_one_logger_is_one_run_until_that_has_ended(into: MemorySink) -> None:
     logger = TrackioLogger()
     for _ in range(2):
