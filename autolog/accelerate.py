@@ -23,10 +23,10 @@ from accelerate import PartialState
 from accelerate.tracking import GeneralTracker
 
 from autolog.core import ownership, settings
-from autolog.core.guard import charge, shield
 from autolog.core.health import Alerts
 from autolog.core.ownership import Training, begin_training, conclude, given_run, innermost, open_run
 from autolog.core.run import Run, RunError
+from autolog.process.guard import charge, shield
 
 __all__ = ["TrackioTracker"]
 

@@ -28,7 +28,8 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 import autolog  # noqa: E402
-from autolog.core import ending, guard, hooks  # noqa: E402
+from autolog.core import ending  # noqa: E402
+from autolog.process import guard, hooks  # noqa: E402
 
 # No test hangs on the clock. In CI the same examples come every time; at a desk new ones.
 hypothesis.settings.register_profile(

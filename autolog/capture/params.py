@@ -22,7 +22,7 @@ from itertools import islice
 from typing import Any
 
 from autolog.capture import omegaconf
-from autolog.capture.interrupts import came_by_signal
+from autolog.process.interrupts import came_by_signal
 
 REDACTED = "***"
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from autolog.core import settings as settings_module
 from autolog.core import surroundings
-from autolog.core.hooks import Hook, install, uninstall
-from autolog.core.imports import when_imported
 from autolog.core.settings import Settings, disabled_by_environment
+from autolog.process.hooks import Hook, install, uninstall
+from autolog.process.imports import when_imported
 
 __all__ = [
     "TABLE",

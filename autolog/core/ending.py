@@ -5,15 +5,15 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
-import os
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from autolog.core import background, loops, signals
-from autolog.core.guard import shield
+from autolog.core import loops
 from autolog.core.settings import Settings, split_token
+from autolog.process import background, forks, signals
+from autolog.process.guard import shield
 
 if TYPE_CHECKING:
     from autolog.core.run import Run
@@ -244,5 +244,4 @@ def _forget_in_child() -> None:
         _sink.abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+forks.when_forked("live", in_child=_forget_in_child)

@@ -6,11 +6,10 @@ is over, so it is looked at every few seconds whether anybody could still go on 
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from autolog.core import background
+from autolog.process import background, forks
 
 if TYPE_CHECKING:
     from autolog.core.ownership import Training
@@ -66,8 +65,7 @@ class Loop(ABC):
 
 
 _loops: dict[Run, Loop] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_loops.clear)  # a forked child ends none of its parent's
+forks.when_forked("loops", in_child=_loops.clear)  # a forked child ends none of its parent's
 
 
 def open_loops() -> list[Loop]:

@@ -13,7 +13,6 @@ import os
 import sys
 import threading
 import uuid
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,12 +22,14 @@ from typing import Any, TypeVar, cast
 
 from autolog.capture import params as capture_params
 from autolog.capture.provenance import project_name
-from autolog.core import ending, guard, loops, resuming, surroundings
+from autolog.core import ending, loops, resuming, surroundings
 from autolog.core import settings as settings_module
-from autolog.core.guard import shield
 from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run, RunError, plain_run_name, status_of, without_underscores
 from autolog.core.settings import Settings, check_project, disabled_by_environment, is_follower
+from autolog.process import context, forks, guard
+from autolog.process.accounts import account_of, bind_account
+from autolog.process.guard import shield
 from autolog.sinks import Sink
 
 __all__ = [
@@ -301,7 +302,7 @@ class Place:
 
 
 _stack: ContextVar[tuple[Run | Place, ...]] = ContextVar("autolog_runs", default=())
-guard.carry(_stack)
+context.carry(_stack)
 
 # Opened by the user in the main thread: they cover threads that have none of their own, since a new
 # thread begins with an empty context. A run opened in another thread covers that thread only.
@@ -380,40 +381,14 @@ _silent_run = _make_silent_run()
 # Trainings ------------------------------------------------------------------------------------------
 
 
-class _Subjects:
-    """Which run belongs to which object: by identity, weakly, with nothing left on the object."""
-
-    def __init__(self) -> None:
-        self._runs: dict[int, tuple[weakref.ref[Any], Run]] = {}
-
-    def bind(self, subject: Any, run: Run) -> None:
-        key = id(subject)
-        runs = self._runs
-        try:
-            reference = weakref.ref(subject, lambda _: runs.pop(key, None))
-        except TypeError:  # no weak references to it: then nothing is remembered
-            return
-        runs[key] = (reference, run)
-
-    def find(self, subject: Any) -> Run | None:
-        entry = self._runs.get(id(subject))
-        return entry[1] if entry is not None and entry[0]() is subject else None
-
-
-_subjects = _Subjects()
-
-
 def find_run(subject: Any) -> Run | None:
     """The run of the last training of this object."""
-    return _subjects.find(subject)
-
-
-guard.account_of = find_run
+    return cast(Run | None, account_of(subject))  # runs alone are bound here
 
 
 def bind_run(subject: Any, run: Run) -> None:
     """From now on this object's records belong to this run."""
-    _subjects.bind(subject, run)
+    bind_account(subject, run)
 
 
 def given_run(what: str, run: Run | None) -> Run | None:
@@ -479,7 +454,7 @@ def begin_training(
     training = _place_for_training(name, given, resume, shared_id, suggested or {})
     training.run.is_training = True
     guard.charge(training.run)
-    _subjects.bind(subject, training.run)
+    bind_account(subject, training.run)
     if resume is not None and training.owns and training.run.parent is None:
         with shield("remembering where a training could go on"):
             resuming.remember(resume, training.run)
@@ -666,5 +641,4 @@ def _forget_in_child() -> None:
     _main_thread_runs[:] = [run for run in _main_thread_runs if run in _stack.get()]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+forks.when_forked("current", in_child=_forget_in_child)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from autolog.capture import params as capture_params
 from autolog.capture.params import label
-from autolog.core import guard
-from autolog.core.guard import measured, shield
 from autolog.core.settings import SHAREABLE, Settings
+from autolog.process import forks, guard
+from autolog.process.guard import measured, shield
 from autolog.sinks import Record, Sink
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def _new_lock_in_child() -> None:
     _at_fork = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock_in_child)
+forks.when_forked("writer", in_child=_new_lock_in_child)
 
 
 class RunError(RuntimeError):

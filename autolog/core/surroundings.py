@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
 import weakref
@@ -11,9 +10,9 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autolog.core import background
-from autolog.core.guard import charge, shield
-from autolog.core.hooks import Hook
+from autolog.process import background, forks
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Hook
 
 if TYPE_CHECKING:
     from autolog.capture.program import Program
@@ -139,5 +138,4 @@ def _new_lock_in_child() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock_in_child)
+forks.when_forked("surroundings", in_child=_new_lock_in_child)

@@ -8,9 +8,7 @@ from typing import Any
 import keras
 
 from autolog.core import catalogue
-from autolog.core.guard import charge, shield, watching
 from autolog.core.health import Alerts
-from autolog.core.hooks import Call
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
 from autolog.keras.checkpoints import Checkpoints
@@ -18,6 +16,9 @@ from autolog.keras.described import batch_size_of, short, training_rows
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.gradients import GradientNorms
 from autolog.keras.predictions import HeldOut, validation_arrays
+from autolog.process.context import watching
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call
 
 __all__ = ["Recorder", "TrackioCallback", "learning_rate", "steps_of"]
 

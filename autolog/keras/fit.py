@@ -12,8 +12,6 @@ import keras
 
 from autolog.capture import datasets
 from autolog.core.catalogue import is_on
-from autolog.core.guard import shield, watching
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import Training, begin_training, conclude, find_run, innermost
 from autolog.core.run import Run
 from autolog.keras.backup import backup_of
@@ -22,6 +20,9 @@ from autolog.keras.described import record_data, record_parameters
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.models import record_model, record_summary
 from autolog.keras.predictions import HeldOut, given_arrays
+from autolog.process.context import watching
+from autolog.process.guard import shield
+from autolog.process.hooks import Call, Outcome
 
 __all__ = ["observe_evaluate", "observe_fit"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from autolog.core.guard import shield
+from autolog.process.guard import shield
 
 __all__ = ["Inside", "by_output", "gradients_of_step", "layer_of", "predictions_of_step"]
 

@@ -19,10 +19,10 @@ from typing import Any
 import keras
 
 from autolog.core import ownership
-from autolog.core.guard import shield
-from autolog.core.hooks import Outcome
 from autolog.core.run import Run
 from autolog.keras.fit import joined_late, observe_fit
+from autolog.process.guard import shield
+from autolog.process.hooks import Outcome
 
 __all__ = ["RunningFit", "join"]
 

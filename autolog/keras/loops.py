@@ -20,15 +20,16 @@ import numpy as np
 from autolog.capture import datasets
 from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.catalogue import is_on
-from autolog.core.guard import charge, shield, watching
 from autolog.core.health import Alerts, norms_row
-from autolog.core.hooks import Call, Outcome
 from autolog.core.loops import Loop, end_abandoned_loops, loop_of, open_loops
 from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
 from autolog.keras.callback import learning_rate, steps_of
 from autolog.keras.described import name_of, plain, record_parameters
 from autolog.keras.gradients import gradients_of
 from autolog.keras.models import bytes_of, record_model, record_summary
+from autolog.process.context import watching
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call, Outcome
 
 __all__ = ["observe_flatten_metrics", "observe_train_on_batch"]
 

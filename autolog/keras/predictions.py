@@ -20,9 +20,9 @@ import keras
 import numpy as np
 
 from autolog.core.allowance import LEAST_SECONDS
-from autolog.core.hooks import Call
 from autolog.core.run import Run
 from autolog.keras.inside import Inside, by_output, predictions_of_step
+from autolog.process.hooks import Call
 
 __all__ = ["HeldOut", "Predictions", "given_arrays", "observe_compute_metrics", "validation_arrays"]
 

@@ -19,11 +19,11 @@ from typing import Any
 
 from autolog.capture.params import sanitize
 from autolog.core.catalogue import is_on
-from autolog.core.guard import charge, shield
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import Training, begin_training, conclude, open_run
 from autolog.core.run import Run
 from autolog.keras.callback import TrackioCallback
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call, Outcome
 
 __all__ = ["observe_search", "observe_trial", "observe_trial_end"]
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from autolog.core.hooks import Hook
+from autolog.process.hooks import Hook
 
 if TYPE_CHECKING:
     from autolog.lightning.callback import TrackioCallback

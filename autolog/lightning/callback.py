@@ -15,9 +15,7 @@ from typing import Any
 import torch
 
 from autolog.core import catalogue
-from autolog.core.guard import charge, shield
 from autolog.core.health import Alerts
-from autolog.core.hooks import NOWHERE
 from autolog.core.ownership import enter, given_run
 from autolog.core.run import Run
 from autolog.lightning import ranks
@@ -26,6 +24,8 @@ from autolog.lightning.gradients import GradientNorms
 from autolog.lightning.names import canonical
 from autolog.lightning.predictions import HeldOut
 from autolog.lightning.ranks import Machines
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import NOWHERE
 from autolog.torch.loop import listen_to_clipping
 from autolog.torch.measures import learning_rates
 

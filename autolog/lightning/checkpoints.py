@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from autolog.core import resuming
-from autolog.core.guard import charge
 from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run
+from autolog.process.guard import charge
 
 __all__ = ["Checkpoints", "checkpoint_at", "checkpoint_of", "observe_save_checkpoint"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from autolog.capture import datasets
-from autolog.core.hooks import Call
 from autolog.core.run import Run
+from autolog.process.hooks import Call
 from autolog.torch.measures import describe, is_sharded
 
 __all__ = [

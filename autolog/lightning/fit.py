@@ -7,8 +7,6 @@ from collections.abc import Generator
 from typing import Any
 
 from autolog.core.catalogue import is_on
-from autolog.core.guard import shield, watching
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
 from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run
@@ -24,6 +22,9 @@ from autolog.lightning.described import (
 )
 from autolog.lightning.logger import TrackioLogger, logger_of
 from autolog.lightning.ranks import silent_run
+from autolog.process.context import watching
+from autolog.process.guard import shield
+from autolog.process.hooks import Call, Outcome
 
 __all__ = ["observe_fit", "observe_predict", "observe_test", "observe_validate"]
 

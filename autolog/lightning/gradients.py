@@ -10,9 +10,9 @@ import torch
 
 from autolog.capture import gradients
 from autolog.core.allowance import UNASKED, Allowance
-from autolog.core.guard import shield
 from autolog.core.health import Alerts, norms_row
 from autolog.core.run import Run
+from autolog.process.guard import shield
 from autolog.torch.measures import by_module, is_sharded
 
 __all__ = ["GradientNorms", "is_flat", "over_all_ranks", "sharded_norms"]

@@ -25,7 +25,6 @@ import torch
 
 from autolog.capture.figures import Chart
 from autolog.core import ownership
-from autolog.core.guard import charge, measured, shield
 from autolog.core.loops import Loop, open_loops
 from autolog.core.ownership import (
     Training,
@@ -40,6 +39,7 @@ from autolog.core.run import Run
 from autolog.lightning.callback import arm, is_telling
 from autolog.lightning.names import canonical
 from autolog.lightning.ranks import silent_run
+from autolog.process.guard import charge, measured, shield
 
 if TYPE_CHECKING:
     from autolog.lightning.callback import Recorder

@@ -16,8 +16,9 @@ import orjson
 import psutil
 import torch
 
-from autolog.core import background, settings
+from autolog.core import settings
 from autolog.core.run import Run
+from autolog.process import background
 
 __all__ = ["Machines", "Rank", "announce", "everyone", "silent_run", "tell", "told", "withdraw"]
 

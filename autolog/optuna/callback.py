@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from autolog.core import catalogue
-from autolog.core.guard import shield
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
 from autolog.core.settings import TRIALS
+from autolog.process.guard import shield
 
 __all__ = ["TrackioCallback"]
 

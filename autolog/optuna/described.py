@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 
 from autolog.core import settings as settings_module
-from autolog.core.hooks import Call
 from autolog.core.run import Run
+from autolog.process.hooks import Call
 
 __all__ = [
     "directions_of",

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 from autolog.capture.figures import Chart
 from autolog.capture.params import is_secret, label, sanitize, without_addresses
-from autolog.core import background
-from autolog.core.guard import charge, shield
 from autolog.core.run import Run
 from autolog.optuna.table import STATES, pareto_front, values_of
+from autolog.process import background
+from autolog.process.guard import charge, shield
 
 __all__ = ["record_figures"]
 

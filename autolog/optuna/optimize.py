@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
@@ -10,15 +9,16 @@ from collections.abc import Collection, Generator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from autolog.core import guard
 from autolog.core.catalogue import TABLE, is_on
-from autolog.core.guard import shield, watching
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import Place, begin_training, enter, innermost, is_inside_a_run
 from autolog.core.run import Run
 from autolog.optuna.callback import TrackioCallback
 from autolog.optuna.described import MADE_UP, is_shared, shared_id
 from autolog.optuna.recorder import StudyRecorder, TrialRecorder, is_of_a_trial
+from autolog.process import context, forks, guard
+from autolog.process.context import watching
+from autolog.process.guard import shield
+from autolog.process.hooks import Call, Outcome
 
 __all__ = [
     "observe_add_trial",
@@ -148,14 +148,14 @@ def observe_trial(call: Call) -> Frame:
     inside = _Inside(study, optimizing)
     token = _inside.set(inside)
     # A trial is a level of its own: what trains inside of it is not part of what the study is part of.
-    watched = guard.watched.set(frozenset())
+    watched = context.watched.set(frozenset())
     leave = enter(Place(inside.run))
     outcome = Outcome()
     try:
         outcome = yield
     finally:
         leave()
-        guard.watched.reset(watched)
+        context.watched.reset(watched)
         _inside.reset(token)
         with shield("Optuna: a trial"):
             if inside.trial is not None:
@@ -174,7 +174,7 @@ def observe_ask(study: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], tr
             recorder = inside.optimizing.recorder(trial.number)
             inside.trial = recorder.begin(trial)
             if recorder.trials == "rows":
-                guard.watched.set(frozenset(TABLE))
+                context.watched.set(frozenset(TABLE))
     elif is_on("optuna") and not watching.active("optuna") and not _inside_optimize(study):
         with shield("Optuna: a trial was asked for"):
             _recorder_for(study, None, None, trial.number).ask(trial)
@@ -304,5 +304,4 @@ def _forget_in_child() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+forks.when_forked("rooms", in_child=_forget_in_child)

@@ -14,8 +14,6 @@ from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
 from autolog.capture.params import sanitize
-from autolog.core.guard import charge, shield
-from autolog.core.hooks import Call
 from autolog.core.loops import Loop
 from autolog.core.ownership import Place, Training, conclude, enter, open_run, withdraw
 from autolog.core.run import Run, status_of
@@ -32,6 +30,8 @@ from autolog.optuna.table import (
     seconds_of,
     values_of,
 )
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call
 
 __all__ = ["StudyRecorder", "TrialRecorder", "is_of_a_trial"]
 

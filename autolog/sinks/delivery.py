@@ -22,10 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from autolog.sinks import Record, threads
+from autolog.process import forks, threads
+from autolog.process.threads import Bell
+from autolog.sinks import Record
 from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
 from autolog.sinks.journal import Journal, Tail, one_at_a_time, try_lock
-from autolog.sinks.threads import Bell
 
 __all__ = ["Channel", "Destination", "Place", "RunState", "birth_of", "discard_staged", "iso", "take_over"]
 
@@ -463,8 +464,7 @@ def _children_may_come() -> None:
         bell.ring()  # who rests is to rest for a shorter time
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_children_may_come)
+forks.when_forked("delivery", in_parent=_children_may_come)
 
 
 # What is put together for delivery ------------------------------------------------------------------

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from autolog.capture.figures import Chart, render
-from autolog.sinks.threads import hear_signals
+from autolog.process.threads import hear_signals
 
 __all__ = ["DRAWING_SECONDS", "Helper", "draw", "import_paths"]
 

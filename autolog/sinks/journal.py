@@ -32,8 +32,9 @@ from typing import IO, Any
 
 import orjson
 
-from autolog.sinks import Record, threads
-from autolog.sinks.threads import Bell
+from autolog.process import threads
+from autolog.process.threads import Bell
+from autolog.sinks import Record
 
 try:
     import fcntl

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.hooks import Call
 from autolog.core.run import Run
+from autolog.process.hooks import Call
 from autolog.sklearn.budget import length
 from autolog.sklearn.described import mark_of, training_data
 from autolog.sklearn.evaluation import name_set

@@ -14,9 +14,9 @@ import numpy as np
 
 from autolog.core import catalogue
 from autolog.core.allowance import Allowance
-from autolog.core.guard import charge, shield
 from autolog.core.ownership import given_run, innermost
 from autolog.core.run import Run
+from autolog.process.guard import charge, shield
 from autolog.sklearn.budget import Rows, length
 
 __all__ = ["TrackioCallback", "callback_of"]

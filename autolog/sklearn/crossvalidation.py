@@ -19,10 +19,11 @@ from autolog.capture import evaluation
 from autolog.capture.figures import Chart
 from autolog.capture.params import label, sanitize
 from autolog.core.catalogue import is_on
-from autolog.core.guard import shield, watching
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import begin_training, bind_run
 from autolog.core.run import Run
+from autolog.process.context import watching
+from autolog.process.guard import shield
+from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.described import is_being_checked, record_data, record_parameters, task_of
 from autolog.sklearn.evaluation import record_evaluation, set_latest
 from autolog.sklearn.fit import recorded

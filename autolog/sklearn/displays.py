@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.guard import charge, shield
+from autolog.process.guard import charge, shield
 from autolog.sklearn.evaluation import latest
 
 __all__ = ["observe_plot"]

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import evaluation
-from autolog.core.guard import charge, shield, watching
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import find_run
 from autolog.core.run import Run
+from autolog.process.context import watching
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.budget import affordable_rows, length
 from autolog.sklearn.described import mark_of, task_of, training_data
 

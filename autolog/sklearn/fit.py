@@ -10,11 +10,12 @@ from typing import Any
 
 from autolog.capture import evaluation, model
 from autolog.core.catalogue import is_on
-from autolog.core.guard import shield, watching
-from autolog.core.hooks import Call, Outcome
 from autolog.core.loops import Loop, end_abandoned_loops, loop_of
 from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
 from autolog.core.run import Run
+from autolog.process.context import watching
+from autolog.process.guard import shield
+from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.boosting import evaluation_sets
 from autolog.sklearn.budget import affordable_rows
 from autolog.sklearn.callback import callback_of

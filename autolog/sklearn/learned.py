@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from autolog.capture.figures import Chart
-from autolog.core.guard import charge, shield
 from autolog.core.run import Run
+from autolog.process.guard import charge, shield
 from autolog.sklearn.evaluation import latest
 
 __all__ = [

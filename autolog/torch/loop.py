@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import math
-import os
 import sys
 import threading
 import time
@@ -23,12 +22,13 @@ from torch.optim import optimizer as torch_optimizer
 
 from autolog.core import settings as settings_module
 from autolog.core.allowance import Allowance
-from autolog.core.guard import charge, measured, shield
 from autolog.core.health import Alerts
-from autolog.core.hooks import Hook, install, uninstall
 from autolog.core.loops import Loop
 from autolog.core.ownership import Training, begin_training, conclude, enter, given_run
 from autolog.core.run import Run
+from autolog.process import forks
+from autolog.process.guard import charge, measured, shield
+from autolog.process.hooks import Hook, install, uninstall
 from autolog.torch.measures import Found, Measures, describe, is_sharded, learning_rates, skips
 
 __all__ = ["HOOKS", "Watch", "listen_to_clipping", "unwatch", "watch"]
@@ -360,8 +360,7 @@ def _forget_in_child() -> None:
     _listeners.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+forks.when_forked("rooms", in_child=_forget_in_child)
 
 
 # What is given ----------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from autolog.core import catalogue
-from autolog.core.guard import charge, shield
 from autolog.core.health import Alerts
 from autolog.core.ownership import given_run
 from autolog.core.run import Run
+from autolog.process.guard import charge, shield
 from autolog.transformers.checkpoints import Checkpoints
 from autolog.transformers.described import record_optimizer
 from autolog.transformers.generation import completions

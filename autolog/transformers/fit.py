@@ -8,11 +8,12 @@ from typing import Any
 
 from autolog.core import catalogue, settings
 from autolog.core.catalogue import is_on
-from autolog.core.guard import charge, shield, watching
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
 from autolog.core.resuming import Checkpoint
 from autolog.core.run import Run
+from autolog.process.context import watching
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call, Outcome
 from autolog.transformers.callback import Recorder, TrackioCallback
 from autolog.transformers.checkpoints import checkpoint_of
 from autolog.transformers.described import record_model, record_outcome, record_parameters, suggested

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from autolog.core.guard import shield
 from autolog.core.run import Run
+from autolog.process.guard import shield
 from autolog.torch.evaluation import Kept, record_evaluation
 from autolog.transformers.entities import Entities
 from autolog.transformers.generation import IGNORED, Generations

@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from autolog.core.hooks import Hook
+from autolog.process.hooks import Hook
 
 if TYPE_CHECKING:
     from autolog.zenml.flavor import (

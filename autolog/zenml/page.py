@@ -17,7 +17,7 @@ import functools
 import sys
 from typing import Any
 
-from autolog.core.imports import when_imported
+from autolog.process.imports import when_imported
 
 __all__ = ["begin"]
 

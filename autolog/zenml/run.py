@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.guard import charge, shield
 from autolog.core.run import Run
+from autolog.process.guard import charge, shield
 
 __all__ = ["StandIn", "StepRun"]
 

@@ -12,11 +12,11 @@ from uuid import UUID
 from autolog.core import ownership
 from autolog.core import settings as settings_module
 from autolog.core.catalogue import is_on
-from autolog.core.guard import shield
-from autolog.core.hooks import Call, Outcome
 from autolog.core.ownership import Place, enter, fitting_project, innermost, open_run
 from autolog.core.run import Run, RunError, status_of
 from autolog.core.settings import Settings
+from autolog.process.guard import shield
+from autolog.process.hooks import Call, Outcome
 from autolog.zenml.run import StandIn, StepRun
 
 __all__ = [

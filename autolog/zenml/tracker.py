@@ -13,8 +13,8 @@ from zenml.experiment_trackers.base_experiment_tracker import BaseExperimentTrac
 
 from autolog.core import catalogue, ending
 from autolog.core import settings as settings_module
-from autolog.core.guard import shield
 from autolog.core.settings import Settings
+from autolog.process.guard import shield
 from autolog.zenml import steps
 from autolog.zenml.flavor import SPACE, TrackioExperimentTrackerConfig, TrackioExperimentTrackerSettings
 from autolog.zenml.steps import Step, stand_in, unrecorded

@@ -31,8 +31,9 @@ import numpy as np
 import pytest
 
 import autolog
-from autolog.core import background, ending, guard, hooks
+from autolog.core import ending
 from autolog.core.run import Run
+from autolog.process import background, guard, hooks
 from autolog.sinks.memory import MemoryRun, MemorySink
 from tests.conformance.breaking import WAYS, breaking, places_passed
 from tests.programs import read, run

@@ -9,10 +9,11 @@ import optuna
 import pytest
 
 import autolog
-from autolog.core import ending, guard
+from autolog.core import ending
 from autolog.optuna.optimize import _Inside, _Optimizing
 from autolog.optuna.recorder import StudyRecorder, TrialRecorder
 from autolog.optuna.table import BestSoFar
+from autolog.process import guard
 from autolog.sinks.memory import MemorySink
 from tests.conformance.base import Autolog, Conformance, Kept, Subject, Tracker
 from tests.conformance.breaking import WAYS, breaking

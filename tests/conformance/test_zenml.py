@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import autolog
-from autolog.core import ending, guard
+from autolog.core import ending
+from autolog.process import guard
 from autolog.sinks.memory import MemorySink
 from tests.conformance.base import Autolog, Faults, Promises, Subject, Tracker
 from tests.conformance.breaking import WAYS, breaking, places_passed

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression
 
 import autolog
 from autolog import FrameworkError
-from autolog.core import catalogue, hooks, settings
+from autolog.core import catalogue, settings
 from autolog.core.catalogue import TABLE
+from autolog.process import hooks
 
 
 def is_on() -> bool:

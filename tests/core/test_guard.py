@@ -10,8 +10,10 @@ import weakref
 import numpy as np
 import pytest
 
-from autolog.core import background, guard
-from autolog.core.guard import carried, shield, watching
+from autolog.core.workers import carried
+from autolog.process import background, guard
+from autolog.process.context import watching
+from autolog.process.guard import shield
 
 
 class Account:

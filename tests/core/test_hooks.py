@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolog.core import guard, hooks
-from autolog.core.hooks import Call, Hook, Outcome, install, uninstall
-from autolog.core.imports import when_imported
+from autolog.process import guard, hooks
+from autolog.process.hooks import Call, Hook, Outcome, install, uninstall
+from autolog.process.imports import when_imported
 
 MODULE = "a_framework_of_these_tests"
 

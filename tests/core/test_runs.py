@@ -17,9 +17,10 @@ from sklearn.linear_model import LogisticRegression
 
 import autolog
 from autolog import MemorySink, RunError
-from autolog.core import guard, ownership
+from autolog.core import ownership
 from autolog.core import settings as settings_module
 from autolog.core.ownership import begin_training, conclude, find_run
+from autolog.process import guard
 
 
 @pytest.fixture(autouse=True)

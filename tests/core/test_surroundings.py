@@ -19,7 +19,8 @@ import pytest
 import autolog
 from autolog import MemorySink
 from autolog.capture import provenance
-from autolog.core import hooks, surroundings
+from autolog.core import surroundings
+from autolog.process import hooks
 from autolog.sinks.memory import MemoryRun
 
 
@@ -216,7 +217,7 @@ if "gone" in sys.argv[1]:
 with autolog.run() as run:
     run.log({"a": 1.0})
 autolog.finish()
-from autolog.core import guard
+from autolog.process import guard
 config = sink.runs[0].config
 print(list(guard.faults), sink.runs[0].project)
 print(config["git/branch"], config["run/entry"], config["autolog/notes"].get("provenance"))

@@ -23,11 +23,11 @@ from sklearn.model_selection import cross_val_score
 
 import autolog
 from autolog import MemorySink
-from autolog.core import background, guard
 from autolog.core import settings as settings_module
 from autolog.optuna import TrackioCallback
 from autolog.optuna.described import is_shared, storage_of
 from autolog.optuna.recorder import StudyRecorder
+from autolog.process import background, guard
 from autolog.sinks.memory import MemoryRun
 
 X, y = load_iris(return_X_y=True)

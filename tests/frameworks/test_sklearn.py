@@ -38,8 +38,8 @@ from sklearn.svm import SVC, LinearSVC
 
 import autolog
 from autolog import MemorySink
-from autolog.core import guard
-from autolog.core.guard import watching
+from autolog.process import guard
+from autolog.process.context import watching
 
 X, y = load_iris(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)

@@ -23,9 +23,9 @@ from sklearn.preprocessing import StandardScaler
 
 import autolog
 from autolog import MemorySink
-from autolog.core import hooks
 from autolog.core import settings as settings_module
 from autolog.core.catalogue import FrameworkError
+from autolog.process import hooks
 from autolog.sklearn import TrackioCallback
 from tests.programs import read, run, values
 

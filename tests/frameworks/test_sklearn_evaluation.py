@@ -37,7 +37,7 @@ from sklearn.svm import SVC
 
 import autolog
 from autolog import MemorySink
-from autolog.core.guard import watching
+from autolog.process.context import watching
 from autolog.sinks.memory import MemoryRun
 
 X, y = load_iris(return_X_y=True)

@@ -21,8 +21,9 @@ from torch.optim import optimizer as torch_optimizer
 
 import autolog
 from autolog import MemorySink
-from autolog.core import hooks, loops
+from autolog.core import loops
 from autolog.core import settings as settings_module
+from autolog.process import hooks
 from autolog.sinks.memory import MemoryRun
 from tests.programs import free_port, read, values
 from tests.programs import run_warm as run

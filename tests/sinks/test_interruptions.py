@@ -14,9 +14,9 @@ import pytest
 import autolog
 from autolog import MemorySink
 from autolog.capture.params import sanitize
-from autolog.sinks import threads
+from autolog.process import threads
+from autolog.process.threads import Bell
 from autolog.sinks.helper import Helper
-from autolog.sinks.threads import Bell
 from tests.programs import read, run, values
 
 

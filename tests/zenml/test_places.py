@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import autolog
-from autolog.core import ending, guard
+from autolog.core import ending
 from autolog.core import settings as settings_module
+from autolog.process import guard
 from tests.programs import environment, free_port, read, trackio_server, values
 from tests.zenml.conftest import MakeStack
 

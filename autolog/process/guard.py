@@ -1,4 +1,4 @@
-"""Never break (shield), never twice (watching), across threads (carried), what it cost (the clock).
+"""Never break (the shield), and what it cost (the clock).
 
 Everything of ours that runs inside a user's call runs inside a :class:`shield`. A shield catches our
 faults, never the user's: the user's own function is called outside of it.
@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable
-from contextvars import ContextVar
 from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from autolog.capture.interrupts import came_by_signal
+from autolog.process import forks
+from autolog.process.interrupts import came_by_signal
 
 __all__ = [
     "Fault",
     "aside",
-    "carried",
     "charge",
     "faults",
     "inside_observer",
     "measured",
     "shield",
-    "watching",
+    "spent_here",
 ]
 
 logger = logging.getLogger("autolog")
@@ -65,9 +63,6 @@ faults: deque[Fault] = deque(maxlen=100)
 """The last faults, for tests and bug reports. Empty is how it should be."""
 
 _told: Counter[str] = Counter()
-
-account_of: Callable[[Any], Account | None] = lambda subject: None  # noqa: E731 - set by ownership.py
-"""Whose account is charged for a call on this object."""
 
 
 class _Thread(threading.local):
@@ -205,97 +200,10 @@ def measured(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
-# Never twice ------------------------------------------------------------------------------------
-
-watched: ContextVar[frozenset[str]] = ContextVar("autolog_watched", default=frozenset())
-
-
-class watching:  # noqa: N801 - reads as a statement: with watching("sklearn"):
-    """While the outermost call of a framework runs, its inner calls are not recorded again.
-
-    ``watching.active(name)`` asks; ``with watching(name):`` enters. It holds for this context and is
-    carried into joblib's workers by :func:`carried`.
-    """
-
-    def __init__(self, *names: str):
-        self.names = frozenset(names)
-
-    @staticmethod
-    def active(name: str) -> bool:
-        """Whether an outer call of this framework is being recorded."""
-        return name in watched.get()
-
-    def __enter__(self) -> None:
-        self._token = watched.set(watched.get() | self.names)
-
-    def __exit__(self, *exc: object) -> None:
-        try:
-            watched.reset(self._token)
-        except ValueError:  # left in another context than entered, as generators may be
-            watched.set(watched.get() - self.names)
-
-
-# Across threads and processes -------------------------------------------------------------------
-
-Context = list[tuple[ContextVar[Any], Any]]
-
-_carried_variables: list[ContextVar[Any]] = [watched]
-
-
-def carry(variable: ContextVar[Any]) -> None:
-    """This variable of ours goes along into worker threads. (The user's own are not ours to carry.)"""
-    _carried_variables.append(variable)
-
-
-class carried:  # noqa: N801 - reads as an adjective of the function
-    """A function that knows in any thread or process which run it belongs to.
-
-    In a thread of this process our context variables are there as they were where it was made; pickled
-    to another process it joins the run there, under the run's own id. A run that cannot be joined
-    does not stop the function.
-    """
-
-    def __init__(self, function: Callable[..., Any], context: Context | None = None):
-        self.function = function
-        self._values = self.context() if context is None else context
-        self._ticket: dict[str, Any] | None = None
-
-    @staticmethod
-    def context() -> Context:
-        """Our variables as they are here, for functions that are made somewhere else."""
-        return [(variable, variable.get()) for variable in _carried_variables]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        leave: list[Callable[[], Any]] = []
-        with shield("joining the run in a worker"):
-            for variable, value in self._values:
-                leave.append(functools.partial(variable.reset, variable.set(value)))
-            if self._ticket is not None:
-                from autolog.core.ownership import join_run
-
-                leave.append(join_run(self._ticket))
-        try:
-            return self.function(*args, **kwargs)
-        finally:
-            with shield("leaving the run in a worker"):
-                for undo in reversed(leave):
-                    undo()
-
-    def __getstate__(self) -> dict[str, Any]:
-        ticket = self._ticket
-        if self._values:
-            with shield("taking the run to a worker process"):
-                from autolog.core.ownership import ticket_of
-
-                ticket = ticket_of(dict(self._values))
-        return {"function": self.function, "_ticket": ticket, "_values": []}
-
-
 def _forget_in_child() -> None:
     """A forked child is nobody's entry in progress."""
     here.depth = here.shields = 0
     here.account = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+forks.when_forked("guard", in_child=_forget_in_child)

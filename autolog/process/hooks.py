@@ -27,9 +27,11 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Literal, TypeVar
 
-from autolog.core import guard
-from autolog.core.guard import here, shield, watched
-from autolog.core.imports import when_imported
+from autolog.process import guard
+from autolog.process.accounts import account_of
+from autolog.process.context import watched
+from autolog.process.guard import here, shield
+from autolog.process.imports import when_imported
 
 __all__ = ["NOWHERE", "Call", "Hook", "Outcome", "install", "installed", "uninstall"]
 
@@ -51,7 +53,8 @@ class Hook:
         kind: ``"around"`` or ``"after"``.
         tree: the method of every class below ``Class``, today's and tomorrow's, wherever it is defined.
         outermost_of: a framework whose outermost call alone is watched: inside of one that is recorded (see
-            :class:`autolog.core.guard.watching`) the calls are passed on at once. A search makes hundreds.
+            :class:`autolog.process.context.watching`) the calls are passed on at once. A search makes
+            hundreds.
     """
 
     module: str
@@ -245,7 +248,7 @@ def _forget(key: str) -> None:
 def _wrapper_around(original: Callable[..., Any], key: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        engine = sys.modules.get("autolog.core.hooks")
+        engine = sys.modules.get("autolog.process.hooks")
         if engine is None:
             return original(*args, **kwargs)
         return engine.run_around(key, original, args, kwargs)
@@ -258,7 +261,7 @@ def _wrapper_after(original: Callable[..., Any], key: str) -> Callable[..., Any]
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
-        engine = sys.modules.get("autolog.core.hooks")
+        engine = sys.modules.get("autolog.process.hooks")
         if engine is not None:
             engine.run_after(key, args, kwargs, result)
         return result
@@ -318,7 +321,7 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
         observer(args[0] if args else None, args[1:], kwargs, result)
     except Exception as error:
         with shield(patch.label):
-            if args and (account := guard.account_of(args[0])) is not None:
+            if args and (account := account_of(args[0])) is not None:
                 guard.charge(account)
             raise error
 

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from autolog.process import forks
+
 __all__ = ["Bell", "hear_signals", "start"]
 
 MOST_SECONDS = 10.0  # what takes longer hangs itself, perhaps on what the thread that forks holds
@@ -124,4 +126,4 @@ def _passes_an_import(frame: FrameType | None) -> bool:
 
 if hasattr(os, "register_at_fork"):
     _register = os.register_at_fork
-    _register(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+    forks.when_forked("imports", before=_before_fork, in_parent=_after_fork, in_child=_after_fork)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
-from autolog.core.guard import aside, shield
-from autolog.sinks import threads
-from autolog.sinks.threads import Bell
+from autolog.process import forks, threads
+from autolog.process.guard import aside, shield
+from autolog.process.threads import Bell
 
 __all__ = ["drain", "every", "later"]
 
@@ -109,5 +108,4 @@ def _new_in_child() -> None:
     _worker = _Worker()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_in_child)
+forks.when_forked("background", in_child=_new_in_child)

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from autolog.core.guard import shield
-from autolog.sinks import threads
+from autolog.process import forks, threads
+from autolog.process.guard import shield
 
 __all__ = ["catch", "release"]
 
@@ -115,5 +115,4 @@ def _after_in_child() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+forks.when_forked("signals", before=_before_fork, in_parent=_after_in_parent, in_child=_after_in_child)

@@ -16,7 +16,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from autolog.core.guard import logger, shield
+from autolog.process.guard import logger, shield
 
 __all__ = ["when_imported"]
 

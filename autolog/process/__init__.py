@@ -1,0 +1,1 @@
+"""A guest in somebody else's process: shields, hooks, threads, signals, forks. Knows nothing of runs."""
