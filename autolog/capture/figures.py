@@ -1,4 +1,4 @@
-"""Pictures: charts as data that can be kept and rendered later, and users' figures as text.
+"""Pictures as text: charts are drawn, and users' figures are converted.
 
 A `Chart` is plain JSON, so it can be written to a journal and rendered in another process.
 Only `matplotlib.figure.Figure` is used, never pyplot and never rcParams: both are global, and
@@ -12,59 +12,20 @@ import functools
 import io
 import math
 import re
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autolog.capture import search_figures
+from autolog.capture import canvas, search_figures
+from autolog.capture.chart import Chart
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK = "#1f2933"
-_FAINT = "#9aa5b1"
-_COLORS = (
-    "#1f6feb", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c",
-    "#0b7285", "#a0660a", "#495057", "#5f3dc4", "#66a80f",
-)  # fmt: skip
+__all__ = ["Chart", "render", "to_html"]
+
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 FAR_AWAY = 10_000.0  # points from a page, where lines are cut off
 _BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}  # a legend
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One picture as data.
-
-    `kind` says how `data` reads:
-
-    - `confusion_matrix`: `labels` (k names), `counts` (k rows of k numbers, true by predicted);
-    - `curve`: `series` (each `name`, `x`, `y`), `x_label`, `y_label`, and optionally `diagonal`,
-      `markers`, `x_range`, `y_range`;
-    - `scatter`: `x`, `y`, `x_label`, `y_label`, and optionally `diagonal`, `zero_line`;
-    - `bars`: `names`, `values`, `x_label`, and optionally `errors`;
-    - `histogram`: `edges` (b + 1 numbers, ascending), `series` (each `name` and b `counts`), `x_label`,
-      `y_label`, and optionally `shares`: each series is drawn as shares of its own total, so that a few
-      rows can be read beside many;
-    - `images`: `tiles` (each `title`, `kind`, `shape` (height, width) or with channels, and `pixels`, 8 bits
-      each, row by row, in base64);
-    - `traces`: `series` (each `name`, `x`, `y`, and optionally `style`: `points`, `line` or `steps`, `color`,
-      `width`, `alpha`), `x_label`, `y_label`;
-    - `parallel`: `axes` (each `name` and `ticks`, pairs of a height from 0 to 1 and a text), `lines` (of a
-      height or None per axis), `colors` (a number per line), `color_label`, and optionally `high_is_best`:
-      the best line is drawn on top;
-    - `panels`: `panels` (each `name`, `x`, `y`, `colors`, and optionally `log`, or `ticks`: names of 0, 1,
-      ...), `y_label`, `color_label`;
-    - `timeline`: `numbers`, `starts`, `ends`, `states`, `x_label`;
-    - `contour`: `x`, `y`, `z`, `x_label`, `y_label`, `color_label`, and optionally `x_log`, `y_log`,
-      `x_ticks`, `y_ticks`.
-    """
-
-    kind: str
-    title: str
-    data: dict[str, Any]
 
 
 def render(chart: Chart) -> str:
@@ -180,37 +141,6 @@ def _text_renderer() -> Any:
     return TextRenderer
 
 
-def _new(title: str, width: float, height: float) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("charts need matplotlib: pip install 'trackio-autolog[plots]'") from error
-    figure = Figure(figsize=(width, height), facecolor="white")
-    axes = figure.add_subplot(facecolor="white")
-    axes.set_title(textwrap.fill(_plain(title), 60), color=_INK, fontsize=11, pad=10)
-    axes.tick_params(colors=_INK, labelsize=9, length=3)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_FAINT)
-    return figure, axes
-
-
-def _label(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(_plain(x), color=_INK, fontsize=10)
-    axes.set_ylabel(_plain(y), color=_INK, fontsize=10)
-
-
-def _short(name: str, width: int = 24) -> str:
-    if len(name) > width:  # names often differ at their end
-        name = f"{name[: width - width // 3 - 1]}…{name[-(width // 3) :]}"
-    return _plain(name)
-
-
-def _plain(text: str) -> str:
-    """Text that XML can hold, and in which a dollar sign does not start a formula."""
-    return "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
-
-
 def _count(value: float) -> str:
     """A number in at most five characters: 7, 950, 12.4k, 3.1M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
@@ -221,14 +151,14 @@ def _count(value: float) -> str:
 
 
 def _confusion_matrix(chart: Chart) -> Figure:
-    names = [_short(str(name)) for name in chart.data["labels"]]
+    names = [canvas.short(str(name)) for name in chart.data["labels"]]
     counts: list[list[float]] = chart.data["counts"]
     k = len(names)
     # Colour is the share of the true class: it is recall on the diagonal, whatever the balance.
     shares = [[n / (sum(row) or 1) for n in row] for row in counts]
     cell = max(0.36, min(0.95, 7.2 / k))
     side = max(2.2, k * cell)
-    figure, axes = _new(chart.title, side + 1.6, side + 1.2)
+    figure, axes = canvas.new(chart.title, side + 1.6, side + 1.2)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     size = max(5.0, min(11.0, cell * 15))
     for row in range(k):
@@ -241,7 +171,7 @@ def _confusion_matrix(chart: Chart) -> Figure:
                     ha="center",
                     va="center",
                     fontsize=size,
-                    color="white" if shares[row][column] > 0.6 else _INK,
+                    color="white" if shares[row][column] > 0.6 else canvas.INK,
                 )
     fits = max(map(len, names)) * 0.085 < cell
     axes.set_xticks(
@@ -255,22 +185,9 @@ def _confusion_matrix(chart: Chart) -> Figure:
     axes.set_yticks([edge - 0.5 for edge in range(1, k)], minor=True)
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="both", length=0)
-    _label(axes, "Predicted class", "True class")
-    _color_bar(figure, image, "Share of the true class", ax=axes, fraction=0.046, pad=0.03)
+    canvas.label(axes, "Predicted class", "True class")
+    canvas.color_bar(figure, image, "Share of the true class", ax=axes, fraction=0.046, pad=0.03)
     return figure
-
-
-def _color_bar(figure: Figure, drawn: Any, label: str, **place: Any) -> Any:
-    """What the colours say."""
-    bar = figure.colorbar(drawn, **place)
-    # It is made of 256 rectangles less than a pixel high: the page would shine through between them, and
-    # where they overlap, those that are transparent would be darker.
-    if bar.solids is not None:
-        bar.solids.set(alpha=1, edgecolor="face")
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=_INK, length=0)
-    bar.set_label(label, fontsize=9, color=_INK)
-    return bar
 
 
 def _curve(chart: Chart) -> Figure:
@@ -280,17 +197,17 @@ def _curve(chart: Chart) -> Figure:
     # page, since matplotlib leaves out lines that lie beyond it.)
     below = 0.2 * math.ceil(len(series) / 2) if len(series) > 6 else 0.0
     height = 4.6 + below
-    figure, axes = _new(chart.title, 5.2, height)
+    figure, axes = canvas.new(chart.title, 5.2, height)
     figure.subplots_adjust(bottom=(0.11 * 4.6 + below) / height, top=1 - 0.12 * 4.6 / height)
     if data.get("diagonal"):
-        axes.plot([0, 1], [0, 1], linestyle=(0, (4, 3)), color=_FAINT, linewidth=1)
+        axes.plot([0, 1], [0, 1], linestyle=(0, (4, 3)), color=canvas.FAINT, linewidth=1)
     for index, line in enumerate(series):
         axes.plot(
             line["x"],
             line["y"],
-            label=_short(str(line["name"]), 40),
-            color=_COLORS[index % len(_COLORS)],
-            linestyle="-" if index < len(_COLORS) else "--",
+            label=canvas.short(str(line["name"]), 40),
+            color=canvas.COLORS[index % len(canvas.COLORS)],
+            linestyle="-" if index < len(canvas.COLORS) else "--",
             linewidth=1.8,
             marker="o" if data.get("markers") or len(line["x"]) == 1 else None,
             markersize=4,
@@ -303,68 +220,68 @@ def _curve(chart: Chart) -> Figure:
     axes.set_axisbelow(True)
     if any(line["name"] for line in series):
         place: dict[str, Any] = _BELOW if below else {"loc": "best"}
-        axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, **place)
-    _label(axes, data["x_label"], data["y_label"])
+        axes.legend(frameon=False, fontsize=8.5, labelcolor=canvas.INK, **place)
+    canvas.label(axes, data["x_label"], data["y_label"])
     return figure
 
 
 def _scatter(chart: Chart) -> Figure:
     data = chart.data
-    figure, axes = _new(chart.title, 5.2, 4.6)
+    figure, axes = canvas.new(chart.title, 5.2, 4.6)
     axes.grid(color="#e4e7eb", linewidth=0.7)
     axes.set_axisbelow(True)
     dense = len(data["x"]) > 300
-    axes.scatter(data["x"], data["y"], s=9 if dense else 18, alpha=0.45, color=_COLORS[0], linewidths=0)
+    axes.scatter(data["x"], data["y"], s=9 if dense else 18, alpha=0.45, color=canvas.COLORS[0], linewidths=0)
     if data.get("zero_line"):
-        axes.axhline(0, color=_COLORS[1], linewidth=1.2)
+        axes.axhline(0, color=canvas.COLORS[1], linewidth=1.2)
     if data.get("diagonal"):
         both = [value for value in (*data["x"], *data["y"]) if math.isfinite(value)]
         ends = (min(both, default=0), max(both, default=1))
-        axes.plot(ends, ends, color=_COLORS[1], linewidth=1.2)
-    _label(axes, data["x_label"], data["y_label"])
+        axes.plot(ends, ends, color=canvas.COLORS[1], linewidth=1.2)
+    canvas.label(axes, data["x_label"], data["y_label"])
     return figure
 
 
 def _bars(chart: Chart) -> Figure:
     data = chart.data
-    names = [_short(str(name), 36) for name in data["names"]]
-    figure, axes = _new(chart.title, 6.0, max(1.8, 0.9 + 0.26 * len(names)))
+    names = [canvas.short(str(name), 36) for name in data["names"]]
+    figure, axes = canvas.new(chart.title, 6.0, max(1.8, 0.9 + 0.26 * len(names)))
     places = range(len(names))
     axes.barh(
         places,
         data["values"],
         xerr=data.get("errors"),
-        color=_COLORS[0],
-        ecolor=_INK,
+        color=canvas.COLORS[0],
+        ecolor=canvas.INK,
         error_kw={"linewidth": 1},
         height=0.7,
     )
     axes.set_yticks(places, names)
     axes.invert_yaxis()  # the first name on top
-    axes.axvline(0, color=_FAINT, linewidth=0.8)
+    axes.axvline(0, color=canvas.FAINT, linewidth=0.8)
     axes.grid(axis="x", color="#e4e7eb", linewidth=0.7)
     axes.set_axisbelow(True)
-    _label(axes, data["x_label"], data.get("y_label", ""))
+    canvas.label(axes, data["x_label"], data.get("y_label", ""))
     return figure
 
 
 def _histogram(chart: Chart) -> Figure:
     data = chart.data
     edges: list[float] = data["edges"]
-    figure, axes = _new(chart.title, 5.2, 4.6)
-    from matplotlib.patches import Patch  # `_new` says it if there is none
+    figure, axes = canvas.new(chart.title, 5.2, 4.6)
+    from matplotlib.patches import Patch  # `canvas.new` says it if there is none
 
     legend = []
     for index, series in enumerate(data["series"]):
         counts: list[float] = series["counts"]
         total = (sum(counts) or 1) if data.get("shares") else 1
         heights = [count / total for count in counts]
-        color = _COLORS[index % len(_COLORS)]
+        color = canvas.COLORS[index % len(canvas.COLORS)]
         # The outline is what tells series apart where they lie over each other.
         line: dict[str, Any] = {"linewidth": 1.6, "linestyle": _DASHES[index % len(_DASHES)]}
         axes.stairs(heights, edges, fill=True, facecolor=(color, 0.25), linewidth=0)
         axes.stairs(heights, edges, edgecolor=color, **line)
-        name = _short(str(series["name"]), 40)
+        name = canvas.short(str(series["name"]), 40)
         legend.append(Patch(facecolor=(color, 0.25), edgecolor=color, label=name, **line))
     axes.set_xlim(*_padded((edges[0], edges[-1])))
     axes.set_ylim(bottom=0)
@@ -372,8 +289,8 @@ def _histogram(chart: Chart) -> Figure:
     axes.set_axisbelow(True)
     if any(series["name"] for series in data["series"]):
         # Below, since steps may fill any corner.
-        axes.legend(handles=legend, frameon=False, fontsize=8.5, labelcolor=_INK, **_BELOW)
-    _label(axes, data["x_label"], data["y_label"])
+        axes.legend(handles=legend, frameon=False, fontsize=8.5, labelcolor=canvas.INK, **_BELOW)
+    canvas.label(axes, data["x_label"], data["y_label"])
     return figure
 
 
@@ -389,7 +306,7 @@ def _images(chart: Chart) -> Figure:
         for of_kind in [[tile for tile in tiles if tile["kind"] == kind]]
         for start in range(0, len(of_kind), across)
     ]
-    figure, axes = _new(chart.title, 1.5 * across, 1.75 * len(lines) + 0.6)
+    figure, axes = canvas.new(chart.title, 1.5 * across, 1.75 * len(lines) + 0.6)
     axes.set_axis_off()
     below = 1 - 0.6 / (1.75 * len(lines) + 0.6)
     axes.set_position((0, 0, 0.99, below))  # its title stands above all of them
@@ -401,7 +318,7 @@ def _images(chart: Chart) -> Figure:
             levels = np.frombuffer(base64.b64decode(tile["pixels"]), "uint8").reshape(tile["shape"])
             part.imshow(levels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             part.set_axis_off()
-            part.set_title(f"{kind}: {_short(tile['title'])}", fontsize=8, color=_INK, pad=3)
+            part.set_title(f"{kind}: {canvas.short(tile['title'])}", fontsize=8, color=canvas.INK, pad=3)
     return figure
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from autolog.capture import canvas
+from autolog.capture.chart import Chart
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from autolog.capture.figures import Chart
 
 _STATES = {"complete": "#1f6feb", "pruned": "#d9480f", "failed": "#c2255c", "running": "#9aa5b1"}
 _SCALE = "viridis"
@@ -17,17 +18,17 @@ _SCALE = "viridis"
 
 def traces(chart: Chart) -> Figure:
     """Points and lines over one another."""
-    from autolog.capture.figures import _COLORS, _INK, _label, _new, _short
-
     data = chart.data
-    figure, axes = _new(chart.title, 6.4, 4.6)
+    figure, axes = canvas.new(chart.title, 6.4, 4.6)
     axes.grid(color="#e4e7eb", linewidth=0.7)
     axes.set_axisbelow(True)
     named = 0
     for series in data["series"]:
-        color = series.get("color") or _STATES.get(series["name"]) or _COLORS[named % len(_COLORS)]
+        color = (
+            series.get("color") or _STATES.get(series["name"]) or canvas.COLORS[named % len(canvas.COLORS)]
+        )
         named += bool(series["name"])
-        name, style = _short(str(series["name"]), 40) or None, series.get("style", "points")
+        name, style = canvas.short(str(series["name"]), 40) or None, series.get("style", "points")
         if style == "points":
             size = 10 if len(series["x"]) > 300 else 20
             axes.scatter(series["x"], series["y"], s=size, alpha=0.55, color=color, linewidths=0, label=name)
@@ -45,11 +46,11 @@ def traces(chart: Chart) -> Figure:
             )
     if named:
         place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 4}
-        legend = axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, **place)
+        legend = axes.legend(frameon=False, fontsize=8.5, labelcolor=canvas.INK, **place)
         for handle in legend.legend_handles:
             if handle is not None:
                 handle.set_alpha(1)
-    _label(axes, data["x_label"], data["y_label"])
+    canvas.label(axes, data["x_label"], data["y_label"])
     return figure
 
 
@@ -58,11 +59,9 @@ def parallel(chart: Chart) -> Figure:
     import numpy as np
     from matplotlib.collections import LineCollection
 
-    from autolog.capture.figures import _FAINT, _INK, _new, _plain, _short
-
     data = chart.data
     axes_of: list[dict[str, Any]] = data["axes"]
-    figure, axes = _new(chart.title, max(6.0, 1.7 * len(axes_of)), 4.8)
+    figure, axes = canvas.new(chart.title, max(6.0, 1.7 * len(axes_of)), 4.8)
     colors = np.asarray(data["colors"], dtype=float)
     high = data.get("high_is_best", False)
     order = np.argsort(colors if high else -colors)  # the best are drawn last, and darkest
@@ -71,13 +70,15 @@ def parallel(chart: Chart) -> Figure:
     collection.set_array(colors[order])
     axes.add_collection(collection)
     for place, one in enumerate(axes_of):
-        axes.axvline(place, color=_FAINT, linewidth=1)
+        axes.axvline(place, color=canvas.FAINT, linewidth=1)
         for y, text in one["ticks"]:
             box = {"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.8}
-            axes.text(place + 0.03, y, _plain(text), fontsize=8, color=_INK, va="center", bbox=box)
+            axes.text(
+                place + 0.03, y, canvas.plain(text), fontsize=8, color=canvas.INK, va="center", bbox=box
+            )
     axes.set_xlim(-0.05, len(axes_of) - 0.6)
     axes.set_ylim(-0.06, 1.06)
-    names = [_short(str(one["name"])) for one in axes_of]
+    names = [canvas.short(str(one["name"])) for one in axes_of]
     axes.set_xticks(range(len(names)), names, rotation=0 if len(names) < 6 else 20, ha="center")
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -90,14 +91,12 @@ def panels(chart: Chart) -> Figure:
     """The same values over each parameter, in one panel each."""
     from matplotlib.ticker import MaxNLocator
 
-    from autolog.capture.figures import _INK, _color_bar, _new, _plain, _short
-
     data = chart.data
     several: list[dict[str, Any]] = data["panels"]
     across = min(2, len(several))  # three would be too small in the dashboard's card
     down = -(-len(several) // across)
     width, height = 2.65 * across + 0.9, 2.25 * down + 0.5
-    figure, whole = _new(chart.title, width, height)
+    figure, whole = canvas.new(chart.title, width, height)
     whole.set_axis_off()
     whole.set_position((0, 0, 1, 1 - 0.5 / height))
     drawn = None
@@ -119,14 +118,14 @@ def panels(chart: Chart) -> Figure:
             linewidths=0.3,
         )
         if "ticks" in panel:
-            ticks = [_short(str(tick), 12) for tick in panel["ticks"]]
+            ticks = [canvas.short(str(tick), 12) for tick in panel["ticks"]]
             axes.set_xticks(range(len(ticks)), ticks, rotation=25 if len(ticks) > 3 else 0, fontsize=8)
-        axes.set_xlabel(_short(str(panel["name"]), 30), color=_INK, fontsize=9)
+        axes.set_xlabel(canvas.short(str(panel["name"]), 30), color=canvas.INK, fontsize=9)
         if column == 0:
-            axes.set_ylabel(_plain(data["y_label"]), color=_INK, fontsize=9)
+            axes.set_ylabel(canvas.plain(data["y_label"]), color=canvas.INK, fontsize=9)
     if drawn is not None:
         place = figure.add_axes(((width - 0.35) / width, 0.25, 0.12 / width, 0.5))
-        bar = _color_bar(figure, drawn, _plain(data["color_label"]), cax=place)
+        bar = canvas.color_bar(figure, drawn, canvas.plain(data["color_label"]), cax=place)
         bar.ax.set_ylim(bottom=0)  # below it there are only colours too pale to be seen
         bar.ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return figure
@@ -136,10 +135,8 @@ def timeline(chart: Chart) -> Figure:
     """When each trial ran, and how it ended."""
     from matplotlib.patches import Patch
 
-    from autolog.capture.figures import _INK, _label, _new
-
     data = chart.data
-    figure, axes = _new(chart.title, 6.8, 4.4)
+    figure, axes = canvas.new(chart.title, 6.8, 4.4)
     numbers, states = data["numbers"], data["states"]
     lengths = [end - start for start, end in zip(data["starts"], data["ends"], strict=True)]
     axes.barh(
@@ -150,8 +147,8 @@ def timeline(chart: Chart) -> Figure:
     axes.set_axisbelow(True)
     handles = [Patch(color=color, label=state) for state, color in _STATES.items() if state in states]
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 4}
-    axes.legend(handles=handles, frameon=False, fontsize=8.5, labelcolor=_INK, **place)
-    _label(axes, data["x_label"], "Trial")
+    axes.legend(handles=handles, frameon=False, fontsize=8.5, labelcolor=canvas.INK, **place)
+    canvas.label(axes, data["x_label"], "Trial")
     return figure
 
 
@@ -160,10 +157,8 @@ def contour(chart: Chart) -> Figure:
     import numpy as np
     from matplotlib.tri import Triangulation
 
-    from autolog.capture.figures import _label, _new, _short
-
     data = chart.data
-    figure, axes = _new(chart.title, 6.0, 4.6)
+    figure, axes = canvas.new(chart.title, 6.0, 4.6)
     values = [np.asarray(data[axis], dtype=float) for axis in ("x", "y", "z")]
     x, y, z = values
     for name in ("x", "y"):
@@ -184,16 +179,14 @@ def contour(chart: Chart) -> Figure:
     for name in ("x", "y"):
         if ticks := data.get(f"{name}_ticks"):
             set_ticks = axes.set_xticks if name == "x" else axes.set_yticks
-            set_ticks(range(len(ticks)), [_short(str(tick), 14) for tick in ticks])
-    _label(axes, data["x_label"], data["y_label"])
+            set_ticks(range(len(ticks)), [canvas.short(str(tick), 14) for tick in ticks])
+    canvas.label(axes, data["x_label"], data["y_label"])
     _bar(figure, drawn, axes, data["color_label"])
     return figure
 
 
 def _bar(figure: Figure, drawn: Any, axes: Axes, label: str) -> None:
-    from autolog.capture.figures import _color_bar, _plain
-
-    _color_bar(figure, drawn, _plain(label), ax=axes, fraction=0.046, pad=0.03)
+    canvas.color_bar(figure, drawn, canvas.plain(label), ax=axes, fraction=0.046, pad=0.03)
 
 
 def _logarithmic(axes: Axes, name: str, values: list[float]) -> None:
@@ -209,11 +202,9 @@ def _logarithmic(axes: Axes, name: str, values: list[float]) -> None:
 
 
 def _plain_axes(axes: Axes) -> None:
-    from autolog.capture.figures import _FAINT, _INK
-
-    axes.tick_params(colors=_INK, labelsize=8, length=3)
+    axes.tick_params(colors=canvas.INK, labelsize=8, length=3)
     axes.grid(color="#e4e7eb", linewidth=0.7)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_FAINT)
+        spine.set_color(canvas.FAINT)

@@ -1,0 +1,39 @@
+"""A chart as data, which can be kept and rendered later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One picture as data.
+
+    `kind` says how `data` reads:
+
+    - `confusion_matrix`: `labels` (k names), `counts` (k rows of k numbers, true by predicted);
+    - `curve`: `series` (each `name`, `x`, `y`), `x_label`, `y_label`, and optionally `diagonal`,
+      `markers`, `x_range`, `y_range`;
+    - `scatter`: `x`, `y`, `x_label`, `y_label`, and optionally `diagonal`, `zero_line`;
+    - `bars`: `names`, `values`, `x_label`, and optionally `errors`;
+    - `histogram`: `edges` (b + 1 numbers, ascending), `series` (each `name` and b `counts`), `x_label`,
+      `y_label`, and optionally `shares`: each series is drawn as shares of its own total, so that a few
+      rows can be read beside many;
+    - `images`: `tiles` (each `title`, `kind`, `shape` (height, width) or with channels, and `pixels`, 8 bits
+      each, row by row, in base64);
+    - `traces`: `series` (each `name`, `x`, `y`, and optionally `style`: `points`, `line` or `steps`, `color`,
+      `width`, `alpha`), `x_label`, `y_label`;
+    - `parallel`: `axes` (each `name` and `ticks`, pairs of a height from 0 to 1 and a text), `lines` (of a
+      height or None per axis), `colors` (a number per line), `color_label`, and optionally `high_is_best`:
+      the best line is drawn on top;
+    - `panels`: `panels` (each `name`, `x`, `y`, `colors`, and optionally `log`, or `ticks`: names of 0, 1,
+      ...), `y_label`, `color_label`;
+    - `timeline`: `numbers`, `starts`, `ends`, `states`, `x_label`;
+    - `contour`: `x`, `y`, `z`, `x_label`, `y_label`, `color_label`, and optionally `x_log`, `y_log`,
+      `x_ticks`, `y_ticks`.
+    """
+
+    kind: str
+    title: str
+    data: dict[str, Any]
