@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from autolog.capture import params as capture_params
-from autolog.capture.provenance import project_name
+from autolog.capture.origin.provenance import project_name
 from autolog.core import ending, loops, resuming, surroundings
 from autolog.core import settings as settings_module
 from autolog.core.resuming import Checkpoint

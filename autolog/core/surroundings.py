@@ -15,8 +15,8 @@ from autolog.process.guard import charge, shield
 from autolog.process.hooks import Hook
 
 if TYPE_CHECKING:
-    from autolog.capture.program import Program
-    from autolog.capture.provenance import Provenance
+    from autolog.capture.origin.program import Program
+    from autolog.capture.origin.result import Provenance
     from autolog.core.run import Run
 
 __all__ = ["HOOKS", "record"]
@@ -47,8 +47,8 @@ _parsed: deque[tuple[weakref.ref[Any] | None, dict[str, Any]]] = deque(maxlen=8)
 
 def observe_parsing(parser: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
     """Remember what was parsed. A subcommand's own parser comes before the one that it belongs to."""
+    from autolog.capture.origin.program import values_of
     from autolog.capture.params import sanitize
-    from autolog.capture.program import values_of
 
     with shield("remembering the program's arguments"):
         namespace, _ = result
@@ -68,7 +68,7 @@ def _arguments() -> dict[str, Any]:
     A shallow copy, since the run is described on another thread, when the program may have gone on. (To
     sanitize them here would cost the caller a hundred times as much.)
     """
-    from autolog.capture.program import namespace_of_main, values_of
+    from autolog.capture.origin.program import namespace_of_main, values_of
 
     for reference, _ in reversed(_parsed):
         if reference is not None and (namespace := reference()) is not None:
@@ -83,14 +83,14 @@ def record(run: Run) -> None:
     """Record where this run comes from, soon."""
     if run.records and run.settings.log_code:
         with shield("recording code and environment"):
-            from autolog.capture import program
+            from autolog.capture.origin import program
 
             now = program.now(began_in=_began_in, arguments=_arguments())  # the program may move on
             background.later("recording code and environment", lambda: _record(run, now))
 
 
 def _record(run: Run, now: Program) -> None:
-    from autolog.capture.provenance import Provenance
+    from autolog.capture.origin.result import Provenance
 
     charge(run)  # if something goes wrong, this run says so
     common, asked = _in_common(now), Provenance()
@@ -123,7 +123,7 @@ def _record(run: Run, now: Program) -> None:
 def _in_common(now: Program) -> Provenance:
     """All but the arguments: the last answer, if it is fresh and the program does what it did then."""
     global _known
-    from autolog.capture import provenance
+    from autolog.capture.origin import provenance
 
     same = dataclasses.replace(now, arguments={}, hydra=None)
     with _lock:

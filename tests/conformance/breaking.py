@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import autolog.capture
+import autolog.capture.origin
 from autolog.core import catalogue, ownership
 from autolog.core.run import Run
 from autolog.sinks.memory import MemorySink
@@ -77,7 +77,8 @@ def _counting(place: str, passed: list[str]) -> Any:
 def _places(framework: str) -> Iterator[str]:
     """As ``module:function`` and ``module:Class.method``."""
     room = importlib.import_module(catalogue.TABLE[framework].module)
-    for module in (*_modules(room), *_modules(autolog.capture), ownership):
+    captures = (*_modules(autolog.capture), *_modules(autolog.capture.origin))
+    for module in (*_modules(room), *captures, ownership):
         for name, thing in vars(module).items():
             # What the garbage collector calls raises to nobody: Python itself prints it.
             if inspect.isfunction(thing) and thing.__module__ == module.__name__ and name != "_forget":

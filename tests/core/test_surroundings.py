@@ -18,7 +18,7 @@ import pytest
 
 import autolog
 from autolog import MemorySink
-from autolog.capture import provenance
+from autolog.capture.origin import provenance
 from autolog.core import surroundings
 from autolog.process import hooks
 from autolog.sinks.memory import MemoryRun

@@ -14,9 +14,9 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 import autolog
-from autolog.capture import program
-from autolog.capture.program import Program, namespace_of_main
-from autolog.capture.provenance import Provenance
+from autolog.capture.origin import program
+from autolog.capture.origin.program import Program, namespace_of_main
+from autolog.capture.origin.result import Provenance
 
 TOKEN = "hf_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
 # Prints what was found as one line of JSON, where `tell()` is called.
@@ -24,7 +24,7 @@ TELL = f"""
 key = "{TOKEN}"
 def tell():
     import json
-    from autolog.capture.provenance import collect, project_name
+    from autolog.capture.origin.provenance import collect, project_name
     found = collect()
     code = {{name: text for name, text in found.files.items() if name.startswith("code/")}}
     print("\\n" + json.dumps([found.config, code, found.notes, project_name()]))
@@ -366,7 +366,7 @@ def test_what_is_imported_but_not_used_says_nothing(repo):
 
 
 def test_taking_a_program_down_imports_nothing():
-    code = "import sys; from autolog.capture import program; program.now(); print(*sys.modules)"
+    code = "import sys; from autolog.capture.origin import program; program.now(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"argparse", "IPython", "hydra", "omegaconf", "yaml"} & set(done.stdout.split())
 

@@ -12,12 +12,9 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from autolog.capture.origin.result import Provenance
 from autolog.capture.params import mask
-
-if TYPE_CHECKING:
-    from autolog.capture.provenance import Provenance
 
 _SECONDS = 2.0
 _BYTES = 1_000_000

@@ -1,4 +1,4 @@
-"""Where a run comes from: the program, its code, the environment and the machine behind it.
+"""Where a run comes from, put together: program and code, and the machine and packages, which are read here.
 
 Nothing here raises, and nothing is guessed: what could not be read is said in the notes. Text is
 masked before it is returned, and `git` is asked at most four questions, two seconds each.
@@ -12,18 +12,17 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from autolog.capture import git, program
-from autolog.capture.git import repository
+from autolog.capture.origin import git, program
+from autolog.capture.origin.git import repository
+from autolog.capture.origin.program import Program
+from autolog.capture.origin.result import Provenance
 from autolog.capture.params import mask
-from autolog.capture.program import Program
 
-__all__ = ["Provenance", "collect", "in_common", "project_name", "repository"]
+__all__ = ["collect", "in_common", "project_name", "repository"]
 
 _FILE_LIMIT = 256 * 1024  # bytes of one file that describes the environment
 _FILES = 50  # of them
@@ -72,41 +71,6 @@ _KUBERNETES = {
     "kubernetes/node": ("NODE_NAME", "MY_NODE_NAME"),
     "kubernetes/job_index": ("JOB_COMPLETION_INDEX",),
 }
-
-
-@dataclass
-class Provenance:
-    """What a run was made from."""
-
-    config: dict[str, Any] = field(default_factory=dict)
-    """Facts with `/`-separated keys: `run/entry`, `git/commit`, `python`, `device`, ..."""
-    files: dict[str, str] = field(default_factory=dict)
-    """Texts by name: the entry script, the diff against HEAD, installed packages, lock files."""
-    notes: list[str] = field(default_factory=list)
-    """What is missing, and why."""
-
-    def attempt(self, what: str, step: Callable[[], object]) -> None:
-        """Do one step; if it fails, that is a note."""
-        try:
-            step()
-        except Exception as error:
-            self.notes.append(f"{what}: {type(error).__name__}: {mask(str(error))[:200]}")
-
-    def read(self, file: Path, limit: int) -> str | None:
-        """A text file, masked; a note instead of one that is too large, or not a file at all."""
-        try:
-            if not file.is_file():  # also keeps us from waiting on a pipe
-                self.notes.append(f"{file.name}: not a file")
-                return None
-            with file.open("rb") as opened:
-                content = opened.read(limit + 1)
-        except OSError as error:
-            self.notes.append(f"{file.name}: {error.strerror}")
-            return None
-        if len(content) > limit:
-            self.notes.append(f"{file.name}: left out, larger than {limit:,} bytes")
-            return None
-        return mask(content.decode("utf-8", "replace"))
 
 
 def collect(cwd: Path | None = None) -> Provenance:

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from autolog.capture import git as git_module
-from autolog.capture import provenance
-from autolog.capture.provenance import collect, project_name, repository
+from autolog.capture.origin import git as git_module
+from autolog.capture.origin import provenance
+from autolog.capture.origin.provenance import collect, project_name, repository
 
 TOKEN = "hf_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
 

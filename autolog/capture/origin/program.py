@@ -14,12 +14,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from autolog.capture.origin.result import Provenance
 from autolog.capture.params import mask, sanitize
-
-if TYPE_CHECKING:
-    from autolog.capture.provenance import Provenance
 
 __all__ = ["Program", "now"]
 
