@@ -1,4 +1,4 @@
-"""Norms and values of torch's gradients and parameters, with one transfer to the host for all of them."""
+"""Norms and values of torch's gradients and parameters: one transfer to the host, if none is in float64."""
 
 from __future__ import annotations
 

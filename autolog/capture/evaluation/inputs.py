@@ -1,4 +1,4 @@
-"""Whatever a user holds his targets, predictions and scores in, as arrays; or words why not."""
+"""Targets, predictions and scores of any type become arrays, or an error says why they cannot."""
 
 from __future__ import annotations
 

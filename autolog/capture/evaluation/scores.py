@@ -1,4 +1,4 @@
-"""What networks give back, made into what is evaluated: rows of probabilities."""
+"""What networks return is made ready for evaluation: probabilities from logits, and not too many rows."""
 
 from __future__ import annotations
 
