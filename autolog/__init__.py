@@ -18,8 +18,9 @@ from autolog.core.settings import SettingError, Settings
 
 if TYPE_CHECKING:
     from autolog.core.ending import finish
-    from autolog.core.ownership import current_run, run
-    from autolog.core.run import Run, RunError
+    from autolog.core.opening import current_run, run
+    from autolog.core.run import Run
+    from autolog.core.writer import RunError
     from autolog.sinks.memory import MemorySink
 
 __all__ = [
@@ -45,10 +46,10 @@ _BY_HAND = ("accelerate", "torch")  # loops are watched by hand: there is nothin
 _LAZY = {
     "MemorySink": "autolog.sinks.memory",
     "Run": "autolog.core.run",
-    "RunError": "autolog.core.run",
-    "current_run": "autolog.core.ownership",
+    "RunError": "autolog.core.writer",
+    "current_run": "autolog.core.opening",
     "finish": "autolog.core.ending",
-    "run": "autolog.core.ownership",
+    "run": "autolog.core.opening",
 }
 
 

@@ -22,10 +22,15 @@ import accelerate
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker
 
-from autolog.core import ownership, settings
+from autolog.core import opening
+from autolog.core.current import innermost
 from autolog.core.health import Alerts
-from autolog.core.ownership import Training, begin_training, conclude, given_run, innermost, open_run
-from autolog.core.run import Run, RunError
+from autolog.core.opening import given_run, open_run, silent_run
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
+from autolog.core.run import Run
+from autolog.core.training import Training, conclude
+from autolog.core.writer import RunError
 from autolog.process.guard import charge, shield
 
 __all__ = ["TrackioTracker"]
@@ -67,7 +72,7 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
         self._given = given_run("TrackioTracker", run)
         self._new: dict[str, Any] = {"project": project, "group": group, "tags": tags}
         self._run_name = name
-        ownership.run(name, **self._new)  # says what is wrong with them, and opens nothing
+        opening.run(name, **self._new)  # says what is wrong with them, and opens nothing
         if run is not None and (name is not None or any(self._new.values())):
             raise TypeError(
                 "TrackioTracker: run= is given, and names for a new one. Leave name, project, group and tags "
@@ -84,7 +89,11 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
             RunError: there is none yet.
         """
         if not PartialState().is_main_process:
-            return Run("unrecorded", project="unrecorded", sink=None, settings=settings.current())
+            return silent_run().face
+        return self._recording.face
+
+    @property
+    def _recording(self) -> Recording:
         if self._training is None:
             raise RunError("TrackioTracker has no run yet. Call accelerator.init_trackers(...) first.")
         return self._training.run
@@ -107,14 +116,14 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
             self._alerts = Alerts(self._training.run)
             _open.add(self)
         with shield("accelerate: where it runs"):
-            _describe(self.tracker)
+            _describe(self._recording)
 
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:
         """Record hyperparameters."""
         if not self._is_going_on():
             return
         with shield("accelerate: hyperparameters"):
-            run = self.tracker
+            run = self._recording
             charge(run)
             run.params(values)
             # What a person has set is what runs are compared by.
@@ -128,7 +137,7 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
         if not self._is_going_on():
             return
         with shield("accelerate: metrics"):
-            run = self.tracker
+            run = self._recording
             charge(run)
             run.log(values, step=step)
             if self._alerts is not None:
@@ -151,7 +160,7 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
         return self._training is not None
 
 
-def _describe(run: Run) -> None:
+def _describe(run: Recording) -> None:
     state = PartialState()
     run.describe(
         {

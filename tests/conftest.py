@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from autolog.core import live
+
 # Before anything imports Trackio, which fixes its directory then.
 _home = tempfile.mkdtemp(prefix="autolog-tests-")
 os.environ["TRACKIO_DIR"] = os.path.join(_home, "trackio")
@@ -28,7 +30,6 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 import autolog  # noqa: E402
-from autolog.core import ending  # noqa: E402
 from autolog.process import guard, hooks  # noqa: E402
 
 # No test hangs on the clock. In CI the same examples come every time; at a desk new ones.
@@ -49,7 +50,7 @@ def no_fault_and_nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     autolog.disable()
     assert hooks.installed() == []
-    assert list(ending._live.values()) == []
+    assert live.live_runs() == []
     if "expected_faults" not in request.fixturenames and guard.faults:
         raise AssertionError(f"faults of our own: {list(guard.faults)}\n{guard.faults[0].traceback}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = ["LEAST_SECONDS", "UNASKED", "Allowance"]
 
@@ -23,7 +23,7 @@ class Allowance:
         part: of the budget; the time that is there at once is the same part of 50 ms.
     """
 
-    def __init__(self, run: Run, part: float = 1.0):
+    def __init__(self, run: Recording, part: float = 1.0):
         self.left_out = 0
         self.spent = 0.0
         self._run = run

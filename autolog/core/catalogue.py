@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from autolog.core import settings as settings_module
-from autolog.core import surroundings
-from autolog.core.settings import Settings, disabled_by_environment
+from autolog.core import statuses, surroundings
+from autolog.core.outlet import disabled_by_environment
+from autolog.core.settings import Settings
 from autolog.process.hooks import Hook, install, uninstall
 from autolog.process.imports import when_imported
 
@@ -54,6 +55,8 @@ class Framework:
         trigger: the module after whose import the room is loaded and its hooks put in; until then being
             turned on costs nothing.
         module: the room that holds its ``HOOKS``.
+        pruned, killed: exceptions, as ``module:class``, by which it leaves a training that has not failed.
+        switches: variables ``AUTOLOG_*`` that the room reads itself.
     """
 
     distribution: str
@@ -61,6 +64,9 @@ class Framework:
     tested: str
     trigger: str
     module: str
+    pruned: tuple[str, ...] = ()
+    killed: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
 
 
 TABLE: dict[str, Framework] = {
@@ -79,9 +85,35 @@ TABLE: dict[str, Framework] = {
     "transformers": Framework(
         "transformers", ">=5.0", "5.24", "transformers.trainer", "autolog.transformers"
     ),
-    "optuna": Framework("optuna", ">=3.6", "5.0", "optuna.study.study", "autolog.optuna"),
-    "zenml": Framework("zenml", ">=0.85", "0.98", "zenml.steps.step_context", "autolog.zenml"),
+    "optuna": Framework(
+        "optuna",
+        ">=3.6",
+        "5.0",
+        "optuna.study.study",
+        "autolog.optuna",
+        pruned=("optuna.exceptions:TrialPruned",),  # a training that promises little
+    ),
+    "zenml": Framework(
+        "zenml",
+        ">=0.85",
+        "0.98",
+        "zenml.steps.step_context",
+        "autolog.zenml",
+        # What it makes of Ctrl-C and SIGTERM, and of somebody who stops a step from afar.
+        killed=(
+            "zenml.exceptions:RunInterruptedException",
+            "zenml.exceptions:RunStoppedException",
+            "zenml.steps.heartbeat:StepHeartBeatTerminationException",
+        ),
+        switches=("AUTOLOG_ZENML_PAGE",),
+    ),
 }
+
+for _framework in TABLE.values():
+    statuses.register("pruned", _framework.pruned)
+    statuses.register("killed", _framework.killed)
+    for _switch in _framework.switches:
+        settings_module.know_switch(_switch)
 
 _on: dict[str, list[Hook]] = {}
 _armed: dict[str, list[Hook]] = {}  # for the calls that carry a callback of ours, turned on or not

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = ["Alerts", "norms_row"]
 
@@ -23,7 +23,7 @@ VANISHED_ROWS = 3  # in a row: at the first step a gradient may be zero by the i
 class Alerts:
     """Looks at every row."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Recording):
         self._run = run
         self._told: set[str] = set()
         self._usual: deque[float] = deque(maxlen=USUAL_ROWS)
@@ -73,7 +73,12 @@ class Alerts:
 
 
 def norms_row(
-    run: Run, whole: float, by_part: Mapping[str, float], *, key: str = "grad_norm", parts: str = "modules"
+    run: Recording,
+    whole: float,
+    by_part: Mapping[str, float],
+    *,
+    key: str = "grad_norm",
+    parts: str = "modules",
 ) -> dict[str, float]:
     """Norms as metrics: of all, and of each module or layer unless they are too many to be looked at."""
     if len(by_part) > MOST_PARTS:

@@ -11,16 +11,15 @@ import hashlib
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from autolog.core import ending
-
-if TYPE_CHECKING:
-    from autolog.core.run import Run
+from autolog.core import live
+from autolog.core.recording import Recording
+from autolog.sinks.identity import Identity, destination_of
 
 __all__ = ["Checkpoint", "Left", "forget", "left_at", "remember"]
 
@@ -43,15 +42,17 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Left:
-    """A run as its process has left it, and which process that was."""
+    """A run as its process has left it, and which process that was.
 
+    Attributes:
+        run: who it is.
+        path: of the checkpoint.
+        journal: that it was written to.
+        host, pid, started: of the process; ``started`` is its time of creation, since numbers come again.
+    """
+
+    run: Identity
     path: str
-    id: str
-    name: str
-    project: str
-    group: str | None
-    destination: tuple[str, str]
-    resumed: int
     journal: str
     host: str
     pid: int
@@ -73,11 +74,11 @@ class Left:
             except OSError:
                 return False
         if self.is_of_this_process:
-            return ending.is_live(self.id)
+            return live.is_live(self.run.id)
         return self.started == _started(self.pid)
 
 
-def remember(checkpoint: Checkpoint, run: Run) -> None:
+def remember(checkpoint: Checkpoint, run: Recording) -> None:
     """This place belongs to this run from now on.
 
     Raises:
@@ -85,23 +86,21 @@ def remember(checkpoint: Checkpoint, run: Run) -> None:
     """
     from autolog.sinks.journal import hostname
 
-    ticket = run.ticket()
-    if not ticket["recorded"]:  # into memory: nobody finds it there again
+    if not run.ticket().is_recorded:  # into memory: nobody finds it there again
         return
-    sink: Any = run._sink
-    left = Left(
-        path=os.path.abspath(checkpoint.path),
-        **{key: ticket[key] for key in ("id", "name", "project", "group", "destination")},
-        resumed=run.resumed,
-        journal=str(sink.journal_of(run.id)),
-        host=hostname(),
-        pid=os.getpid(),
-        started=_started(os.getpid()) or 0.0,
-    )
+    sink: Any = run.sink
+    left = {
+        **asdict(run.identity),
+        "path": os.path.abspath(checkpoint.path),
+        "journal": str(sink.journal_of(run.id)),
+        "host": hostname(),
+        "pid": os.getpid(),
+        "started": _started(os.getpid()) or 0.0,
+    }
     file = _file_of(checkpoint)
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(f".{os.getpid()}")
-    new.write_bytes(orjson.dumps(asdict(left)))
+    new.write_bytes(orjson.dumps(left))
     new.replace(file)
     _forget_old(file.parent)
 
@@ -110,7 +109,9 @@ def left_at(checkpoint: Checkpoint) -> Left | None:
     """The run that this place belongs to; None: of none that is known."""
     try:
         known = orjson.loads(_file_of(checkpoint).read_bytes())
-        return Left(**{**known, "destination": tuple(known["destination"])})
+        known["destination"] = destination_of(known["destination"])
+        run = Identity(**{item.name: known.pop(item.name) for item in fields(Identity) if item.name in known})
+        return Left(run=run, **known)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -121,7 +122,7 @@ def forget(checkpoint: Checkpoint) -> None:
 
 
 def _file_of(checkpoint: Checkpoint) -> Path:
-    from autolog.sinks.trackio import data_directory
+    from autolog.sinks.trackio.directory import data_directory
 
     name = hashlib.sha256(os.path.abspath(checkpoint.path).encode("utf-8", "surrogateescape")).hexdigest()
     return data_directory() / "autolog" / "checkpoints" / f"{name[:32]}.json"

@@ -7,12 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-__all__ = ["SettingError", "Settings", "disabled_by_environment"]
+__all__ = ["SettingError", "Settings", "check_project", "current", "in_force", "know_switch", "use"]
 
-# What AUTOLOG_* means besides a field of Settings.
-_SWITCHES = {"AUTOLOG_DISABLE", "AUTOLOG_ZENML_PAGE"}
+_switches = {"AUTOLOG_DISABLE"}  # what AUTOLOG_* means besides a field of Settings
 
 # Trackio's own variables are honoured where autolog's say nothing.
 _TRACKIO_VARIABLES = {
@@ -28,6 +26,7 @@ _TRUTHS = {
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 
+_SINK_METHODS = ("write", "stage", "sync", "deliver", "url", "sample_system")  # of autolog.sinks.Sink
 SHAREABLE = ("data", "predictions", "code")
 TRIALS = ("auto", "runs", "rows")
 
@@ -176,52 +175,21 @@ class Settings:
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         if values.get("server_url"):
-            values["server_url"], token = split_token(str(values["server_url"]))
+            values["server_url"], token = _without_token(str(values["server_url"]))
             if token and "write_token" not in overrides:
                 values["write_token"] = token
         return replace(self, **values)
-
-
-def disabled_by_environment() -> bool:
-    """Whether ``AUTOLOG_DISABLE`` turns everything off."""
-    return _truth("AUTOLOG_DISABLE", os.environ.get("AUTOLOG_DISABLE") or "0")
-
-
-def is_follower() -> bool:
-    """Whether a launcher (torchrun, Lightning) made this process as another than the first of several.
-
-    They run the same program in each; what they train is recorded by the first.
-    """
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
-    return _number_in("WORLD_SIZE") > 1 and any(_number_in(name) > 0 for name in ranks)
-
-
-def _number_in(variable: str) -> int:
-    text = os.environ.get(variable, "")
-    return int(text) if text.isdecimal() else 0
-
-
-def split_token(url: str) -> tuple[str, str | None]:
-    """A server's URL without its ``write_token``, and that token."""
-    try:
-        parts = urlsplit(url.strip())
-    except ValueError as error:
-        raise SettingError(f"server_url={url!r}: {error}.") from None
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    token = next((value for name, value in pairs if name == "write_token"), None)
-    query = urlencode([pair for pair in pairs if pair[0] != "write_token"])
-    return urlunsplit(parts._replace(query=query)).rstrip("/"), token
 
 
 def _read_environment(environment: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
     by_name = {item.name: item for item in fields(Settings)}
     values: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith("AUTOLOG_") or variable in _SWITCHES:
+        if not variable.startswith("AUTOLOG_") or variable in _switches:
             continue
         name = variable.removeprefix("AUTOLOG_").lower()
         if name not in by_name:
-            known = sorted({f"AUTOLOG_{known.upper()}" for known in by_name} | _SWITCHES)
+            known = sorted({f"AUTOLOG_{known.upper()}" for known in by_name} | _switches)
             raise SettingError(_unknown("environment variable", variable, known))
         if text:
             values[name] = _parse(variable, text, str(by_name[name].type))
@@ -234,11 +202,16 @@ def _read_environment(environment: Mapping[str, str], overrides: Mapping[str, An
     return values
 
 
+def know_switch(variable: str) -> None:
+    """A variable ``AUTOLOG_*`` that somebody else reads is no unknown one."""
+    _switches.add(variable)
+
+
 def _parse(variable: str, text: str, type_name: str) -> Any:
     if type_name.startswith("tuple"):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if type_name == "bool":
-        return _truth(variable, text)
+        return truth(variable, text)
     if type_name in ("int", "float"):
         try:
             return int(text) if type_name == "int" else float(text)
@@ -249,7 +222,12 @@ def _parse(variable: str, text: str, type_name: str) -> Any:
     return text
 
 
-def _truth(variable: str, text: str) -> bool:
+def truth(variable: str, text: str) -> bool:
+    """Whether a variable says yes.
+
+    Raises:
+        SettingError: it says neither yes nor no.
+    """
     word = text.strip().lower()
     if word not in _TRUTHS:
         raise SettingError(f"{variable}={text!r}: expected one of {', '.join(_TRUTHS)}.")
@@ -259,10 +237,12 @@ def _truth(variable: str, text: str) -> bool:
 def _check(name: str, value: Any) -> None:
     if name == "sink":
         by_name = isinstance(value, str) and value in ("trackio", "memory")
-        sink_like = all(hasattr(value, method) for method in ("write", "stage", "sync", "deliver"))
-        if not by_name and (isinstance(value, type) or not sink_like):
+        missing = [method for method in _SINK_METHODS if not callable(getattr(value, method, None))]
+        if not by_name and (isinstance(value, (str, type)) or missing):
             raise SettingError(
                 f"sink={value!r}: expected 'trackio', 'memory' or a sink object such as autolog.MemorySink()."
+                + ("" if isinstance(value, (str, type)) else f" It has no {', '.join(missing)}.")
+                + " What a sink of your own has to do: see autolog.sinks.Sink."
             )
     elif name in ("tags", "share"):
         if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
@@ -294,38 +274,24 @@ def _check(name: str, value: Any) -> None:
 def check_project(name: str) -> None:
     """Refuse what Trackio would refuse, before anything is recorded under it.
 
-    The rules are those of ``SQLiteStorage.validate_project_name`` (trackio/sqlite_storage.py), written
-    out here since importing Trackio for them would cost half a second at the user's first line.
-
     Raises:
         SettingError: a name that Trackio keeps for itself.
     """
-    plain = "".join(c for c in name if c.isalnum() or c in "-_").rstrip() or "default"
-    if plain.startswith("registry-"):
-        raise SettingError(
-            f"project={name!r}: names that begin with 'registry-' belong to Trackio's registries. "
-            "Choose another one."
-        )
-    if len(plain.encode("utf-8", "replace")) > 200:
-        raise SettingError(f"project={name[:40]!r}...: a file is named after it; 200 bytes at most.")
-    for suffix in RESERVED_PROJECT_SUFFIXES:
-        if len(plain) > len(suffix) and plain.endswith(suffix):
-            raise SettingError(
-                f"project={name!r}: Trackio keeps files of its own under names that end with {suffix!r}. "
-                "Choose another one."
-            )
+    from autolog.sinks.trackio import names  # not before a name is given: it costs a millisecond
+
+    try:
+        names.check_project(name)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
 
 
-RESERVED_PROJECT_SUFFIXES = (
-    "_system",
-    "_configs",
-    "_traces",
-    "_artifacts",
-    "_artifact_versions",
-    "_artifact_aliases",
-    "_run_artifact_links",
-    "_external_run_artifact_links",
-)
+def _without_token(url: str) -> tuple[str, str | None]:
+    from autolog.sinks.trackio.names import split_token
+
+    try:
+        return split_token(url)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
 
 
 def _unknown(what: str, name: str, known: Any) -> str:

@@ -17,7 +17,7 @@ from autolog.process.hooks import Hook
 if TYPE_CHECKING:
     from autolog.capture.origin.program import Program
     from autolog.capture.origin.result import Provenance
-    from autolog.core.run import Run
+    from autolog.core.recording import Recording
 
 __all__ = ["HOOKS", "record"]
 
@@ -79,7 +79,7 @@ def _arguments() -> dict[str, Any]:
 # Recording -----------------------------------------------------------------------------------------
 
 
-def record(run: Run) -> None:
+def record(run: Recording) -> None:
     """Record where this run comes from, soon."""
     if run.records and run.settings.log_code:
         with shield("recording code and environment"):
@@ -89,7 +89,7 @@ def record(run: Run) -> None:
             background.later("recording code and environment", lambda: _record(run, now))
 
 
-def _record(run: Run, now: Program) -> None:
+def _record(run: Recording, now: Program) -> None:
     from autolog.capture.origin.result import Provenance
 
     charge(run)  # if something goes wrong, this run says so

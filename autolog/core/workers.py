@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from autolog.core import current, opening, outlet
+from autolog.core.writer import Ticket
 from autolog.process.context import Context, our_context
 from autolog.process.guard import shield
 
@@ -22,18 +24,16 @@ class carried:  # noqa: N801 - reads as an adjective of the function
 
     def __init__(self, function: Callable[..., Any], context: Context | None = None):
         self.function = function
-        self._values = our_context() if context is None else context
-        self._ticket: dict[str, Any] | None = None
+        self._context = our_context() if context is None else context
+        self._ticket: Ticket | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leave: list[Callable[[], Any]] = []
         with shield("joining the run in a worker"):
-            for variable, value in self._values:
+            for variable, value in self._context:
                 leave.append(functools.partial(variable.reset, variable.set(value)))
             if self._ticket is not None:
-                from autolog.core.ownership import join_run
-
-                leave.append(join_run(self._ticket))
+                leave.append(_join(self._ticket))
         try:
             return self.function(*args, **kwargs)
         finally:
@@ -43,9 +43,20 @@ class carried:  # noqa: N801 - reads as an adjective of the function
 
     def __getstate__(self) -> dict[str, Any]:
         ticket = self._ticket
-        if self._values:
+        if self._context:
             with shield("taking the run to a worker process"):
-                from autolog.core.ownership import ticket_of
+                run = current.innermost_of(self._context)
+                ticket = run.ticket() if run is not None and run.records else None
+        return {"function": self.function, "_ticket": ticket, "_context": []}
 
-                ticket = ticket_of(dict(self._values))
-        return {"function": self.function, "_ticket": ticket, "_values": []}
+
+def _join(ticket: Ticket) -> Callable[[], None]:
+    """In a worker process: enter the parent's run; returns how to leave."""
+    outlet.write_through()
+    leave_run = current.enter(opening.rejoin(ticket))
+
+    def leave() -> None:
+        leave_run()
+        outlet.release()  # unlocked, so that the parent delivers what this worker wrote
+
+    return leave

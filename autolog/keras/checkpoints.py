@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 
 __all__ = ["Checkpoints"]
 
@@ -16,7 +17,7 @@ __all__ = ["Checkpoints"]
 class Checkpoints:
     """Every save of every ``ModelCheckpoint``: listed, the best and the last kept."""
 
-    def __init__(self, run: Run, callbacks: list[Any]):
+    def __init__(self, run: Recording, callbacks: list[Any]):
         self._run = run
         self._callbacks = [c for c in callbacks if isinstance(c, keras.callbacks.ModelCheckpoint)]
         self._rows: list[dict[str, Any]] = []
@@ -43,7 +44,7 @@ class Checkpoints:
         """The training has ended."""
         if not self._rows:
             return
-        self._run.long_table("checkpoints", self._rows)
+        record_long_table(self._run, "checkpoints", self._rows)
         for callback in self._callbacks:
             saved = [row for row in self._rows if Path(row["path"]).exists()]
             if not saved:

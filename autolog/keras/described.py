@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from autolog.capture import datasets
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = [
     "batch_size_of",
@@ -44,7 +44,7 @@ class Arguments(Protocol):
     def get(self, name: str, /) -> Any: ...
 
 
-def record_parameters(run: Run, call: Arguments, model: Any, callbacks: list[Any]) -> None:
+def record_parameters(run: Recording, call: Arguments, model: Any, callbacks: list[Any]) -> None:
     """What was set by hand: arguments of ``fit`` and ``compile``, the optimizer, callbacks."""
     given = {name: call.get(name) for name in _ARGUMENTS if call.get(name) is not None}
     given.setdefault("batch_size", batch_size_of(call))
@@ -160,7 +160,7 @@ def training_rows(call: Arguments) -> int | None:
     return math.floor(len(x) * (1 - (call.get("validation_split") or 0.0)))
 
 
-def record_data(run: Run, call: Arguments) -> None:
+def record_data(run: Recording, call: Arguments) -> None:
     """Shape, kinds and fingerprint of what is trained and validated on."""
     if not run.settings.log_data:
         return

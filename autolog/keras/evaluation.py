@@ -11,7 +11,8 @@ import numpy as np
 
 from autolog.capture import evaluation
 from autolog.capture.evaluation import Evaluation
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.keras.described import name_of
 from autolog.keras.predictions import Predictions
 
@@ -19,7 +20,7 @@ __all__ = ["record_evaluation"]
 
 
 def record_evaluation(
-    run: Run,
+    run: Recording,
     name: str,
     model: Any,
     found: Predictions | str,
@@ -60,7 +61,7 @@ def record_evaluation(
         already = {f"{place}/{key}" for key in result.metrics} & told
         already |= {f"{place}/{key}" for key in result.metrics if f"{name}/{output}_{key}" in told}
         new = {key: value for key, value in result.metrics.items() if f"{place}/{key}" not in already}
-        run.evaluation(place, replace(result, metrics=new), step=step)
+        record_evaluation_of(run, place, replace(result, metrics=new), step=step)
 
 
 def _loss_of(model: Any, output: str, index: int) -> Any:

@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import copy
-import time
 import weakref
-from collections.abc import Generator
 from typing import Any
 
 import keras
 
 from autolog.capture import datasets
+from autolog.core.callbacks import callback_among, given_by, is_wanted
 from autolog.core.catalogue import is_on
-from autolog.core.ownership import Training, begin_training, conclude, find_run, innermost
-from autolog.core.run import Run
+from autolog.core.current import innermost
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
+from autolog.core.training import Frame, Training, find_run, recorded
 from autolog.keras.backup import backup_of
-from autolog.keras.callback import Recorder, TrackioCallback
 from autolog.keras.described import record_data, record_parameters
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.models import record_model, record_summary
 from autolog.keras.predictions import HeldOut, given_arrays
+from autolog.keras.recorder import Recorder
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 
 __all__ = ["observe_evaluate", "observe_fit"]
 
-Frame = Generator[None, Outcome, None]
-
 
 def observe_fit(call: Call) -> Frame:
     """One run per training. In a search of scikit-learn's the first one writes into the search's run."""
     model, callbacks = call.subject, _as_list(call.get("callbacks"))
-    ours = next((callback for callback in callbacks if isinstance(callback, TrackioCallback)), None)
-    if (ours is None and not is_on("keras")) or _is_one_of_many():
+    ours = callback_among(callbacks)
+    if not is_wanted("keras", ours) or _is_one_of_many():
         yield
         return
     with watching("keras"):  # first: if this run cannot be opened, its inner calls are no runs either
         try:
-            given = ours.run if ours else None
-            training = begin_training(model, type(model).__name__, given=given, resume=backup_of(callbacks))
+            given, resume = given_by(ours), backup_of(callbacks)
+            training = begin_training(model, type(model).__name__, given=given, resume=resume)
         except Exception:
             yield
             raise
@@ -54,9 +53,10 @@ def _is_one_of_many() -> bool:
 
 def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -> Frame:
     run = training.run
-    error: BaseException | None = None
-    recorder = None
-    try:
+    recorder: Recorder | None = None
+
+    def before() -> None:
+        nonlocal recorder
         with shield("Keras: parameters"):
             record_parameters(run, call, model, callbacks)
         with shield("Keras: data"):
@@ -66,30 +66,26 @@ def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -
             ours = _with(recorder, call.get("callbacks"), model)
             if isinstance(ours, (list, keras.callbacks.CallbackList)):  # it takes the place of the user's own
                 call.replace("callbacks", ours)
-        with training.current():
-            started = time.perf_counter()
-            outcome = yield
-            seconds = time.perf_counter() - started
-        error = outcome.error
+
+    def after(outcome: Outcome, seconds: float) -> None:
+        if recorder is None:
+            return
+        with shield("Keras: after the training"):
+            recorder.close()
+        if outcome.error is None:
+            _trained[run] = _trained.get(run, 0.0) + seconds
+            _record_result(run, model, callbacks, recorder, seconds)
+
+    def close() -> None:
         if recorder is not None:
-            with shield("Keras: after the training"):
-                recorder.close()
-            if error is None:
-                _trained[run] = _trained.get(run, 0.0) + seconds
-                _record_result(run, model, callbacks, recorder, seconds)
-    except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
-        error = interrupt
-        raise
-    finally:
-        with shield("Keras: the run's end"):  # a fault here must not take the interrupt's place
-            try:
-                if recorder is not None:
-                    recorder.close()
-            finally:
-                conclude(training, error)
+            recorder.close()
+
+    yield from recorded("Keras", training, before=before, after=after, close=close)
 
 
-def _record_result(run: Run, model: Any, callbacks: list[Any], recorder: Recorder, seconds: float) -> None:
+def _record_result(
+    run: Recording, model: Any, callbacks: list[Any], recorder: Recorder, seconds: float
+) -> None:
     with shield("Keras: model"):
         run.log({"perf/fit_seconds": seconds}, step=run.last_step)
         record_summary(run, model)
@@ -124,7 +120,7 @@ def _as_list(callbacks: Any) -> list[Any]:
 
 
 def _with(recorder: Recorder, callbacks: Any, model: Any) -> Any:
-    """The user's callbacks and ours, in a list of our own; his stays as it is."""
+    """The user's callbacks and ours, in a list of our own; theirs stays as it is."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         copied = copy.copy(callbacks)
         copied.callbacks = [*callbacks.callbacks, recorder]
@@ -152,40 +148,38 @@ def observe_evaluate(call: Call) -> Frame:
                 yield
                 raise
             run = training.run
-        held_out = None
-        error: BaseException | None = None
-        try:
+        held_out: HeldOut | None = None
+        goes_on_in = run
+
+        def before() -> None:
+            nonlocal held_out
             with shield("Keras: listening"):
-                held_out = HeldOut(model, run, given_arrays(call), run.settings.compiled_steps)
+                compiled_steps = goes_on_in.settings.compiled_steps
+                held_out = HeldOut(model, goes_on_in, given_arrays(call), compiled_steps)
                 held_out.begin()
-            outcome = yield
-            error = outcome.error
-            if error is None and held_out is not None:
+
+        def after(outcome: Outcome, seconds: float) -> None:
+            if outcome.error is None and held_out is not None:
                 with shield("Keras: evaluation"):
                     held_out.end()
-                    _record_test(run, call, model, held_out)
-        except BaseException as interrupt:
-            error = interrupt
-            raise
-        finally:
-            with shield("Keras: the run's end"):
-                try:
-                    if held_out is not None:
-                        held_out.close()
-                finally:
-                    if training is not None:
-                        conclude(training, error)
+                    _record_test(goes_on_in, call, model, held_out)
+
+        def close() -> None:
+            if held_out is not None:
+                held_out.close()
+
+        yield from recorded("Keras", training, before=before, after=after, close=close, is_current=False)
 
 
 joined_late: weakref.WeakSet[Any] = weakref.WeakSet()
 """Models in a training that no hook is around, see ``latecomer.py``: what it evaluates is its validation."""
 
 # Of a run: the data that it was evaluated on, by their names, and the seconds of its trainings.
-_tests: weakref.WeakKeyDictionary[Run, dict[str, str]] = weakref.WeakKeyDictionary()
-_trained: weakref.WeakKeyDictionary[Run, float] = weakref.WeakKeyDictionary()
+_tests: weakref.WeakKeyDictionary[Recording, dict[str, str]] = weakref.WeakKeyDictionary()
+_trained: weakref.WeakKeyDictionary[Recording, float] = weakref.WeakKeyDictionary()
 
 
-def _record_test(run: Run, call: Call, model: Any, held_out: HeldOut) -> None:
+def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> None:
     seen = _tests.setdefault(run, {})
     mark = datasets.fingerprint(call.get("x"), call.get("y"))
     if given_arrays(call) is None:  # known by its kind only

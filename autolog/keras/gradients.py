@@ -10,7 +10,7 @@ import keras
 from autolog.capture import gradients
 from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.health import Alerts, norms_row
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.keras.inside import Inside, gradients_of_step, layer_of
 
 __all__ = ["GradientNorms", "gradients_of"]
@@ -19,7 +19,7 @@ __all__ = ["GradientNorms", "gradients_of"]
 class GradientNorms:
     """On the torch backend gradients outlive their step; elsewhere the compiled step has to tell them."""
 
-    def __init__(self, run: Run, model: Any, may_look_inside: bool):
+    def __init__(self, run: Recording, model: Any, may_look_inside: bool):
         self._run = run
         self._every = int(run.settings.log_every_n_steps)
         self._model = model

@@ -18,8 +18,8 @@ from typing import Any
 
 import keras
 
-from autolog.core import ownership
-from autolog.core.run import Run
+from autolog.core import current, training
+from autolog.core.recording import Recording
 from autolog.keras.fit import joined_late, observe_fit
 from autolog.process.guard import shield
 from autolog.process.hooks import Outcome
@@ -47,23 +47,22 @@ class RunningFit:
         self._live.callbacks.append(value.callbacks[-1])
 
 
-class _Recording:
+class _Driver:
     """What drives the recording of such a training, in a context of its own: its end may never be told."""
 
-    def __init__(self, model: Any, frames: Generator[None, Outcome, None], context: Context, run: Run):
+    def __init__(self, model: Any, frames: Generator[None, Outcome, None], context: Context, run: Recording):
         self._model = weakref.ref(model)
         self._frames = frames
         self._context = context
         self._thread = threading.get_ident()
-        self._leave = ownership.enter(run)
+        self._leave = current.enter(run)
         joined_late.add(model)
-        ownership.suspects.append(self.end_if_over)
+        current.ask_before(self.end_if_over)
 
     def end(self, error: BaseException | None) -> None:
         """The training has ended."""
-        if self.end_if_over not in ownership.suspects:
+        if not current.ask_no_more(self.end_if_over):
             return
-        ownership.suspects.remove(self.end_if_over)
         self._leave()
         model = self._model()
         if model is not None:
@@ -87,18 +86,17 @@ class _Last(keras.callbacks.Callback):  # type: ignore[misc]
 
     async_safe = True
 
-    def __init__(self, recording: _Recording):
+    def __init__(self, driver: _Driver):
         super().__init__()
-        self._recording = recording
+        self._driver = driver
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._recording.end(None)
+        self._driver.end(None)
 
 
 def join(model: Any) -> None:
     """Record the ``fit`` of this model that is running in this thread."""
-    for over in list(ownership.suspects):
-        over()
+    current.end_what_is_over()
     frame = _fit_above(sys._getframe(), model)
     if frame is None or model in joined_late:
         return
@@ -110,10 +108,10 @@ def join(model: Any) -> None:
         context.run(next, frames)
     except StopIteration:
         return
-    run = ownership.find_run(model)
+    run = training.find_run(model)
     if run is not None:
         run.claim()  # what trains inside is below it
-        live.callbacks.append(_Last(_Recording(model, frames, context, run)))
+        live.callbacks.append(_Last(_Driver(model, frames, context, run)))
 
 
 def _fit_above(frame: FrameType | None, model: Any) -> FrameType | None:

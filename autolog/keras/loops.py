@@ -21,12 +21,21 @@ from autolog.capture import datasets
 from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.catalogue import is_on
 from autolog.core.health import Alerts, norms_row
-from autolog.core.loops import Loop, end_abandoned_loops, loop_of, open_loops
-from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
-from autolog.keras.callback import learning_rate, steps_of
+from autolog.core.placing import begin_training
+from autolog.core.training import (
+    Loop,
+    Training,
+    bind_run,
+    conclude,
+    end_abandoned_loops,
+    find_run,
+    loop_of,
+    open_loops,
+)
 from autolog.keras.described import name_of, plain, record_parameters
 from autolog.keras.gradients import gradients_of
 from autolog.keras.models import bytes_of, record_model, record_summary
+from autolog.keras.recorder import learning_rate, steps_of
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
@@ -51,7 +60,7 @@ def observe_train_on_batch(call: Call) -> Frame:
 
 
 def _observe(loop: _Loop, member: _Member, call: Call) -> Frame:
-    run = loop.run
+    run = loop.recording
     error: BaseException | None = None
     try:
         run.is_training = True
@@ -125,7 +134,7 @@ class _Member:
     """One model of a loop."""
 
     def __init__(self, loop: _Loop, model: Any, name: str, named: bool):
-        self.run = loop.run
+        self.run = loop.recording
         self.model = weakref.ref(model)
         self.name = name
         self.calls = 0
@@ -134,11 +143,11 @@ class _Member:
         self._is_named = named
         self._under = f"/{name}" if named else ""
         self._metrics = f"train{self._under}/"
-        self._every = int(loop.run.settings.log_every_n_steps)
+        self._every = int(loop.recording.settings.log_every_n_steps)
         self._trained: set[int] = set()
         self._weights: list[Any] = []
-        self._allowance = Allowance(loop.run, UNASKED)
-        self._alerts = Alerts(loop.run)
+        self._allowance = Allowance(loop.recording, UNASKED)
+        self._alerts = Alerts(loop.recording)
 
     def describe(self, call: Call) -> None:
         """Before its first call."""
@@ -240,7 +249,7 @@ def _joined(model: Any) -> tuple[_Loop, _Member] | None:
     end_abandoned_loops()
     for loop in open_loops():
         if isinstance(loop, _Loop) and any(member.belongs_with(model) for member in loop.members):
-            bind_run(model, loop.run)
+            bind_run(model, loop.recording)
             return loop, loop.add(model, named=True)
     return None
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.keras.described import has_lambdas
 
 __all__ = ["bytes_of", "record_model", "record_summary"]
 
 
-def record_summary(run: Run, model: Any, *, key: str = "model") -> None:
+def record_summary(run: Recording, model: Any, *, key: str = "model") -> None:
     """The numbers of parameters, and the summary as a text."""
     trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     run.describe({f"{key}/parameters": model.count_params(), f"{key}/trainable_parameters": trainable})
@@ -25,7 +25,7 @@ def record_summary(run: Run, model: Any, *, key: str = "model") -> None:
     run.staged_artifact(f"{key}-summary".replace("/", "-"), "text", {"model-summary.txt": path})
 
 
-def record_model(run: Run, model: Any) -> None:
+def record_model(run: Recording, model: Any) -> None:
     """The model as an artifact, up to ``Settings.artifact_limit``."""
     if not run.settings.log_models or not run.records:
         return

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from autolog.core.allowance import LEAST_SECONDS
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.keras.inside import Inside, by_output, predictions_of_step
 from autolog.process.hooks import Call
 
@@ -76,7 +76,7 @@ class HeldOut:
         may_look_inside: whether a compiled step may be made to tell its predictions.
     """
 
-    def __init__(self, model: Any, run: Run, data: Arrays | None, may_look_inside: bool):
+    def __init__(self, model: Any, run: Recording, data: Arrays | None, may_look_inside: bool):
         self._model = model
         self._run = run
         self._data = data

@@ -14,48 +14,45 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from autolog.capture.params import sanitize
-from autolog.core.catalogue import is_on
-from autolog.core.ownership import Training, begin_training, conclude, open_run
-from autolog.core.run import Run
-from autolog.keras.callback import TrackioCallback
+from autolog.core.callbacks import callback_among, given_by, is_wanted
+from autolog.core.opening import open_run
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
+from autolog.core.training import Frame, Training, conclude, recorded
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 
 __all__ = ["observe_search", "observe_trial", "observe_trial_end"]
-
-Frame = Generator[None, Outcome, None]
 
 
 def observe_search(call: Call) -> Frame:
     """One run per search."""
     tuner = call.subject
     callbacks = call.get("callbacks") or ()
-    ours = next((callback for callback in callbacks if isinstance(callback, TrackioCallback)), None)
-    if (ours is None and not is_on("keras")) or tuner in _searches:
+    ours = callback_among(callbacks)
+    if not is_wanted("keras", ours) or tuner in _searches:
         yield
         return
-    training = begin_training(tuner, type(tuner).__name__, given=ours.run if ours else None)
+    training = begin_training(tuner, type(tuner).__name__, given=given_by(ours))
     search = _searches[tuner] = _Search(training.run, tuner)
-    error: BaseException | None = None
-    try:
+
+    def before() -> None:
         with shield("KerasTuner: parameters"):
             search.describe()
-        with training.current():
-            outcome = yield
-        error = outcome.error
+
+    def after(outcome: Outcome, seconds: float) -> None:
         with shield("KerasTuner: results"):
             search.record_results()
-    except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
-        error = interrupt
-        raise
-    finally:
-        with shield("KerasTuner: the run's end"):
-            _searches.pop(tuner, None)
-            conclude(training, error)
+
+    def close() -> None:
+        _searches.pop(tuner, None)
+
+    yield from recorded("KerasTuner", training, before=before, after=after, close=close)
 
 
 def observe_trial(call: Call) -> Frame:
@@ -87,7 +84,7 @@ def observe_trial_end(tuner: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
 class _Search:
     """A search that goes on."""
 
-    def __init__(self, run: Run, tuner: Any):
+    def __init__(self, run: Recording, tuner: Any):
         self.run = run
         self._tuner = weakref.ref(tuner)
         self._objective = tuner.oracle.objective
@@ -175,7 +172,7 @@ class _Search:
         def place(row: dict[str, Any]) -> float:
             return math.inf if row[name] is None else sign * float(row[name])
 
-        self.run.long_table("trials", sorted(self._rows.values(), key=place))
+        record_long_table(self.run, "trials", sorted(self._rows.values(), key=place))
 
 
 _searches: weakref.WeakKeyDictionary[Any, _Search] = weakref.WeakKeyDictionary()

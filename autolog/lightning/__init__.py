@@ -53,13 +53,13 @@ def hooks_of(namespace: str) -> list[Hook]:
         Hook(
             trainer,
             "Trainer.save_checkpoint",
-            "autolog.lightning.checkpoints:observe_save_checkpoint",
+            "autolog.lightning.recorder:observe_save_checkpoint",
             kind="after",
         ),
         Hook(
             f"{connectors}.logger_connector.logger_connector",
             "_LoggerConnector.log_metrics",
-            "autolog.lightning.callback:observe_log_metrics",
+            "autolog.lightning.recorder:observe_log_metrics",
             kind="after",
         ),
     ]

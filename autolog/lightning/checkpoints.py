@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from autolog.core import resuming
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 from autolog.core.resuming import Checkpoint
-from autolog.core.run import Run
-from autolog.process.guard import charge
 
-__all__ = ["Checkpoints", "checkpoint_at", "checkpoint_of", "observe_save_checkpoint"]
+__all__ = ["Checkpoints", "checkpoint_at", "checkpoint_of"]
 
 
 class Checkpoints:
     """Every file that was saved: listed, and the best and the last kept."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Recording):
         self._run = run
         self._rows: list[dict[str, Any]] = []
 
@@ -52,7 +52,7 @@ class Checkpoints:
             )
         for row in rows:
             row["is_there"] = os.path.exists(row["path"])
-        self._run.long_table("checkpoints", rows)
+        record_long_table(self._run, "checkpoints", rows)
         there = [row["path"] for row in rows if row["is_there"]]
         last = there[-1] if there else None
         chosen = {best.best_model_path: ["best"]} if best is not None else {}
@@ -78,16 +78,6 @@ def checkpoint_of(trainer: Any, path: Any) -> Checkpoint | None:
         found = [file for saver in savers for file in saver._find_last_checkpoints(trainer)]
         path = max((file for file in found if os.path.exists(file)), key=os.path.getmtime, default=None)
     return checkpoint_at(path)
-
-
-def observe_save_checkpoint(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
-    """A checkpoint was written, by a callback or by hand."""
-    from autolog.lightning.callback import recorder_of
-
-    recorder = recorder_of(trainer)
-    if recorder is not None and trainer.is_global_zero:
-        charge(recorder.run)
-        recorder.checkpoints.saved(trainer, str(args[0] if args else kwargs["filepath"]))
 
 
 def _number(score: Any) -> float | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from autolog.capture.params import sanitize
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = ["record_cli"]
 
 
-def record_cli(run: Run, trainer: Any) -> None:
+def record_cli(run: Recording, trainer: Any) -> None:
     """The whole configuration, into the run's config and as the file that ``--config`` takes.
 
     LightningCLI gives it to a callback of its own, which writes it beside the logs. Without that one

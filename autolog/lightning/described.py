@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from autolog.capture import datasets
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.process.hooks import Call
 from autolog.torch.measures import describe, is_sharded
 
@@ -48,7 +48,7 @@ _ARGUMENTS = (
 )
 
 
-def record_parameters(run: Run, trainer: Any, module: Any, datamodule: Any) -> None:
+def record_parameters(run: Recording, trainer: Any, module: Any, datamodule: Any) -> None:
     """What was set by hand: ``save_hyperparameters`` of module and data, the Trainer, callbacks."""
     describe(run, module, None)
     run.describe(
@@ -75,7 +75,7 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 100)
 
 
-def record_optimizers(run: Run, trainer: Any) -> None:
+def record_optimizers(run: Recording, trainer: Any) -> None:
     """Optimizers and schedulers, several of each by their place."""
     optimizers = [getattr(optimizer, "optimizer", optimizer) for optimizer in trainer.optimizers]
     if len(optimizers) == 1:
@@ -124,7 +124,7 @@ def _state(scheduler: Any) -> dict[str, Any]:
     }
 
 
-def record_data(run: Run, call: Call) -> None:
+def record_data(run: Recording, call: Call) -> None:
     """Which loaders, and what is known of their data without taking a batch."""
     if not run.settings.log_data:
         return
@@ -138,7 +138,7 @@ def record_data(run: Run, call: Call) -> None:
             run.describe({f"data/{name}": _loader(run, name, loader)})
 
 
-def _loader(run: Run, name: str, loader: Any) -> dict[str, Any]:
+def _loader(run: Recording, name: str, loader: Any) -> dict[str, Any]:
     data = getattr(loader, "dataset", None)
     tensors = getattr(data, "tensors", None)
     x, y = (*tensors, None)[:2] if isinstance(tensors, tuple) and tensors else (loader, None)
@@ -157,7 +157,7 @@ def _loader(run: Run, name: str, loader: Any) -> dict[str, Any]:
     return found | {key: value for key, value in more.items() if value is not None}
 
 
-def record_model(run: Run, module: Any) -> None:
+def record_model(run: Recording, module: Any) -> None:
     """The module's weights, where no checkpoint holds them."""
     if not run.settings.log_models or not run.records:
         return
@@ -178,7 +178,7 @@ def record_model(run: Run, module: Any) -> None:
     run.staged_artifact(name, "model", {"state_dict.pt": path}, {"bytes": path.stat().st_size})
 
 
-def record_outcome(run: Run, trainer: Any) -> None:
+def record_outcome(run: Recording, trainer: Any) -> None:
     """How far it went, and what stopped it."""
     values: dict[str, Any] = {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     for callback in trainer.early_stopping_callbacks:

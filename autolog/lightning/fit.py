@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from typing import Any
 
-from autolog.core.catalogue import is_on
-from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
+from autolog.core.callbacks import callback_among, given_by, is_wanted
+from autolog.core.opening import silent_run
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
-from autolog.core.run import Run
-from autolog.lightning.callback import Recorder, TrackioCallback
+from autolog.core.training import Frame, Training, bind_run, find_run, recorded
 from autolog.lightning.checkpoints import checkpoint_of
 from autolog.lightning.cli import record_cli
 from autolog.lightning.described import (
     package_of,
     record_data,
-    record_model,
-    record_outcome,
     record_parameters,
 )
 from autolog.lightning.logger import TrackioLogger, logger_of
-from autolog.lightning.ranks import silent_run
+from autolog.lightning.recorder import Recorder
+from autolog.lightning.results import record_result
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 
 __all__ = ["observe_fit", "observe_predict", "observe_test", "observe_validate"]
-
-Frame = Generator[None, Outcome, None]
 
 
 def observe_fit(call: Call) -> Frame:
@@ -53,8 +50,9 @@ def observe_fit(call: Call) -> Frame:
         run = training.run
         bind_run(trainer, run)
         recorder: Recorder | None = None
-        error: BaseException | None = None
-        try:
+
+        def before() -> None:
+            nonlocal recorder
             with shield("Lightning: parameters"):
                 record_parameters(run, trainer, module, call.get("datamodule"))
                 record_cli(run, trainer)
@@ -62,25 +60,25 @@ def observe_fit(call: Call) -> Frame:
                 record_data(run, call)
             with shield("Lightning: listening"):
                 recorder = _listen(trainer, run)
-            with training.current():
-                started = time.perf_counter()
-                outcome = yield
-                seconds = time.perf_counter() - started
-            error = _reason(recorder, outcome.error)
+
+        def after(outcome: Outcome, seconds: float) -> None:
+            close()
+            if recorder is not None and recorder.began is not None:  # here, not in a process of Lightning's
+                record_result(run, trainer, module, recorder, None if outcome.error else seconds)
+
+        def close() -> None:
             if recorder is not None:
                 _stop_listening(trainer, recorder)
-                if recorder.began is not None:  # here, and not in a process of Lightning's
-                    record_result(run, trainer, module, recorder, None if error else seconds)
-        except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
-            error = interrupt
-            raise
-        finally:
-            with shield("Lightning: the run's end"):  # a fault here must not take the interrupt's place
-                try:
-                    if recorder is not None:
-                        _stop_listening(trainer, recorder)
-                finally:
-                    conclude(training, error, more_to_come=logger_of(trainer) is not None)
+
+        yield from recorded(
+            "Lightning",
+            training,
+            before=before,
+            after=after,
+            close=close,
+            reason=lambda error: _reason(recorder, error),
+            more_to_come=logger_of(trainer) is not None,
+        )
 
 
 def _follow(trainer: Any) -> Frame:
@@ -95,25 +93,6 @@ def _follow(trainer: Any) -> Frame:
         if recorder is not None:
             with shield("Lightning: the end"):
                 _stop_listening(trainer, recorder)
-
-
-def record_result(run: Run, trainer: Any, module: Any, recorder: Recorder, seconds: float | None) -> None:
-    """What came out; of a training that failed (no seconds) its checkpoints alone."""
-    has_checkpoint = False
-    with shield("Lightning: gradient norms"):
-        recorder.gradients.note_left_out()
-    with shield("Lightning: checkpoints"):
-        has_checkpoint = recorder.checkpoints.record(trainer)
-    if seconds is None:
-        return
-    with shield("Lightning: after the training"):
-        run.log({"perf/fit_seconds": seconds}, step=run.last_step)
-        record_outcome(run, trainer)
-    with shield("Lightning: model"):
-        if not has_checkpoint:
-            record_model(run, module)
-    with shield("Lightning: held-out evaluation"):
-        recorder.held_out.record("val", trainer)
 
 
 def observe_validate(call: Call) -> Frame:
@@ -159,24 +138,28 @@ def _observe_evaluation(call: Call, name: str) -> Frame:
             run = training.run
             with shield("Lightning: parameters"):
                 record_parameters(run, trainer, module, call.get("datamodule"))
+        goes_on_in = run
         recorder: Recorder | None = None
-        error: BaseException | None = None
-        try:
+
+        def before() -> None:
+            nonlocal recorder
             with shield("Lightning: listening"):
-                recorder = _listen(trainer, run)
-            outcome = yield
-            error = _reason(recorder, outcome.error)
-        except BaseException as interrupt:
-            error = interrupt
-            raise
-        finally:
-            with shield("Lightning: the run's end"):
-                try:
-                    if recorder is not None:
-                        _stop_listening(trainer, recorder)
-                finally:
-                    if training is not None:
-                        conclude(training, error, more_to_come=logger_of(trainer) is not None)
+                recorder = _listen(trainer, goes_on_in)
+
+        def close() -> None:
+            if recorder is not None:
+                _stop_listening(trainer, recorder)
+
+        yield from recorded(
+            "Lightning",
+            training,
+            before=before,
+            after=lambda outcome, seconds: None,
+            close=close,
+            reason=lambda error: _reason(recorder, error),
+            is_current=False,
+            more_to_come=logger_of(trainer) is not None,
+        )
 
 
 # Whose call it is --------------------------------------------------------------------------------------
@@ -184,31 +167,26 @@ def _observe_evaluation(call: Call, name: str) -> Frame:
 
 def _is_recorded(trainer: Any) -> bool:
     """Whether this Trainer's calls are recorded, and no dry run."""
-    is_wanted = is_on(package_of(trainer)) or _callback_of(trainer) or logger_of(trainer)
-    if not is_wanted:
+    ours = callback_among(trainer.callbacks)
+    if not is_wanted(package_of(trainer), ours) and logger_of(trainer) is None:
         return False
     return not (trainer.fast_dev_run or trainer.barebones)
 
 
-def _callback_of(trainer: Any) -> TrackioCallback | None:
-    return next((callback for callback in trainer.callbacks if isinstance(callback, TrackioCallback)), None)
-
-
 def _begin(trainer: Any, module: Any, name: str, resume: Checkpoint | None = None) -> Training:
     """The run: of a logger of ours, which has one for all its trainings, or of this training alone."""
-    callback, logger = _callback_of(trainer), logger_of(trainer)
-    given = callback.run if callback is not None else None
+    given, logger = given_by(callback_among(trainer.callbacks)), logger_of(trainer)
     if logger is None:
         return begin_training(module, name, given=given, resume=resume)
     return logger.begin_training(trainer, module, name, given)
 
 
-def _run_of(call: Call) -> Run | None:
+def _run_of(call: Call) -> Recording | None:
     """The run that this call goes on with: of its logger, else of its module, else of its Trainer."""
     trainer = call.subject
     logger = logger_of(trainer)
     if logger is not None:
-        return logger.run
+        return logger.recording
     module = _unwrapped(call.get("model"))
     return find_run(module) if module is not None else find_run(trainer)
 
@@ -229,7 +207,7 @@ def _reason(recorder: Recorder | None, error: BaseException | None) -> BaseExcep
     return KeyboardInterrupt("SIGTERM") if type(error).__name__ == "SIGTERMException" else error
 
 
-def _listen(trainer: Any, run: Run) -> Recorder:
+def _listen(trainer: Any, run: Recording) -> Recorder:
     recorder = Recorder(run, is_rank_zero=trainer.is_global_zero)
     trainer.callbacks = [*trainer.callbacks, recorder]
     for logger in _loggers_of(trainer, run):
@@ -244,5 +222,5 @@ def _stop_listening(trainer: Any, recorder: Recorder) -> None:
     recorder.leave()
 
 
-def _loggers_of(trainer: Any, run: Run) -> list[TrackioLogger]:
-    return [each for each in trainer.loggers if isinstance(each, TrackioLogger) and each.run is run]
+def _loggers_of(trainer: Any, run: Recording) -> list[TrackioLogger]:
+    return [each for each in trainer.loggers if isinstance(each, TrackioLogger) and each.recording is run]

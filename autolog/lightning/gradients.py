@@ -11,7 +11,7 @@ import torch
 from autolog.capture import gradients
 from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.health import Alerts, norms_row
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.process.guard import shield
 from autolog.torch.measures import by_module, is_sharded
 
@@ -25,7 +25,7 @@ class GradientNorms:
         can_ask_all: whether every rank comes here at the same steps, so that a collective may be called.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Recording):
         self._run = run
         self._alerts = Alerts(run)
         self._allowance = Allowance(run, UNASKED)

@@ -24,25 +24,20 @@ import numpy as np
 import torch
 
 from autolog.capture.figures import Chart
-from autolog.core import ownership
-from autolog.core.loops import Loop, open_loops
-from autolog.core.ownership import (
-    Training,
-    begin_training,
-    bind_run,
-    conclude,
-    given_run,
-    innermost,
-    open_run,
-)
+from autolog.core import opening
+from autolog.core.current import innermost
+from autolog.core.opening import given_run, open_run, silent_run
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
 from autolog.core.run import Run
-from autolog.lightning.callback import arm, is_telling
+from autolog.core.training import Loop, Training, bind_run, conclude, open_loops
 from autolog.lightning.names import canonical
-from autolog.lightning.ranks import silent_run
+from autolog.lightning.packages import arm
+from autolog.lightning.recorder import is_telling
 from autolog.process.guard import charge, measured, shield
 
 if TYPE_CHECKING:
-    from autolog.lightning.callback import Recorder
+    from autolog.lightning.recorder import Recorder
 
 __all__ = ["TrackioLogger", "logger_of"]
 
@@ -97,7 +92,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         self._given = given_run("TrackioLogger", run)
         self._new: dict[str, Any] = {"project": project, "group": group, "tags": tags, "config": config}
         self._name = name
-        ownership.run(name, **self._new)  # says what is wrong with them, and opens nothing
+        opening.run(name, **self._new)  # says what is wrong with them, and opens nothing
         if run is not None and (name is not None or any(self._new.values())):
             raise TypeError(
                 "TrackioLogger: run= is given, and names for a new one. Leave name, project, group, tags and "
@@ -113,7 +108,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         # To a process that Lightning starts: the run is the same one there, and ends here.
-        run = self.run
+        run = self.recording
         return {**self.__dict__, "_training": None, "_given": run or self._given, "_checkpoints": {}}
 
     # The run ----------------------------------------------------------------------------------------
@@ -121,16 +116,22 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
     @property
     def experiment(self) -> Run:
         """The run. On other ranks than zero one that records nothing."""
-        if _rank() > 0:
-            return silent_run()
-        return self._opened("run")
+        return self._writing().face
 
     @property
     def run(self) -> Run | None:
         """The run, if it has begun."""
+        return self.recording.face if self.recording is not None else None
+
+    @property
+    def recording(self) -> Recording | None:
+        """The run, if it has begun, as a room writes it."""
         return self._training.run if self._training is not None else None
 
-    def begin_training(self, trainer: Any, module: Any, name: str, given: Run | None) -> Training:
+    def _writing(self) -> Recording:
+        return silent_run() if _rank() > 0 else self._opened("run")
+
+    def begin_training(self, trainer: Any, module: Any, name: str, given: Recording | None) -> Training:
         """The run for a training that begins: the one that there is, unless it has ended.
 
         Args:
@@ -151,7 +152,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         assert self._training is not None
         return self._training
 
-    def _opened(self, subject: str) -> Run:
+    def _opened(self, subject: str) -> Recording:
         if self._training is None:
             if self._given is None and (self._name is not None or any(self._new.values())):
                 run = open_run(self._name, parent=innermost(), by_user=False, subject=subject, **self._new)
@@ -198,7 +199,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         if _rank() > 0 or (self.recorder is not None and is_telling()):
             return
         with shield("Lightning: metrics of the logger"):
-            run = self.experiment
+            run = self._writing()
             charge(run)
             stage = self.recorder.stage if self.recorder is not None else "train"
             run.log({canonical(str(name), stage): value for name, value in metrics.items()}, step=step)
@@ -210,7 +211,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         if _rank() > 0:
             return
         with shield("Lightning: hyperparameters"):
-            run = self.experiment
+            run = self._writing()
             charge(run)
             given = {str(name): value for name, value in _mapping(params).items()}
             run.params(given)
@@ -238,10 +239,10 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         with shield("Lightning: the end of a stage"):
             training = self._training
             if status == "failed" and training is not None and training.owns:
-                training.run._end("failed")
+                training.run.end("failed")
 
     def _keep(self, callback: Any) -> None:
-        run = self.experiment
+        run = self._writing()
         chosen: dict[str, list[str]] = {}
         for path, alias in ((callback.best_model_path, "best"), (callback.last_model_path, "last")):
             if path and os.path.exists(path):  # one that was deleted since is none
@@ -338,7 +339,7 @@ class _Session(Loop):
 
     def is_abandoned(self) -> bool:
         """Whether the logger is gone."""
-        return self._logger() is None and not self.run.is_training
+        return self._logger() is None and not self.recording.is_training
 
     def record_the_whole(self) -> None:
         """Nothing: it was all given to the logger."""

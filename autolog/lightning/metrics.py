@@ -17,7 +17,7 @@ from torchmetrics import classification as kinds
 from autolog.capture.evaluation.classes import CHART_CLASSES, CONFUSED_CLASSES
 from autolog.capture.evaluation.curves import SHOWN, series
 from autolog.capture.figures import Chart
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = ["HeldMetrics"]
 
@@ -46,7 +46,7 @@ class HeldMetrics:
             if metric._update_count > self._before.get(id(metric), 0):
                 self._filled[name] = _Filled(metric)
 
-    def record(self, run: Run, stage: str) -> None:
+    def record(self, run: Recording, stage: str) -> None:
         """Draw them, once."""
         filled, self._filled = self._filled, {}
         for name, one in filled.items():

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.lightning.metrics import HeldMetrics
 from autolog.lightning.names import canonical
 from autolog.torch.evaluation import Kept, record_evaluation
@@ -31,7 +31,7 @@ class HeldOut:
         metrics: what torchmetrics has kept of it in the module.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Recording):
         self._run = run
         self.metrics = HeldMetrics()
         self._kept: dict[int, Kept] = {}

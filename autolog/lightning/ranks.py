@@ -16,11 +16,10 @@ import orjson
 import psutil
 import torch
 
-from autolog.core import settings
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.process import background
 
-__all__ = ["Machines", "Rank", "announce", "everyone", "silent_run", "tell", "told", "withdraw"]
+__all__ = ["Machines", "Rank", "announce", "everyone", "tell", "told", "withdraw"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,7 @@ class Rank:
     reads_gradients: bool
 
 
-def silent_run() -> Run:
-    """What another rank writes to."""
-    return Run("unrecorded", project="unrecorded", sink=None, settings=settings.current())
-
-
-def announce(trainer: Any, run: Run) -> None:
+def announce(trainer: Any, run: Recording) -> None:
     """This rank listens."""
     store = _store()
     if store is not None:
@@ -94,7 +88,7 @@ def _key(rank: int) -> str:
 class Machines:
     """CPU and memory of every rank's process on this host, sampled as the machine's load is."""
 
-    def __init__(self, run: Run, ranks: list[Rank]):
+    def __init__(self, run: Recording, ranks: list[Rank]):
         self._run = run
         here = socket.gethostname()
         elsewhere = [number for number, rank in enumerate(ranks) if rank.host != here]

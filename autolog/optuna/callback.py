@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from autolog.core import catalogue
-from autolog.core.ownership import given_run
+from autolog.core.callbacks import NativeCallback
 from autolog.core.run import Run
 from autolog.core.settings import TRIALS
+from autolog.optuna.optimize import record_told
 from autolog.process.guard import shield
 
 __all__ = ["TrackioCallback"]
 
 
-class TrackioCallback:
+class TrackioCallback(NativeCallback):
     """Records the ``optimize`` that it is given to, as ``autolog.enable("optuna")`` records every one.
 
     Args:
@@ -34,18 +35,15 @@ class TrackioCallback:
     """
 
     def __init__(self, run: Run | None = None, trials: str | None = None):
-        self.run = given_run("TrackioCallback", run)
         if trials is not None and trials not in TRIALS:
             raise ValueError(f"TrackioCallback: trials={trials!r}; expected one of {', '.join(TRIALS)}.")
         self.trials = trials
-        catalogue.arm("optuna")
+        self.write_to(run, "optuna")
 
     def __call__(self, study: Any, trial: Any) -> None:
         """A trial has ended. The hooks have recorded it already, unless it was asked for and told by hand."""
         if catalogue.is_armed("optuna"):
             with shield("Optuna: a trial"):
-                from autolog.optuna.optimize import record_told
-
                 record_told(study, trial, self)
 
     def __reduce__(self) -> Any:

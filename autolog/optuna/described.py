@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from autolog.core import settings as settings_module
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.process.hooks import Call
 
 __all__ = [
@@ -27,7 +27,7 @@ MADE_UP = "no-name-"  # what Optuna begins the name of a study with that was giv
 MOST_DISTRIBUTIONS = 10  # of one parameter, whose range depends on another one's value
 
 
-def record_study(run: Run, study: Any, call: Call | None) -> None:
+def record_study(run: Recording, study: Any, call: Call | None) -> None:
     """What was set by hand."""
     names, directions = names_of(study), directions_of(study)
     run.describe(

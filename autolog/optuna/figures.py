@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 
 from autolog.capture.figures import Chart
 from autolog.capture.params import is_secret, label, sanitize, without_addresses
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 from autolog.optuna.table import STATES, pareto_front, values_of
 from autolog.process import background
 from autolog.process.guard import charge, shield
@@ -31,7 +32,13 @@ HYPERVOLUMES = 50  # counts of trials at which it is computed
 
 
 def record_figures(
-    run: Run, study: Any, trials: list[Any], names: list[str], directions: list[str], *, interactive: bool
+    run: Recording,
+    study: Any,
+    trials: list[Any],
+    names: list[str],
+    directions: list[str],
+    *,
+    interactive: bool,
 ) -> None:
     """History, importances, slice, parallel coordinates, timeline; more where the study has it.
 
@@ -63,7 +70,8 @@ def record_figures(
         for key, chart in _of_objective(points, ranked, name, directions[number], importances):
             run.figure(f"{key}{suffix}", chart)
         if importances:
-            run.long_table(
+            record_long_table(
+                run,
                 f"importances{suffix}_table",
                 [{"parameter": p, "importance": i} for p, i in importances.items()],
             )
@@ -408,7 +416,9 @@ def _volume(losses: Any, reference: Any) -> float:
 # Interactive --------------------------------------------------------------------------------------------
 
 
-def _record_interactive(run: Run, study: Any, trials: list[Any], names: list[str], ranked: list[str]) -> None:
+def _record_interactive(
+    run: Recording, study: Any, trials: list[Any], names: list[str], ranked: list[str]
+) -> None:
     """Optuna's own figures, on one page that needs no network, made on the background thread."""
     if importlib.util.find_spec("plotly") is None:
         run.note("interactive", "plotly is not installed; the other pictures show the same")

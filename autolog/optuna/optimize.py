@@ -7,18 +7,24 @@ import threading
 import weakref
 from collections.abc import Collection, Generator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from autolog.core.adopting import is_inside_a_run
+from autolog.core.callbacks import callback_among, given_by, is_wanted
 from autolog.core.catalogue import TABLE, is_on
-from autolog.core.ownership import Place, begin_training, enter, innermost, is_inside_a_run
-from autolog.core.run import Run
-from autolog.optuna.callback import TrackioCallback
+from autolog.core.current import LazyRun as Place
+from autolog.core.current import enter, innermost
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
 from autolog.optuna.described import MADE_UP, is_shared, shared_id
 from autolog.optuna.recorder import StudyRecorder, TrialRecorder, is_of_a_trial
 from autolog.process import context, forks, guard
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
+
+if TYPE_CHECKING:
+    from autolog.optuna.callback import TrackioCallback
 
 __all__ = [
     "observe_add_trial",
@@ -68,7 +74,7 @@ class _Optimizing:
                 self._recorder = recorder
             return self._recorder
 
-    def run(self) -> Run | None:
+    def run(self) -> Recording | None:
         """The study's run."""
         return self._recorder.run if self._recorder is not None else None
 
@@ -90,7 +96,7 @@ class _Inside:
         self.optimizing = optimizing
         self.trial: TrialRecorder | None = None
 
-    def run(self) -> Run | None:
+    def run(self) -> Recording | None:
         """The trial's own run, or the study's: something is about to be recorded in it."""
         return (self.trial.open() if self.trial is not None else None) or self.optimizing.run()
 
@@ -107,8 +113,8 @@ def observe_optimize(call: Call) -> Frame:
     callbacks = call.get("callbacks")
     if not isinstance(callbacks, Collection):  # an iterator would be used up by looking
         callbacks = ()
-    ours = next((callback for callback in callbacks if isinstance(callback, TrackioCallback)), None)
-    if (ours is None and not is_on("optuna")) or watching.active("optuna"):
+    ours = cast("TrackioCallback | None", callback_among(callbacks))
+    if not is_wanted("optuna", ours) or watching.active("optuna"):
         yield
         return
     with _lock:
@@ -252,11 +258,11 @@ def _recorder_for(
 ) -> StudyRecorder:
     """The study's recorder: the one that it has, if its run can be gone on with, or a new one."""
     with _lock:
-        given = callback.run if callback is not None else None
+        given = given_by(callback)
         shared = shared_id(study)
         known = _recorders.get(study) or (_of_storages.get(shared) if shared is not None else None)
         wanted = callback.trials if callback is not None else None
-        if known is not None and not known.run._closed and given in (None, known.run):
+        if known is not None and not known.run.is_closed and given in (None, known.run):
             _recorders[study] = known
             known.trials = wanted or known.trials
             return known

@@ -14,9 +14,13 @@ from optuna.exceptions import TrialPruned
 from optuna.trial import TrialState
 
 from autolog.capture.params import sanitize
-from autolog.core.loops import Loop
-from autolog.core.ownership import Place, Training, conclude, enter, open_run, withdraw
-from autolog.core.run import Run, status_of
+from autolog.core.current import LazyRun as Place
+from autolog.core.current import enter, withdraw
+from autolog.core.opening import open_run
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
+from autolog.core.statuses import status_of
+from autolog.core.training import Loop, Training, conclude
 from autolog.optuna.described import directions_of, names_of, record_study, search_space_of
 from autolog.optuna.figures import record_figures
 from autolog.optuna.table import (
@@ -41,10 +45,10 @@ MOST_ON_FRONT = 50  # listed in the config
 MOST_IN_BETWEEN = 50  # rows of a table before the last one
 FIRST_TABLE, TABLE_GROWS = 4, 4  # at which counts of trials, while the study goes on
 
-_of_trials: weakref.WeakSet[Run] = weakref.WeakSet()
+_of_trials: weakref.WeakSet[Recording] = weakref.WeakSet()
 
 
-def is_of_a_trial(run: Run) -> bool:
+def is_of_a_trial(run: Recording) -> bool:
     """Whether this is a trial's own run."""
     return run in _of_trials
 
@@ -256,7 +260,7 @@ class StudyRecorder:
         if not any(going.is_asked for going in self._all_going()):
             withdraw(self.asked)
 
-    def _run_of_what_was_asked(self) -> Run | None:
+    def _run_of_what_was_asked(self) -> Recording | None:
         """Of one trial at a time it is known that it is the one which trains here."""
         here = threading.get_ident()
         asked = [g for g in self._all_going() if g.is_asked and g.thread == here and g.is_alive]
@@ -299,7 +303,7 @@ class StudyRecorder:
         is_due = self._recorded >= self._next_table
         if rows and (whole or is_due):  # the dashboard shows every one, below the next: so there are few
             self._next_table = TABLE_GROWS * max(self._recorded, 1) if is_due else self._next_table
-            self.run.long_table("trials", rows)
+            record_long_table(self.run, "trials", rows)
         return trials
 
     def _describe_best(self, ordered: list[Any], whole: bool, as_of: str) -> None:
@@ -337,7 +341,7 @@ class TrialRecorder:
     def __init__(self, study: StudyRecorder, trial: Any):
         self.study = study
         self.number: int = trial.number
-        self.run: Run | None = None
+        self.run: Recording | None = None
         self.thread = threading.get_ident()
         self._trial = weakref.ref(trial)
         self._reported: set[int] = set()
@@ -350,7 +354,7 @@ class TrialRecorder:
         """Whether anybody could still tell its end."""
         return self._trial() is not None
 
-    def open(self) -> Run | None:
+    def open(self) -> Recording | None:
         """Its run, which is opened now if it is the first time; None if trials are rows only."""
         with self._lock:
             if self.run is None and self.study.trials != "rows":
@@ -366,7 +370,7 @@ class TrialRecorder:
 
     def _describe(self, params: Mapping[str, Any]) -> None:
         assert self.run is not None
-        known = self.run._params.get("params", {})
+        known = self.run.known_params()
         if new := {name: value for name, value in params.items() if name not in known}:
             self.run.params(new)  # until a training in this run tells its own
         if params:
@@ -406,7 +410,7 @@ class TrialRecorder:
         if self.run is not None:
             self.run.is_training = False
             self.run.note("state", "Optuna was never told how this trial ended")
-            self.run._end(status_of(error) if error is not None else "killed")
+            self.run.end(status_of(error) if error is not None else "killed")
 
     def end(self, frozen: Any, error: BaseException | None, names: list[str]) -> None:
         """It has ended: its run says how."""
@@ -433,7 +437,7 @@ class TrialRecorder:
         if frozen.state == TrialState.FAIL:
             conclude(Training(run, owns=True), error or ValueError(remark.why))
         else:
-            run._end("pruned" if frozen.state == TrialState.PRUNED else "finished")
+            run.end("pruned" if frozen.state == TrialState.PRUNED else "finished")
 
 
 def told_metrics(values: Mapping[str, float]) -> dict[str, float]:

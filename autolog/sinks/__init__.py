@@ -1,35 +1,160 @@
-"""Where a run's records go. core/run.py writes to a :class:`Sink` and knows nothing else of it."""
+"""Where a run's records go: what a record is, and what a sink must be able to do."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
-__all__ = ["Record", "Sink"]
+__all__ = [
+    "AlertRecord",
+    "ArtifactRecord",
+    "ChartRecord",
+    "ConfigRecord",
+    "FinishRecord",
+    "HtmlRecord",
+    "JournalRecord",
+    "OpenRecord",
+    "Record",
+    "RowRecord",
+    "Sink",
+    "SystemRecord",
+]
 
-Record = dict[str, Any]
-"""What a run says, one thing at a time. ``kind`` and ``run`` (its id) are always there; then by kind:
+# A record is what a run says, one thing at a time. `run` is the run's id. `id` is the record's own, by which
+# a place knows it again when it comes a second time. `time` is in seconds since 1970.
 
-=========  ==========================================================================================
-open       time, project, name, group, parent, to (destination), adopted (opened by the user with Trackio
-           itself), joined (opened by another process of ours), resumed (gone on with, so many times, after
-           the process that had it before was interrupted), shared (other processes own it as well)
-config     values: keys to add to or replace in the run's config; what delivering the run costs is added to
-           ``autolog/overhead_seconds`` by the sink
-row        id, time, step, values: metrics (numbers) and tables by key
-chart      id, time, step, key, chart: a picture's data, drawn by the sink (capture/figures.py)
-html       id, time, step, key, text: a picture that is drawn already
-alert      id, time, step, title, text, level
-system     id, time, values
-artifact   id, time, name, type, files {name in the artifact: path}, staged (files are ours to delete),
-           references {name: URI}, aliases, metadata
-finish     time, status
-=========  ==========================================================================================
-"""
+
+class _Record(TypedDict):
+    run: str
+    id: str
+    time: float
+
+
+class JournalRecord(TypedDict):
+    """The first of a journal: where all that follows goes."""
+
+    kind: Literal["journal"]
+    run: Literal[""]
+    to: list[str]
+
+
+class OpenRecord(_Record):
+    """A run begins, or goes on in another process. Who it is: :class:`autolog.sinks.identity.Identity`."""
+
+    kind: Literal["open"]
+    project: str
+    name: str
+    group: str | None
+    parent: str | None
+    to: list[str]
+    adopted: bool
+    joined: bool
+    resumed: int
+    shared: bool
+
+
+class ConfigRecord(_Record):
+    """Keys to add to the run's config, or to replace there.
+
+    What delivering the run costs is added to ``autolog/overhead_seconds`` by whoever delivers it.
+    """
+
+    kind: Literal["config"]
+    values: dict[str, Any]
+
+
+class RowRecord(_Record):
+    """What was logged at a step: numbers, and tables as lists of rows, by key."""
+
+    kind: Literal["row"]
+    step: int
+    values: dict[str, Any]
+
+
+class ChartRecord(_Record):
+    """A picture's data, drawn by the sink: the fields of :class:`autolog.capture.figures.Chart`."""
+
+    kind: Literal["chart"]
+    step: int
+    key: str
+    caption: str | None
+    chart: dict[str, Any]
+
+
+class HtmlRecord(_Record):
+    """A picture that is drawn already, as SVG or HTML."""
+
+    kind: Literal["html"]
+    step: int
+    key: str
+    caption: str | None
+    text: str
+
+
+class AlertRecord(_Record):
+    """Something a person should see. ``level`` is ``info``, ``warn`` or ``error``."""
+
+    kind: Literal["alert"]
+    step: int
+    title: str
+    text: str | None
+    level: str
+
+
+class SystemRecord(_Record):
+    """The machine's load, under the names of :meth:`Sink.sample_system`."""
+
+    kind: Literal["system"]
+    values: dict[str, float]
+
+
+class ArtifactRecord(_Record):
+    """A version of an artifact.
+
+    ``files`` are paths by their name in the artifact; if they are ``staged``, they are ours to delete.
+    ``references`` are URIs of files that stay where they are.
+    """
+
+    kind: Literal["artifact"]
+    name: str
+    type: str
+    files: dict[str, str]
+    staged: bool
+    references: dict[str, str]
+    aliases: list[str]
+    metadata: dict[str, Any]
+
+
+class FinishRecord(_Record):
+    """The run has ended."""
+
+    kind: Literal["finish"]
+    status: str
+
+
+Record = (
+    OpenRecord
+    | ConfigRecord
+    | RowRecord
+    | ChartRecord
+    | HtmlRecord
+    | AlertRecord
+    | SystemRecord
+    | ArtifactRecord
+    | FinishRecord
+)
 
 
 class Sink(Protocol):
-    """What core/run.py needs of a place for records. No method may block the caller for long."""
+    """What a run needs of whoever takes its records. No method may block the caller for long.
+
+    A sink of your own has these six methods; if it inherits from this class, it needs the first four.
+
+    Example:
+        >>> class Lines(autolog.sinks.Sink):
+        ...     def write(self, record): ...
+        >>> autolog.enable(sink=Lines())
+    """
 
     def write(self, record: Record) -> None:
         """Take one record, from any thread, at once."""
@@ -44,7 +169,9 @@ class Sink(Protocol):
         """Wait until everything written so far has arrived. False: it has not, yet."""
 
     def url(self, project: str, name: str, run_id: str) -> str | None:
-        """Where a person looks at this run."""
+        """Where a person looks at this run; None: nowhere."""
+        return None
 
     def sample_system(self) -> dict[str, float]:
         """The machine's load now, under the sink's own names; empty when it cannot be told."""
+        return {}

@@ -28,22 +28,24 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import orjson
 
 from autolog.process import threads
 from autolog.process.threads import Bell
-from autolog.sinks import Record
+from autolog.sinks import JournalRecord, Record
 
 try:
     import fcntl
 except ImportError:  # Windows: no such lock, so a left journal is known by its age
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FLUSH_SECONDS", "Journal", "Tail"]
+__all__ = ["FLUSH_SECONDS", "Journal", "Line", "Tail"]
 
 logger = logging.getLogger("autolog")
+
+Line = JournalRecord | Record
 
 FLUSH_SECONDS = 0.2  # SIGKILL loses at most half a second: this, and the time of one write
 RESTLESS_FLUSHES = 5  # with nothing to write; then the thread rests until something comes
@@ -77,7 +79,7 @@ class Journal:
     def __init__(
         self,
         directory: Path,
-        head: Callable[[], list[Record]] = list,
+        head: Callable[[], list[Line]] = list,
         *,
         write_through: bool = False,
         when_stirred: Callable[[], object] = lambda: None,
@@ -132,7 +134,7 @@ class Journal:
         self._bell.ring()
         return reached.wait(timeout)
 
-    def restart(self, records: list[Record], expected: int) -> int | None:
+    def restart(self, records: list[Line], expected: int) -> int | None:
         """Begin the file anew with these records, if it is as long as expected: if nothing came since.
 
         Returns:
@@ -184,9 +186,9 @@ class Journal:
     def _claim(self, path: Path) -> Path:
         """Take a journal that cannot be locked: under a new name, which one process alone succeeds in."""
         ours = self._directory / f"{hostname()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
-        for beside in (".delivered", ".resumed"):
+        for beside in (cursor_of, takers_of):
             with contextlib.suppress(OSError):
-                path.with_suffix(beside).rename(ours.with_suffix(beside))
+                beside(path).rename(beside(ours))
         path.rename(ours)
         os.utime(ours)
         return ours
@@ -274,6 +276,26 @@ class Journal:
         self._torn = False
 
 
+# Beside a journal stand two files, which come and go with it.
+
+
+def cursor_of(journal: Path) -> Path:
+    """The file that says how much of a journal has been delivered, in bytes."""
+    return journal.with_suffix(".delivered")
+
+
+def takers_of(journal: Path) -> Path:
+    """The file that names the runs of a journal that another process goes on with."""
+    return journal.with_suffix(".resumed")
+
+
+def remove(journal: Path) -> None:
+    """Remove a journal, and what stands beside it."""
+    for path in (journal, cursor_of(journal), takers_of(journal)):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 class Tail:
     """Reads a journal that may still be written: whole lines only, from an offset on."""
 
@@ -281,7 +303,7 @@ class Tail:
         self.path = path
         self.offset = offset
 
-    def read(self, limit: int = 4_000_000, until: Container[str] = ()) -> list[Record]:
+    def read(self, limit: int = 4_000_000, until: Container[str] = ()) -> list[Line]:
         """The next records. A torn or foreign line is passed over.
 
         Args:
@@ -296,7 +318,7 @@ class Tail:
                 if not more:
                     break
                 data += more
-        records: list[Record] = []
+        records: list[Line] = []
         for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
             self.offset += len(line)
             if (record := _decode(line)) is not None:
@@ -355,7 +377,7 @@ def hostname() -> str:
     return "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40] or "host"
 
 
-def _encode(record: Record) -> bytes:
+def _encode(record: Line) -> bytes:
     try:
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
         if b"null" in line:  # which is also what orjson makes of NaN and of infinities
@@ -366,7 +388,7 @@ def _encode(record: Record) -> bytes:
         return (json.dumps(_finite(record), default=repr) + "\n").encode("ascii")
 
 
-def _decode(line: bytes) -> Record | None:
+def _decode(line: bytes) -> Line | None:
     if not line:
         return None
     try:
@@ -376,7 +398,8 @@ def _decode(line: bytes) -> Record | None:
             record = json.loads(line)
         except ValueError:
             return None
-    return record if isinstance(record, dict) and "kind" in record and "run" in record else None
+    is_record = isinstance(record, dict) and "kind" in record and "run" in record
+    return cast(Line, record) if is_record else None
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from autolog.sinks import Record
+from autolog.sinks import AlertRecord, ArtifactRecord, OpenRecord, Record, Sink
+from autolog.sinks.identity import Identity
 
 __all__ = ["MemoryRun", "MemorySink"]
 
@@ -18,7 +19,7 @@ class MemoryRun:
     """One run, put together from its records.
 
     Attributes:
-        id, name, project, group, parent: as given at the opening.
+        identity: who it is, as it was opened.
         status: of the last ``finish`` record, else ``"running"``.
         config: all config values, the last of a key.
         rows: ``(step, values)`` in order.
@@ -27,12 +28,8 @@ class MemoryRun:
         alerts, artifacts, system: records in order.
     """
 
-    def __init__(self, record: Record):
-        self.id: str = record["run"]
-        self.name: str = record["name"]
-        self.project: str = record["project"]
-        self.group: str | None = record["group"]
-        self.parent: str | None = record["parent"]
+    def __init__(self, record: OpenRecord):
+        self.identity = Identity.of_record(record)
         self.status = "running"
         self.config: dict[str, Any] = {}
         self.rows: list[tuple[int, dict[str, Any]]] = []
@@ -40,9 +37,34 @@ class MemoryRun:
         self.charts: dict[str, dict[str, Any]] = {}
         self.drawn: list[tuple[int, str]] = []
         self.html: dict[str, str] = {}
-        self.alerts: list[Record] = []
-        self.artifacts: list[Record] = []
+        self.alerts: list[AlertRecord] = []
+        self.artifacts: list[ArtifactRecord] = []
         self.system: list[dict[str, float]] = []
+
+    @property
+    def id(self) -> str:
+        """As in Trackio."""
+        return self.identity.id
+
+    @property
+    def name(self) -> str:
+        """As in Trackio."""
+        return self.identity.name
+
+    @property
+    def project(self) -> str:
+        """As in Trackio."""
+        return self.identity.project
+
+    @property
+    def group(self) -> str | None:
+        """As it was given at the opening."""
+        return self.identity.group
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the run that it is a child of."""
+        return self.identity.parent
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -57,32 +79,31 @@ class MemoryRun:
         return f"<MemoryRun {self.name} {self.status}>"
 
     def _take(self, record: Record) -> None:
-        kind = record["kind"]
-        if kind == "config":
+        if record["kind"] == "config":
             self.config.update(record["values"])
             self.status = self.config.get("status", self.status)
-        elif kind == "row":
+        elif record["kind"] == "row":
             values = dict(record["values"])
             for key in [key for key, value in values.items() if isinstance(value, list)]:
                 self.tables[key] = values.pop(key)
             if values:
                 self.rows.append((record["step"], values))
-        elif kind == "chart":
+        elif record["kind"] == "chart":
             self.charts[record["key"]] = record["chart"]
             self.drawn.append((record["step"], record["key"]))
-        elif kind == "html":
+        elif record["kind"] == "html":
             self.html[record["key"]] = record["text"]
-        elif kind == "alert":
+        elif record["kind"] == "alert":
             self.alerts.append(record)
-        elif kind == "artifact":
+        elif record["kind"] == "artifact":
             self.artifacts.append(record)
-        elif kind == "system":
+        elif record["kind"] == "system":
             self.system.append(record["values"])
-        elif kind == "finish":
+        elif record["kind"] == "finish":
             self.status = record["status"]
 
 
-class MemorySink:
+class MemorySink(Sink):
     """Keeps every record.
 
     Example:
@@ -139,10 +160,6 @@ class MemorySink:
     def deliver(self, timeout: float) -> bool:
         """See :class:`autolog.sinks.Sink`."""
         return True
-
-    def url(self, project: str, name: str, run_id: str) -> str | None:
-        """See :class:`autolog.sinks.Sink`."""
-        return None
 
     def sample_system(self) -> dict[str, float]:
         """See :class:`autolog.sinks.Sink`."""

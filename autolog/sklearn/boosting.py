@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.process.hooks import Call
 from autolog.sklearn.budget import length
 from autolog.sklearn.described import mark_of, training_data
@@ -16,7 +16,7 @@ __all__ = ["evaluation_sets"]
 TELLING_ROWS = 20  # of a target: so many are hardly the same by chance
 
 
-def evaluation_sets(run: Run, call: Call) -> dict[str, str]:
+def evaluation_sets(run: Recording, call: Call) -> dict[str, str]:
     """What the evaluation sets of a fit are: ``train``, ``val``, ``val/set-2``, by the library's names.
 
     From now on an evaluation of one of them goes by that name too, and another held-out set is ``test``.

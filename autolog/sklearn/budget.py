@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autolog.core.allowance import LEAST_SECONDS
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.sklearn.described import training_data
 
 __all__ = ["Rows", "affordable_rows", "seconds_left"]
@@ -40,7 +40,7 @@ class Rows:
         return _safe_indexing(values, np.linspace(0, self.whole - 1, self.count).astype(int))
 
 
-def seconds_left(run: Run) -> float:
+def seconds_left(run: Recording) -> float:
     """What may be spent on one optional capture: a share of the fit's own time, 50 ms at least.
 
     A loop of many short fits has no 50 ms for each of them.
@@ -53,7 +53,7 @@ def seconds_left(run: Run) -> float:
 
 
 def affordable_rows(
-    run: Run, estimator: Any, method: str, X: Any, *, at_most: int | None = None
+    run: Recording, estimator: Any, method: str, X: Any, *, at_most: int | None = None
 ) -> Rows | str:
     """How many rows we may call this method with, of our own accord; a text: none, and why.
 

@@ -14,7 +14,9 @@ import numpy as np
 
 from autolog.core import catalogue
 from autolog.core.allowance import Allowance
-from autolog.core.ownership import given_run, innermost
+from autolog.core.callbacks import NativeCallback, callback_among
+from autolog.core.current import innermost
+from autolog.core.recording import Recording
 from autolog.core.run import Run
 from autolog.process.guard import charge, shield
 from autolog.sklearn.budget import Rows, length
@@ -24,7 +26,7 @@ __all__ = ["TrackioCallback", "callback_of"]
 LOSS_ROWS = 500  # of the training data, that the loss of one iteration rests on
 
 
-class TrackioCallback:
+class TrackioCallback(NativeCallback):
     """Records the fits of one estimator: what ``autolog.enable("sklearn")`` records, and its iterations.
 
     Where the estimator tells of its iterations (logistic regression does), ``train/loss`` is recorded for as
@@ -49,7 +51,6 @@ class TrackioCallback:
     """
 
     def __init__(self, run: Run | None = None, *, max_propagation_depth: int | None = 1):
-        self.run = given_run("TrackioCallback", run)
         depth = max_propagation_depth
         if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
             raise TypeError(
@@ -66,7 +67,7 @@ class TrackioCallback:
             ) from None
         self.max_propagation_depth = max_propagation_depth
         self._fits: WeakKeyDictionary[Any, _Fit] = WeakKeyDictionary()
-        catalogue.arm("sklearn")
+        self.write_to(run, "sklearn")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"run": self.run, "max_propagation_depth": self.max_propagation_depth}
@@ -96,7 +97,7 @@ class TrackioCallback:
                 charge(run)
                 self._record(run, context, X, y, fitted_estimator)
 
-    def _record(self, run: Run, context: Any, X: Any, y: Any, fitted: Any) -> None:
+    def _record(self, run: Recording, context: Any, X: Any, y: Any, fitted: Any) -> None:
         parent = context.parent
         is_leaf = parent is not None and context.max_subtasks == 0
         if is_leaf and parent.estimator_name == context.estimator_name:
@@ -113,22 +114,21 @@ class TrackioCallback:
             self._fits.pop(context).record(run)
 
 
-def callback_of(estimator: Any) -> TrackioCallback | None:
+def callback_of(estimator: Any) -> NativeCallback | None:
     """The callback of ours that an estimator carries."""
-    carried = getattr(estimator, "_skl_callbacks", None) or ()
-    return next((callback for callback in carried if isinstance(callback, TrackioCallback)), None)
+    return callback_among(getattr(estimator, "_skl_callbacks", None) or ())
 
 
 class _Fit:
     """The iterations of one fit so far."""
 
-    def __init__(self, run: Run, context: Any) -> None:
+    def __init__(self, run: Recording, context: Any) -> None:
         self.among, self.number = _place_of(run, context)
         self.iterations = 0
         self.loss: float | None = None
         self._allowance = Allowance(run)
 
-    def loss_of(self, run: Run, fitted: Any, X: Any, y: Any) -> float | None:
+    def loss_of(self, run: Recording, fitted: Any, X: Any, y: Any) -> float | None:
         """The loss after one iteration, if there is time for it."""
         if self._allowance.is_used_up():
             return None
@@ -137,7 +137,7 @@ class _Fit:
         self.loss = self.loss if loss is None else loss
         return loss
 
-    def record(self, run: Run) -> None:
+    def record(self, run: Recording) -> None:
         """The fit has ended."""
         if left_out := self._allowance.left_out:
             told = self.iterations - left_out
@@ -179,10 +179,10 @@ def _path(context: Any) -> Iterator[Any]:
         context = context.parent
 
 
-_numbers: WeakKeyDictionary[Run, Iterator[int]] = WeakKeyDictionary()
+_numbers: WeakKeyDictionary[Recording, Iterator[int]] = WeakKeyDictionary()
 
 
-def _place_of(run: Run, context: Any) -> tuple[str | None, int]:
+def _place_of(run: Recording, context: Any) -> tuple[str | None, int]:
     """Which of a run's fits this is, and among whose; None: the one whose curve is the run's.
 
     Curves of several fits over the same steps would be one that nobody can read.

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from autolog.capture.figures import Chart
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 from autolog.sklearn.budget import Rows, affordable_rows, length
 
 __all__ = ["record_clusters"]
@@ -17,7 +18,7 @@ CHART_CLUSTERS = 30
 DISTANCES = 5e7  # rows x rows x columns: about twenty milliseconds
 
 
-def record_clusters(run: Run, estimator: Any, X: Any) -> None:
+def record_clusters(run: Recording, estimator: Any, X: Any) -> None:
     """Sizes of the clusters, and scores that need no truth, on a sample of the data."""
     labels = getattr(estimator, "labels_", None)
     rows: Rows | str = Rows(length(X) or 0, length(X) or 0)
@@ -42,7 +43,7 @@ def record_clusters(run: Run, estimator: Any, X: Any) -> None:
     ]
     if clusters > MOST_CLUSTERS:
         run.note("model/clusters", f"the {MOST_CLUSTERS:,} largest of {clusters:,}")
-    run.long_table("model/clusters_table", table)
+    record_long_table(run, "model/clusters_table", table)
     data = {
         "names": [row["cluster"] for row in table[:CHART_CLUSTERS]],
         "values": [row["rows"] for row in table[:CHART_CLUSTERS]],
@@ -53,7 +54,7 @@ def record_clusters(run: Run, estimator: Any, X: Any) -> None:
         _record_scores(run, estimator, X, labels)
 
 
-def _record_scores(run: Run, estimator: Any, X: Any, labels: Any) -> None:
+def _record_scores(run: Recording, estimator: Any, X: Any, labels: Any) -> None:
     from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
     # X may hold distances between the rows, or how alike they are, from which no score follows.

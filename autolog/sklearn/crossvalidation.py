@@ -19,14 +19,15 @@ from autolog.capture import evaluation
 from autolog.capture.figures import Chart
 from autolog.capture.params import label, sanitize
 from autolog.core.catalogue import is_on
-from autolog.core.ownership import begin_training, bind_run
-from autolog.core.run import Run
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
+from autolog.core.training import bind_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.described import is_being_checked, record_data, record_parameters, task_of
 from autolog.sklearn.evaluation import record_evaluation, set_latest
-from autolog.sklearn.fit import recorded
 
 __all__ = ["observe_parallel"]
 
@@ -60,15 +61,20 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
         tasks: list[_Task] = []
         if function != "permutation_test_score":
             noted = _noted(call.get("iterable"), tasks)
-            if isinstance(noted, Iterator):  # it goes into the user's call in place of his own
+            if isinstance(noted, Iterator):  # it goes into the user's call in place of their own
                 call.replace("iterable", noted)
 
-        def before(run: Run) -> None:
+        run = training.run
+
+        def before() -> None:
             record_parameters(run, given["estimator"])
             run.describe({"cv/function": function})
             record_data(run, given.get("X"), given.get("y"))
 
-        def after(run: Run, results: Any, seconds: float) -> None:
+        def after(outcome: Outcome, seconds: float) -> None:
+            if outcome.error is not None:
+                return
+            results = outcome.result
             set_latest(run, call.subject)
             run.log({"perf/cv_seconds": seconds}, step=run.last_step)
             run.note("model", "not kept: cross-validation throws its models away")
@@ -76,13 +82,13 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
                 _record_predictions(run, given, tasks, results)
             elif function == "permutation_test_score":
                 rows = [{"permutation": n, "score": float(score)} for n, score in enumerate(results)]
-                run.long_table("cv/permutations", rows)
+                record_long_table(run, "cv/permutations", rows)
                 run.log({"cv/permuted_score_mean": float(np.mean(results))}, step=run.last_step)
                 run.note("cv/score", "the score without permutation is computed before this run begins")
             else:
                 _record_folds(run, function, given, tasks, results)
 
-        yield from recorded(training, before, after)
+        yield from recorded("scikit-learn", training, before=before, after=after)
 
 
 def _asked(iterable: Any) -> tuple[str | None, Mapping[str, Any]]:
@@ -134,7 +140,7 @@ def _noted(tasks: Iterable[Any], notes: list[_Task]) -> Iterator[Any]:
 
 
 def _record_folds(
-    run: Run, function: str, given: Mapping[str, Any], tasks: list[_Task], results: Any
+    run: Recording, function: str, given: Mapping[str, Any], tasks: list[_Task], results: Any
 ) -> None:
     rows: list[dict[str, Any]] = []
     scores: list[dict[str, float]] = []
@@ -158,7 +164,7 @@ def _record_folds(
         scores.append(found)
         if (fitted := result.get("estimator")) is not None:
             bind_run(fitted, run)
-    run.long_table("cv/folds", rows)
+    record_long_table(run, "cv/folds", rows)
     # A fold that failed may lack the scores that the others have.
     by_score = {key: [found.get(key, math.nan) for found in scores] for found in scores for key in found}
     if function == "cross_validate":
@@ -180,7 +186,12 @@ def _record_folds(
 
 
 def _record_curve(
-    run: Run, function: str, along: str, places: list[Any], of: list[int], by_score: dict[str, list[float]]
+    run: Recording,
+    function: str,
+    along: str,
+    places: list[Any],
+    of: list[int],
+    by_score: dict[str, list[float]],
 ) -> None:
     """The mean score over the folds, against the rows or the parameter.
 
@@ -212,7 +223,7 @@ def _axis(places: list[Any]) -> tuple[list[float], str | None]:
     return [float(number) for number in range(len(places))], ", ".join(names)
 
 
-def _record_predictions(run: Run, given: Mapping[str, Any], tasks: list[_Task], results: Any) -> None:
+def _record_predictions(run: Recording, given: Mapping[str, Any], tasks: list[_Task], results: Any) -> None:
     """Predictions for rows that their model has not seen: an evaluation of all the folds together."""
     task, method = task_of(given["estimator"]), given.get("method", "predict")
     y = given.get("y")

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from autolog.capture import datasets
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = [
     "TrainingData",
@@ -74,7 +74,7 @@ def _is_called_from(module: str) -> bool:
 # Parameters -----------------------------------------------------------------------------------------
 
 
-def record_parameters(run: Run, estimator: Any) -> None:
+def record_parameters(run: Recording, estimator: Any) -> None:
     """The class, and all of ``get_params(deep=True)``; those set by hand also one by one."""
     import sklearn
 
@@ -145,7 +145,7 @@ class TrainingData:
         return "train/part" if whole is not None and _is_part(X, whole) else None
 
 
-training_data: weakref.WeakKeyDictionary[Run, TrainingData] = weakref.WeakKeyDictionary()
+training_data: weakref.WeakKeyDictionary[Recording, TrainingData] = weakref.WeakKeyDictionary()
 
 MOST_BATCHES = 1_000  # of a loop that are known again
 
@@ -208,7 +208,7 @@ def _as_array(values: Any) -> Any:
     return array if array.dtype.kind in "biuf" else values
 
 
-def record_data(run: Run, X: Any, y: Any) -> None:
+def record_data(run: Recording, X: Any, y: Any) -> None:
     """Schema, class balance, fingerprint, and the first rows if they may be kept."""
     training_data[run] = TrainingData(mark_of(X), mark_of(y), place=_place_of(X))
     if not run.settings.log_data:

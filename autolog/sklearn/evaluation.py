@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import evaluation
-from autolog.core.ownership import find_run
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_evaluation as record_evaluation_of
+from autolog.core.results import record_pictures
+from autolog.core.training import find_run
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
@@ -81,7 +83,7 @@ class _Output(weakref.ref[Any]):
     key: int
     is_owner: bool  # it refers to the array that owns the memory of what was returned
     transposed: bool  # ... which is the owner's transpose
-    run: Run
+    run: Recording
     estimator: weakref.ref[Any]
     method: str
     fits: int  # how often the model had been trained by then
@@ -106,13 +108,13 @@ _outputs: dict[int, _Output] = {}
 
 
 class _Thread(threading.local):
-    latest: tuple[Run, weakref.ref[Any]] | None = None
+    latest: tuple[Recording, weakref.ref[Any]] | None = None
 
 
 _thread = _Thread()
 
 
-def latest() -> tuple[Run | None, Any]:
+def latest() -> tuple[Recording | None, Any]:
     """The run whose model was asked last in this thread, and that model."""
     if _thread.latest is None:
         return None, None
@@ -120,7 +122,7 @@ def latest() -> tuple[Run | None, Any]:
     return run, model()
 
 
-def set_latest(run: Run, subject: Any) -> None:
+def set_latest(run: Recording, subject: Any) -> None:
     """This run's models were asked, out of our sight."""
     _thread.latest = (run, weakref.ref(subject))
 
@@ -165,7 +167,7 @@ def _observe_output(method: str) -> Observer:
 
 # Inside a call of `score`: the run, the estimator that was asked, and the data that it was asked about. A
 # pipeline asks its last step, and that with data of its own making.
-_scored: ContextVar[tuple[Run, Any, Any] | None] = ContextVar("autolog_sklearn_scored", default=None)
+_scored: ContextVar[tuple[Recording, Any, Any] | None] = ContextVar("autolog_sklearn_scored", default=None)
 
 
 def observe_score(call: Call) -> Generator[None, Outcome, None]:
@@ -189,7 +191,7 @@ observe_decision_function = _observe_output("decision_function")
 
 def _remember(
     array: Any,
-    run: Run,
+    run: Recording,
     estimator: Any,
     method: str,
     X: Any,
@@ -279,7 +281,7 @@ def _see(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         _evaluate(output, value, truth, weight)
 
 
-def remember_clusters(run: Run, estimator: Any, result: Any) -> None:
+def remember_clusters(run: Recording, estimator: Any, result: Any) -> None:
     """What a clustering says of the data that it was fitted on: to know it again beside a truth."""
     for labels in (getattr(estimator, "labels_", None), result):
         if labels is not None and labels is not estimator:
@@ -325,7 +327,7 @@ class _Set:
     trainings: int = 0  # of the model, by then: once it has learned more, the same data says something new
 
 
-_sets: weakref.WeakKeyDictionary[Run, dict[Any, _Set]] = weakref.WeakKeyDictionary()
+_sets: weakref.WeakKeyDictionary[Recording, dict[Any, _Set]] = weakref.WeakKeyDictionary()
 
 
 def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
@@ -398,7 +400,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     record_evaluation(run, which.name, _with_inputs(run, result, X))
 
 
-def _with_inputs(run: Run, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
+def _with_inputs(run: Recording, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
     """The best and worst predictions beside what they were made from."""
     if X is None or length(X) is None or not result.samples or not run.keeps("predictions"):
         return result
@@ -418,7 +420,7 @@ def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:
 _SCORE_METRICS = {"roc_auc", "average_precision", "log_loss", "brier"}
 
 
-def _predicted(run: Run, estimator: Any, X: Any) -> Any:
+def _predicted(run: Recording, estimator: Any, X: Any) -> Any:
     """The model's own labels of the same rows, when they cost no more than the budget."""
     if X is None or isinstance(affordable_rows(run, estimator, "predict", X), str):
         return None
@@ -457,7 +459,7 @@ def _are_labels(truth: Any, classes: Any) -> bool:
     return all(label in known for label in set(truth.tolist()))
 
 
-def _set_of(run: Run, truth: Any, mark_of_X: str | None, X: Any) -> _Set | None:
+def _set_of(run: Recording, truth: Any, mark_of_X: str | None, X: Any) -> _Set | None:
     """The evaluation set that this is: the training data, or a held-out set by order of sight."""
     mark = (mark_of_X, mark_of(truth))
     sets = _sets.setdefault(run, {})
@@ -477,12 +479,12 @@ def _set_of(run: Run, truth: Any, mark_of_X: str | None, X: Any) -> _Set | None:
     return sets[mark]
 
 
-def name_set(run: Run, X: Any, y: Any, name: str) -> None:
+def name_set(run: Recording, X: Any, y: Any, name: str) -> None:
     """An evaluation set that was given to the fit."""
     _sets.setdefault(run, {})[mark_of(X), mark_of(y)] = _Set(name, given=True)
 
 
-def _scores(run: Run, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
+def _scores(run: Recording, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
     """Class scores of the same rows, when they cost no more than the budget."""
     classes = getattr(estimator, "classes_", None)
     if X is None or classes is None or not _are_labels(truth, classes):
@@ -501,13 +503,13 @@ def _scores(run: Run, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
 # Recording it -------------------------------------------------------------------------------------
 
 
-def record_evaluation(run: Run, name: str, result: evaluation.Evaluation) -> None:
+def record_evaluation(run: Recording, name: str, result: evaluation.Evaluation) -> None:
     """An evaluation under the name of its set. In a loop of trainings the pictures wait for the last one."""
     known = training_data.get(run)
     if known is None or not known.is_loop or run.status != "running":
-        run.evaluation(name, result)
+        record_evaluation_of(run, name, result)
         return
-    run.evaluation(name, replace(result, tables={}, charts={}))
+    record_evaluation_of(run, name, replace(result, tables={}, charts={}))
     waiting = _waiting.setdefault(run, {})
     if not waiting:
         run.at_end(functools.partial(_record_waiting, waiting, run))
@@ -515,9 +517,9 @@ def record_evaluation(run: Run, name: str, result: evaluation.Evaluation) -> Non
 
 
 # What is drawn when a loop of trainings has ended: its last evaluation, by set.
-_waiting: weakref.WeakKeyDictionary[Run, dict[str, evaluation.Evaluation]] = weakref.WeakKeyDictionary()
+_waiting: weakref.WeakKeyDictionary[Recording, dict[str, evaluation.Evaluation]] = weakref.WeakKeyDictionary()
 
 
-def _record_waiting(waiting: dict[str, evaluation.Evaluation], run: Run) -> None:
+def _record_waiting(waiting: dict[str, evaluation.Evaluation], run: Recording) -> None:
     for name, result in waiting.items():
-        run.pictures(name, result)
+        record_pictures(run, name, result)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
 from autolog.capture import evaluation, model
-from autolog.core.catalogue import is_on
-from autolog.core.loops import Loop, end_abandoned_loops, loop_of
-from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
-from autolog.core.run import Run
+from autolog.core.callbacks import given_by, is_wanted
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
+from autolog.core.training import (
+    Frame,
+    Loop,
+    Training,
+    bind_run,
+    end_abandoned_loops,
+    find_run,
+    loop_of,
+    recorded,
+)
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
@@ -34,12 +41,10 @@ from autolog.sklearn.evaluation import remember_clusters
 from autolog.sklearn.learned import record_curves, record_importances, record_outcome
 from autolog.sklearn.search import record_search
 
-__all__ = ["observe_fit", "observe_partial_fit", "recorded"]
+__all__ = ["observe_fit", "observe_partial_fit"]
 
 TRAINING_ROWS = 2_000  # that training metrics rest on at most
 ONLY_OURS = 2  # references: the loop's, and that of the call which counts them
-
-Frame = Generator[None, Outcome, None]
 
 
 def observe_fit(call: Call) -> Frame:
@@ -71,7 +76,7 @@ def _passed_on(estimator: Any) -> Frame:
 def _is_ours_to_record(estimator: Any) -> bool:
     if watching.active("sklearn") or not is_model(estimator):
         return False
-    if not is_on("sklearn") and callback_of(estimator) is None:
+    if not is_wanted("sklearn", callback_of(estimator)):
         return False
     return not (is_being_checked() or _is_permutation())
 
@@ -101,7 +106,9 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             loop = _Loop(training, estimator, method)
         X, y = call.get("X"), call.get("y", call.get("Y"))
 
-        def before(run: Run) -> None:
+        run = training.run
+
+        def before() -> None:
             if loop is not None and loop.calls:
                 return
             with shield("scikit-learn: parameters"):
@@ -109,7 +116,9 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             with shield("scikit-learn: data"):
                 record_data(run, X, y)
 
-        def after(run: Run, result: Any, seconds: float) -> None:
+        def after(outcome: Outcome, seconds: float) -> None:
+            if outcome.error is not None:
+                return
             known = training_data.get(run)
             if known is not None:
                 known.fit_seconds += seconds
@@ -126,7 +135,7 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
                 return
             if task_of(estimator) == "clustering":
                 with shield("scikit-learn: clusters"):
-                    remember_clusters(run, estimator, result)
+                    remember_clusters(run, estimator, outcome.result)
             sets: dict[str, str] = {}
             with shield("scikit-learn: evaluation sets"):
                 sets = evaluation_sets(run, call)
@@ -140,41 +149,11 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             with shield("scikit-learn: model artifact"):
                 _record_model(run, estimator)
 
-        yield from recorded(training, before, after, more_to_come=goes_on)
-
-
-def recorded(
-    training: Training,
-    before: Callable[[Run], None],
-    after: Callable[[Run, Any, float], None],
-    *,
-    more_to_come: bool = False,
-) -> Frame:
-    """The frame of every recorded call: what is recorded before and after it, and how its run ends."""
-    run = training.run
-    error: BaseException | None = None
-    try:
-        with shield("scikit-learn: before"):
-            before(run)
-        with training.current():
-            started = time.perf_counter()
-            outcome = yield
-            seconds = time.perf_counter() - started
-        error = outcome.error
-        if error is None:
-            with shield("scikit-learn: after"):
-                after(run, outcome.result, seconds)
-    except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
-        error = interrupt
-        raise
-    finally:
-        with shield("scikit-learn: the run's end"):  # a fault here must not take the interrupt's place
-            conclude(training, error, more_to_come=more_to_come)
+        yield from recorded("scikit-learn", training, before=before, after=after, more_to_come=goes_on)
 
 
 def _begin(estimator: Any) -> Training:
-    callback = callback_of(estimator)
-    given = callback.run if callback is not None else None
+    given = given_by(callback_of(estimator))
     return begin_training(estimator, type(estimator).__name__, given=given)
 
 
@@ -195,16 +174,16 @@ class _Loop(Loop):
         row: dict[str, Any] = {f"perf/{self.method}_seconds": seconds}
         if isinstance(loss := getattr(self.estimator, "loss_", None), float):
             row["train/loss"] = loss
-        self.run.log(row)
+        self.recording.log(row)
         if self.calls & (self.calls - 1) == 0:  # at doubling counts, so that it costs less and less
             with shield("scikit-learn: metrics on the training data"):
-                _record_training_metrics(self.run, self.estimator, X, y)
+                _record_training_metrics(self.recording, self.estimator, X, y)
 
     def is_abandoned(self) -> bool:
         return sys.getrefcount(self.estimator) <= ONLY_OURS
 
     def record_the_whole(self) -> None:
-        run, estimator = self.run, self.estimator
+        run, estimator = self.recording, self.estimator
         run.describe({f"model/{self.method}_calls": self.calls})
         with shield("scikit-learn: parameters"):
             run.params(estimator.get_params(deep=True))  # of a warm start they change on the way
@@ -234,7 +213,7 @@ def _parts(estimator: Any) -> list[Any]:
     return parts
 
 
-def _record_fitted(run: Run, estimator: Any, sets: dict[str, str], *, with_curves: bool = True) -> None:
+def _record_fitted(run: Recording, estimator: Any, sets: dict[str, str], *, with_curves: bool = True) -> None:
     with shield("scikit-learn: learning curves"):  # first: their steps are iterations, from 0 on
         if with_curves:
             record_curves(run, estimator, sets)
@@ -247,7 +226,7 @@ def _record_fitted(run: Run, estimator: Any, sets: dict[str, str], *, with_curve
         record_search(run, estimator)
 
 
-def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any) -> None:
+def _record_training_metrics(run: Recording, estimator: Any, X: Any, y: Any) -> None:
     task = task_of(estimator)
     if not run.settings.evaluate_training_data or task in (None, "clustering") or y is None or X is None:
         return
@@ -268,7 +247,7 @@ def _record_training_metrics(run: Run, estimator: Any, X: Any, y: Any) -> None:
         run.note("train/metrics", f"of {rows.count} evenly spaced rows of {rows.whole}")
 
 
-def _record_model(run: Run, estimator: Any) -> None:
+def _record_model(run: Recording, estimator: Any) -> None:
     if not run.settings.log_models or not run.records:
         return
     path = run.stage("model.pkl")

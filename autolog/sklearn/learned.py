@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from autolog.capture.figures import Chart
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 from autolog.process.guard import charge, shield
 from autolog.sklearn.evaluation import latest
 
@@ -92,7 +93,7 @@ def _attribute(thing: Any, name: str) -> Any:
 # Learning curves ----------------------------------------------------------------------------------
 
 
-def record_curves(run: Run, estimator: Any, sets: Mapping[str, str]) -> None:
+def record_curves(run: Recording, estimator: Any, sets: Mapping[str, str]) -> None:
     """One row per iteration, of whatever the estimator has kept of them.
 
     Args:
@@ -145,7 +146,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
-def record_outcome(run: Run, estimator: Any) -> None:
+def record_outcome(run: Recording, estimator: Any) -> None:
     """How the fit ended: iterations, convergence, what early stopping chose."""
     final = final_estimator(estimator)
     found: dict[str, Any] = {}
@@ -173,7 +174,7 @@ def observe_permutation_importances(
         chosen = _largest(run, "permutation_importances", np.abs(means))
         names = _names([_attribute(estimator, "feature_names_in_")], len(means))
         rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
-        run.long_table("model/permutation_importances_table", rows, shown=CHART_BARS)
+        record_long_table(run, "model/permutation_importances_table", rows, shown=CHART_BARS)
         top = rows[:CHART_BARS]
         data = {
             "names": [row["feature"] for row in top],
@@ -187,7 +188,7 @@ def observe_permutation_importances(
 # Importances and coefficients -----------------------------------------------------------------------
 
 
-def record_importances(run: Run, estimator: Any) -> None:
+def record_importances(run: Recording, estimator: Any) -> None:
     """Feature importances, or coefficients, with the names of the features."""
     final = final_estimator(estimator)
     importances, coefficients = _attribute(final, "feature_importances_"), _attribute(final, "coef_")
@@ -198,7 +199,7 @@ def record_importances(run: Run, estimator: Any) -> None:
         _record_coefficients(run, estimator, final, coefficients)
 
 
-def _record_coefficients(run: Run, estimator: Any, final: Any, coefficients: Any) -> None:
+def _record_coefficients(run: Recording, estimator: Any, final: Any, coefficients: Any) -> None:
     values = coefficients.toarray() if hasattr(coefficients, "toarray") else np.asarray(coefficients)
     if values.dtype.kind not in "fiu" or values.ndim > 2 or values.size == 0:
         return
@@ -218,7 +219,7 @@ def _record_coefficients(run: Run, estimator: Any, final: Any, coefficients: Any
         }
         for n in chosen
     ]
-    run.long_table("model/coefficients_by_class", rows, shown=CHART_BARS)
+    record_long_table(run, "model/coefficients_by_class", rows, shown=CHART_BARS)
     top = chosen[:CHART_BARS]
     data = {
         "names": [names(n) for n in top],
@@ -241,11 +242,11 @@ def _outputs_of(final: Any, count: int) -> tuple[str, list[str]]:
     return "output", [f"output {n}" for n in range(count)]
 
 
-def _record_bars(run: Run, key: str, title: str, label: str, values: Any, estimator: Any) -> None:
+def _record_bars(run: Recording, key: str, title: str, label: str, values: Any, estimator: Any) -> None:
     chosen = _largest(run, key, np.abs(values))
     names = _names(_known_names(estimator), len(values))
     rows = [{"feature": names(n), label.lower(): float(values[n])} for n in chosen]
-    run.long_table(f"model/{key}_table", rows, shown=CHART_BARS)
+    record_long_table(run, f"model/{key}_table", rows, shown=CHART_BARS)
     top = rows[:CHART_BARS]
     data = {
         "names": [row["feature"] for row in top],
@@ -255,7 +256,7 @@ def _record_bars(run: Run, key: str, title: str, label: str, values: Any, estima
     run.figure(f"model/{key}", Chart("bars", title, data))
 
 
-def _largest(run: Run, key: str, weight: Any) -> Any:
+def _largest(run: Recording, key: str, weight: Any) -> Any:
     """Which features to show, the weightiest first."""
     if len(weight) <= TABLE_ROWS:
         return np.argsort(-weight, kind="stable")

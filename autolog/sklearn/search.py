@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from autolog.capture.params import sanitize
-from autolog.core.ownership import Training, conclude, open_run
-from autolog.core.run import Run
+from autolog.core.opening import open_run
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
+from autolog.core.training import Training, conclude
 
 __all__ = ["record_search"]
 
 
-def record_search(run: Run, search: Any) -> None:
+def record_search(run: Recording, search: Any) -> None:
     """``cv_results_`` whole, what was best, and the k best as runs below it (``Settings.search_runs``)."""
     results = getattr(search, "cv_results_", None)
     if not isinstance(results, Mapping) or "params" not in results:
@@ -21,7 +23,7 @@ def record_search(run: Run, search: Any) -> None:
     order = _best_first(search, results, names)
     columns = {"candidate": order, **{name: [results[name][n] for n in order] for name in names}}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    run.long_table("search/cv_results", rows)
+    record_long_table(run, "search/cv_results", rows)
     # A halving search tries its better candidates again with more data: each of them is one all the same.
     halving = getattr(search, "n_candidates_", None)
     candidates = halving[0] if isinstance(halving, list) and halving else len(rows)
@@ -66,7 +68,7 @@ def _column_order(name: str) -> int:
     return next((n for n, start in enumerate(beginnings) if name.startswith(start)), len(beginnings))
 
 
-def _open_child(run: Run, place: int, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+def _open_child(run: Recording, place: int, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """One candidate as a run below the search."""
     child = open_run(f"{run.name}-rank-{place + 1}", parent=run, by_user=False)
     child.params(params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any
 
-from autolog.core.ownership import innermost
+from autolog.core.current import innermost
 from autolog.core.workers import carried
 from autolog.process.context import our_context, watching
 from autolog.process.hooks import Call, Outcome

@@ -11,7 +11,8 @@ import torch
 
 from autolog.capture import evaluation
 from autolog.capture.evaluation import Evaluation
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_evaluation as record_evaluation_of
 
 __all__ = ["Kept", "record_evaluation"]
 
@@ -112,7 +113,7 @@ class Kept:
 
 
 def record_evaluation(
-    run: Run,
+    run: Recording,
     name: str,
     kept: Kept,
     told: set[str],
@@ -149,7 +150,7 @@ def record_evaluation(
         if chosen is not None:
             result = evaluation.with_inputs(result, _readable(shown(chosen)))
     new = {key: value for key, value in result.metrics.items() if f"{name}/{key}" not in told}
-    run.evaluation(name, replace(result, metrics=new), step=step)
+    record_evaluation_of(run, name, replace(result, metrics=new), step=step)
 
 
 def _readable(rows: Any) -> Any:

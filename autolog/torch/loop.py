@@ -20,12 +20,14 @@ from typing import Any
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-from autolog.core import settings as settings_module
+from autolog.core import outlet
 from autolog.core.allowance import Allowance
+from autolog.core.current import enter
 from autolog.core.health import Alerts
-from autolog.core.loops import Loop
-from autolog.core.ownership import Training, begin_training, conclude, enter, given_run
+from autolog.core.opening import given_run, silent_run
+from autolog.core.placing import begin_training
 from autolog.core.run import Run
+from autolog.core.training import Loop, Training, conclude
 from autolog.process import forks
 from autolog.process.guard import charge, measured, shield
 from autolog.process.hooks import Hook, install, uninstall
@@ -80,8 +82,7 @@ def watch(
         training = begin_training(model, type(model).__name__, given=given)
         conclude(training, more_to_come=True)
     else:
-        silent = Run("unrecorded", project="unrecorded", sink=None, settings=settings_module.current())
-        training = Training(silent, owns=True)
+        training = Training(silent_run(), owns=True)
     measures = Measures(
         training.run, parameters=parameters, histograms=histograms and leads, on_every_rank=on_every_rank
     )
@@ -135,9 +136,8 @@ class Watch(Loop):
         self._every = every
         self._found: Found | None = None
         self._allowance = Allowance(training.run)
-        self._last_row: tuple[int, float] | None = (
-            None  # its step, and when the loop went on, without our time
-        )
+        # Its step, and when the loop went on, without our time.
+        self._last_row: tuple[int, float] | None = None
         self._left_out_step: int | None = None  # how many were made before it
         self._is_over = False
         self._thread = threading.current_thread()
@@ -145,6 +145,11 @@ class Watch(Loop):
         self._handles = self._listen(optimizer)
         self._stop_listening = listen_to_clipping(self.before_clipping)
         _watches[id(model)] = self
+
+    @property
+    def run(self) -> Run:
+        """The run that it writes to."""
+        return self.recording.face
 
     @measured
     def log(self, metrics: Mapping[str, Any]) -> None:
@@ -161,7 +166,7 @@ class Watch(Loop):
             conclude(self.training, error)
 
     def __enter__(self) -> Watch:
-        self._leave = enter(self.run)
+        self._leave = enter(self.recording)
         return self
 
     def __exit__(
@@ -188,7 +193,7 @@ class Watch(Loop):
         self._allowance.note("grad_norm")
         if self.step == self._first:
             why = "no step of the optimizer was seen: inside torch.compile or a CUDA graph it tells of none"
-            self.run.note("grad_norm", why)
+            self.recording.note("grad_norm", why)
 
     def _let_go(self) -> None:
         # An optimizer that another thread uses may be going through its hooks: there ours stay, and sleep.
@@ -251,7 +256,7 @@ class Watch(Loop):
                 model = self._model()
                 if model is not None and _trains(optimizer, model):
                     self._optimizer = weakref.ref(optimizer)
-                    describe(self.run, model, optimizer)
+                    describe(self.recording, model, optimizer)
         return self._optimizer is not None and self._optimizer() is optimizer
 
     def _is_due(self) -> bool:
@@ -266,7 +271,7 @@ class Watch(Loop):
         model = self._model()
         if model is None or self._left_out_step == self.step or self._has_read(model):
             return
-        charge(self.run)
+        charge(self.recording)
         # Ranks that decide by their own clocks would wait for each other.
         if not is_sharded(list(model.parameters())) and self._allowance.is_used_up():
             self._left_out_step = self.step  # also if there is time again after they were clipped
@@ -282,7 +287,7 @@ class Watch(Loop):
 
     def _record(self, optimizer: Any) -> None:
         came = time.perf_counter() - self._allowance.spent
-        charge(self.run)
+        charge(self.recording)
         with self._allowance:
             found, self._found = self._found, None
             row = learning_rates(optimizer)
@@ -291,10 +296,10 @@ class Watch(Loop):
                 row["perf/step_seconds"] = (came - went_on) / (self.step - last_step)
             if found is not None:
                 row |= found.row
-            self.run.log(row, step=self.step)
+            self.recording.log(row, step=self.step)
             if found is not None:
                 for key, chart in found.pictures.items():
-                    self.run.figure(key, chart, step=self.step)
+                    self.recording.figure(key, chart, step=self.step)
                 self._alerts.look(self.step, found.whole, found.by_module)
         self._last_row = self.step, time.perf_counter() - self._allowance.spent
 
@@ -425,4 +430,4 @@ def _leads() -> bool:
     """Whether this process records: the first of a distributed training, or the only one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return int(torch.distributed.get_rank()) == 0
-    return not settings_module.is_follower()
+    return not outlet.is_follower()

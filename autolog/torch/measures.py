@@ -14,7 +14,7 @@ from autolog.capture import gradients
 from autolog.capture.evaluation.distribution import histogram
 from autolog.capture.figures import Chart
 from autolog.core.health import norms_row
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = ["Found", "Measures", "by_module", "describe", "is_sharded", "learning_rates"]
 
@@ -56,7 +56,7 @@ class Measures:
         on_every_rank: whether every rank reads the same steps, so that a collective may be called.
     """
 
-    def __init__(self, run: Run, *, parameters: bool, histograms: bool, on_every_rank: bool):
+    def __init__(self, run: Recording, *, parameters: bool, histograms: bool, on_every_rank: bool):
         self._run = run
         self._parameters = parameters
         self._histograms = histograms
@@ -174,7 +174,7 @@ def is_sharded(parameters: list[Any]) -> bool:
     return any(hasattr(parameter, "device_mesh") for parameter in parameters)
 
 
-def describe(run: Run, model: Any, optimizer: Any) -> None:
+def describe(run: Recording, model: Any, optimizer: Any) -> None:
     """The model and its optimizer, into the run's config."""
     parameters = list(model.parameters())
     sizes = [0 if torch.nn.parameter.is_lazy(parameter) else parameter.numel() for parameter in parameters]
@@ -195,7 +195,7 @@ def describe(run: Run, model: Any, optimizer: Any) -> None:
         _describe_optimizer(run, optimizer)
 
 
-def _describe_optimizer(run: Run, optimizer: Any) -> None:
+def _describe_optimizer(run: Recording, optimizer: Any) -> None:
     settings = {f"optimizer/{name}": _plain(value) for name, value in optimizer.defaults.items()}
     groups = optimizer.param_groups
     if len(groups) > 1:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from autolog.core import resuming
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 from autolog.core.resuming import Checkpoint
-from autolog.core.run import Run
 from autolog.transformers.names import canonical
 
 __all__ = ["Checkpoints", "checkpoint_of"]
@@ -17,7 +18,7 @@ __all__ = ["Checkpoints", "checkpoint_of"]
 class Checkpoints:
     """Every folder that was saved: listed, and the best and the last kept, where they are."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Recording):
         self._run = run
         self._rows: list[dict[str, Any]] = []
 
@@ -43,7 +44,7 @@ class Checkpoints:
         for row in rows:
             row["is_there"] = os.path.isdir(row["path"])
         if rows:
-            self._run.long_table("checkpoints", rows)
+            record_long_table(self._run, "checkpoints", rows)
         there = [row["path"] for row in rows if row["is_there"]]
         best = state.best_model_checkpoint
         chosen: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import transformers
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.core.settings import SettingError, Settings
 from autolog.torch.measures import describe, is_sharded
 
@@ -58,7 +58,7 @@ def suggested(trainer: Any) -> tuple[dict[str, str], dict[str, str]]:
     return found, notes
 
 
-def record_parameters(run: Run, trainer: Any) -> None:
+def record_parameters(run: Recording, trainer: Any) -> None:
     """All of TrainingArguments, the configs of model, adapter and generation, the tokenizer."""
     args, model = trainer.args, trainer.model
     if model is not None:  # else `model_init` makes it
@@ -82,7 +82,7 @@ def _framework() -> dict[str, str]:
     return {"framework": "transformers", "framework/version": transformers.__version__}
 
 
-def record_optimizer(run: Run, trainer: Any) -> None:
+def record_optimizer(run: Recording, trainer: Any) -> None:
     """The optimizer and the schedule, which the Trainer has made by now."""
     optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)  # in accelerate's wrapper
     if hasattr(optimizer, "defaults"):
@@ -158,7 +158,7 @@ def is_in_parts(trainer: Any) -> bool:
     return is_zero or where == "FSDP" or is_sharded(parameters)
 
 
-def record_model(run: Run, trainer: Any) -> None:
+def record_model(run: Recording, trainer: Any) -> None:
     """The model's weights and config, where no checkpoint holds them."""
     model = trainer.model
     if not run.settings.log_models or not run.records:
@@ -184,7 +184,7 @@ def record_model(run: Run, trainer: Any) -> None:
     run.staged_artifact(f"model-{type(model).__name__}", "model", files, {"bytes": size})
 
 
-def _record_adapters(run: Run, model: Any) -> None:
+def _record_adapters(run: Recording, model: Any) -> None:
     """What was trained of a model with adapters, those that are active: the rest of it is somebody else's."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -207,7 +207,7 @@ def _record_adapters(run: Run, model: Any) -> None:
     run.staged_artifact(f"adapter-{type(base).__name__}", "model", files, {"bytes": size})
 
 
-def record_outcome(run: Run, trainer: Any) -> None:
+def record_outcome(run: Recording, trainer: Any) -> None:
     """How far it went, and what stopped it."""
     state = trainer.state
     values = {"epochs": state.epoch, "steps": state.global_step, "total_flos": state.total_flos}

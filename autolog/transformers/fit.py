@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from importlib.util import find_spec
 from typing import Any
 
-from autolog.core import catalogue, settings
-from autolog.core.catalogue import is_on
-from autolog.core.ownership import Training, begin_training, bind_run, conclude, find_run
+from autolog.core import catalogue
+from autolog.core.callbacks import NativeCallback, callback_among, given_by, is_wanted
+from autolog.core.opening import silent_run
+from autolog.core.placing import begin_training
+from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
-from autolog.core.run import Run
+from autolog.core.training import Frame, Training, bind_run, find_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
-from autolog.transformers.callback import Recorder, TrackioCallback
 from autolog.transformers.checkpoints import checkpoint_of
 from autolog.transformers.described import record_model, record_outcome, record_parameters, suggested
 from autolog.transformers.predictions import HeldOut
+from autolog.transformers.recorder import Recorder
 
 __all__ = [
     "observe_evaluate",
@@ -28,8 +29,6 @@ __all__ = [
     "observe_search",
     "observe_train",
 ]
-
-Frame = Generator[None, Outcome, None]
 
 
 def observe_train(call: Call) -> Frame:
@@ -52,30 +51,26 @@ def observe_train(call: Call) -> Frame:
             raise
         run = training.run
         recorder: Recorder | None = None
-        error: BaseException | None = None
-        try:
+
+        def before() -> None:
+            nonlocal recorder
             with shield("transformers: parameters"):
                 record_parameters(run, trainer)
             with shield("transformers: listening"):
                 recorder = _listen(trainer, run)
-            with training.current():
-                outcome = yield
-            error = outcome.error
+
+        def after(outcome: Outcome, seconds: float) -> None:
             bind_run(trainer.model, run)
             if recorder is not None:
-                _record_result(run, trainer, recorder, is_whole=error is None)
-        except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
-            error = interrupt
-            raise
-        finally:
-            with shield("transformers: the run's end"):  # a fault here must not take the interrupt's place
-                try:
-                    _stop_listening(trainer, recorder)
-                finally:
-                    conclude(training, error)
+                _record_result(run, trainer, recorder, is_whole=outcome.error is None)
+
+        def close() -> None:
+            _stop_listening(trainer, recorder)
+
+        yield from recorded("transformers", training, before=before, after=after, close=close)
 
 
-def _record_result(run: Run, trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
+def _record_result(run: Recording, trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
     """What came out; of a training that failed its checkpoints alone."""
     has_checkpoint = False
     with shield("transformers: gradient norms"):
@@ -108,8 +103,7 @@ def observe_search(call: Call) -> Frame:
 
 def _follow() -> Frame:
     """On another rank: records nothing. But what runs here may ask for its run."""
-    silent = Run("unrecorded", project="unrecorded", sink=None, settings=settings.current())
-    with watching("transformers"), Training(silent, owns=False).current():
+    with watching("transformers"), Training(silent_run(), owns=False).current():
         yield
 
 
@@ -140,29 +134,28 @@ def _observe_evaluation(call: Call, name: str, data: Any) -> Frame:
             run = training.run
             with shield("transformers: parameters"):
                 record_parameters(run, trainer)
+        goes_on_in = run
         recorder: Recorder | None = None
-        error: BaseException | None = None
-        try:
+
+        def before() -> None:
+            nonlocal recorder
             with shield("transformers: listening"):
-                recorder = _listen(trainer, run, data, call.get("metric_key_prefix"))
-            outcome = yield
-            error = outcome.error
-            if error is None and name == "predict" and recorder is not None and recorder.logs:
+                recorder = _listen(trainer, goes_on_in, data, call.get("metric_key_prefix"))
+
+        def after(outcome: Outcome, seconds: float) -> None:
+            if outcome.error is None and name == "predict" and recorder is not None and recorder.logs:
                 with shield("transformers: predict"):
-                    charge(run)
+                    charge(goes_on_in)
                     metrics = getattr(outcome.result, "metrics", None) or {}
                     row = {recorder.named(key): value for key, value in metrics.items()}
-                    run.log(row, step=int(trainer.state.global_step))
-        except BaseException as interrupt:
-            error = interrupt
-            raise
-        finally:
-            with shield("transformers: the run's end"):
-                try:
-                    _stop_listening(trainer, recorder)
-                finally:
-                    if training is not None:
-                        conclude(training, error)
+                    goes_on_in.log(row, step=int(trainer.state.global_step))
+
+        def close() -> None:
+            _stop_listening(trainer, recorder)
+
+        yield from recorded(
+            "transformers", training, before=before, after=after, close=close, is_current=False
+        )
 
 
 # Inside of an evaluation, in a training or by hand ----------------------------------------------------
@@ -217,12 +210,11 @@ def observe_generating_step(call: Call) -> Frame:
 
 
 def _is_recorded(trainer: Any) -> bool:
-    return is_on("transformers") or _callback_of(trainer) is not None
+    return is_wanted("transformers", _ours(trainer))
 
 
-def _callback_of(trainer: Any) -> TrackioCallback | None:
-    callbacks = trainer.callback_handler.callbacks
-    return next((callback for callback in callbacks if isinstance(callback, TrackioCallback)), None)
+def _ours(trainer: Any) -> NativeCallback | None:
+    return callback_among(trainer.callback_handler.callbacks)
 
 
 def _begin(trainer: Any, what: str, resume: Checkpoint | None = None) -> Training:
@@ -233,11 +225,9 @@ def _begin(trainer: Any, what: str, resume: Checkpoint | None = None) -> Trainin
     notes: dict[str, str] = {}
     with shield("transformers: where its run belongs"):
         place, notes = suggested(trainer)
-    callback = _callback_of(trainer)
-    given = callback.run if callback is not None else None
     subject = trainer.model if trainer.model is not None else trainer
     name = f"{type(subject).__name__}{what}"
-    training = begin_training(subject, name, given=given, resume=resume, suggested=place)
+    training = begin_training(subject, name, given=given_by(_ours(trainer)), resume=resume, suggested=place)
     bind_run(trainer, training.run)
     for key, note in notes.items():
         training.run.note(f"params/{key}", note)
@@ -269,7 +259,7 @@ def _evaluation_of(trainer: Any) -> HeldOut | None:
     return recorder.evaluating if recorder is not None else None
 
 
-def _listen(trainer: Any, run: Run, data: Any = None, prefix: str | None = None) -> Recorder:
+def _listen(trainer: Any, run: Recording, data: Any = None, prefix: str | None = None) -> Recorder:
     # In a run of ours that another one encloses theirs does not write.
     logs = _theirs(trainer) is None or not run.is_adopted
     recorder = Recorder(run, trainer, logs=logs, data=data, prefix=prefix)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 
 __all__ = ["Generations", "completions"]
 
@@ -57,7 +57,7 @@ class Generations:
             found[f"perf/{name}_generated_tokens_per_second"] = self._tokens / self.seconds
         return found
 
-    def record(self, run: Run, name: str, step: int) -> None:
+    def record(self, run: Recording, name: str, step: int) -> None:
         """The table of the first texts."""
         key = f"{name}/generations"
         if not run.keeps("predictions"):

@@ -13,7 +13,7 @@ from typing import Any
 from autolog.capture import gradients
 from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.health import MOST_PARTS, Alerts, norms_row
-from autolog.core.run import Run
+from autolog.core.recording import Recording
 from autolog.torch.measures import by_module, is_sharded, learning_rates
 
 __all__ = ["GradientNorms"]
@@ -26,7 +26,7 @@ _WITH_PARTS_ELSEWHERE = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # of each gradient
 class GradientNorms:
     """What is read of the gradients between clipping and a step that is logged."""
 
-    def __init__(self, run: Run, trainer: Any, alerts: Alerts):
+    def __init__(self, run: Recording, trainer: Any, alerts: Alerts):
         self._run = run
         self._trainer = trainer
         self._alerts = alerts

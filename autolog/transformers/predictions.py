@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 from autolog.process.guard import shield
 from autolog.torch.evaluation import Kept, record_evaluation
 from autolog.transformers.entities import Entities
@@ -36,7 +37,7 @@ class HeldOut:
         run: that it is recorded in.
     """
 
-    def __init__(self, run: Run, trainer: Any, name: str):
+    def __init__(self, run: Recording, trainer: Any, name: str):
         self.name = name
         self.told: set[str] = set()
         self.step = int(trainer.state.global_step)
@@ -142,7 +143,7 @@ class HeldOut:
             run, name, self._kept, self.told, classes=self._classes(), shown=self._texts, step=self.step
         )
         if self._entities is not None:
-            run.long_table(f"{name}/per_entity", self._entities.table(), step=self.step)
+            record_long_table(run, f"{name}/per_entity", self._entities.table(), step=self.step)
 
     def _classes(self) -> list[str] | None:
         names = getattr(getattr(self._trainer.model, "config", None), "id2label", None)

@@ -23,11 +23,8 @@ from typing import TYPE_CHECKING, Any
 from autolog.process.hooks import Hook
 
 if TYPE_CHECKING:
-    from autolog.zenml.flavor import (
-        TrackioExperimentTrackerConfig,
-        TrackioExperimentTrackerFlavor,
-        TrackioExperimentTrackerSettings,
-    )
+    from autolog.zenml.config import TrackioExperimentTrackerConfig, TrackioExperimentTrackerSettings
+    from autolog.zenml.flavor import TrackioExperimentTrackerFlavor
     from autolog.zenml.run import StepRun
     from autolog.zenml.steps import get_trackio_run
     from autolog.zenml.tracker import TrackioExperimentTracker
@@ -45,9 +42,9 @@ __all__ = [
 _LAZY = {
     "StepRun": "run",
     "TrackioExperimentTracker": "tracker",
-    "TrackioExperimentTrackerConfig": "flavor",
+    "TrackioExperimentTrackerConfig": "config",
     "TrackioExperimentTrackerFlavor": "flavor",
-    "TrackioExperimentTrackerSettings": "flavor",
+    "TrackioExperimentTrackerSettings": "config",
     "get_trackio_run": "steps",
 }
 

@@ -33,7 +33,7 @@ def begin() -> None:
 
 
 def _add_settings() -> None:
-    from autolog.zenml.flavor import TrackioExperimentTrackerSettings
+    from autolog.zenml.config import TrackioExperimentTrackerSettings
 
     module: Any = sys.modules[f"{_THEIRS}.flavors"]
     module.TrackioExperimentTrackerSettings = TrackioExperimentTrackerSettings
@@ -57,7 +57,7 @@ def _config_class() -> Any:
     """A class of configurations that takes the page's attributes, or those of ZenML's own flavor."""
     from pydantic import model_validator
 
-    from autolog.zenml.flavor import TrackioExperimentTrackerConfig as Page
+    from autolog.zenml.config import TrackioExperimentTrackerConfig as Page
 
     theirs: Any = sys.modules[_FLAVOR].TrackioExperimentTrackerConfig
     of_page = {"workspace", "project", "api_key", "base_url", "metadata"}

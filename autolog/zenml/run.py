@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autolog.core.recording import Recording
 from autolog.core.run import Run
 from autolog.process.guard import charge, shield
 
@@ -27,10 +28,7 @@ class StepRun(Run):
             TypeError: a value that is no number, DataFrame, list of dicts, ``trackio.Table`` or figure.
             RunError: the run is finished.
         """
-        pictures = {key: value for key, value in _items(metrics) if _is_figure(value)}
-        tables = {key: _rows(value) for key, value in _items(metrics) if _rows(value) is not None}
-        if pictures or tables:
-            metrics = {k: v for k, v in metrics.items() if k not in pictures and k not in tables}
+        metrics, pictures, tables = _sorted_out(metrics)
         super().log(metrics, step=step)
         for key, value in pictures.items():
             self.figure(key, value, step=step)
@@ -63,7 +61,7 @@ class StandIn:
     Like Trackio's own functions it raises nothing; what it does not take, the run says.
     """
 
-    def __init__(self, run: StepRun):
+    def __init__(self, run: Recording):
         self.stands_for = run
         self.id, self.name, self.project, self.group = run.id, run.name, run.project, run.group
         self.config: dict[str, Any] = {}
@@ -72,7 +70,12 @@ class StandIn:
         """See ``trackio.log``."""
         with shield("trackio.log in a step"):
             charge(self.stands_for)
-            self.stands_for.log(metrics, step)
+            metrics, pictures, tables = _sorted_out(metrics)
+            self.stands_for.log(metrics, step=step)
+            for key, value in pictures.items():
+                self.stands_for.figure(key, value, step=step)
+            for key, value in tables.items():
+                self.stands_for.table(key, value, step=step)
 
     def log_system(self, metrics: Mapping[str, Any]) -> None:
         """See ``trackio.log_system``."""
@@ -99,6 +102,15 @@ class StandIn:
 
     def finish(self) -> None:
         """It ends with its step."""
+
+
+def _sorted_out(metrics: Any) -> tuple[Any, dict[Any, Any], dict[Any, Any]]:
+    """Numbers, pictures and tables of one call, each by name."""
+    pictures = {key: value for key, value in _items(metrics) if _is_figure(value)}
+    tables = {key: _rows(value) for key, value in _items(metrics) if _rows(value) is not None}
+    if pictures or tables:
+        metrics = {k: v for k, v in metrics.items() if k not in pictures and k not in tables}
+    return metrics, pictures, tables
 
 
 def _items(metrics: Any) -> list[tuple[Any, Any]]:

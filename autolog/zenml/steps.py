@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
-from autolog.core import ownership
+from autolog.core import adopting, current
 from autolog.core import settings as settings_module
 from autolog.core.catalogue import is_on
-from autolog.core.ownership import Place, enter, fitting_project, innermost, open_run
-from autolog.core.run import Run, RunError, status_of
+from autolog.core.current import LazyRun, enter, innermost
+from autolog.core.opening import open_run, silent_run
+from autolog.core.recording import Recording
 from autolog.core.settings import Settings
+from autolog.core.statuses import status_of
+from autolog.core.writer import RunError
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
+from autolog.sinks.trackio.names import fitting_project
 from autolog.zenml.run import StandIn, StepRun
 
 __all__ = [
@@ -56,22 +60,22 @@ class Step:
         self.attempt: int = getattr(step_run, "version", 1)
         self.parameters: Mapping[str, Any] = step_run.config.parameters or {}
         self.has_a_tracker = bool(step_run.config.experiment_tracker)
-        self.run: StepRun | None = None
+        self.run: Recording | None = None
         self.is_ours = self.is_watched = False
-        self._adopted: Run | None = None
+        self._adopted: Recording | None = None
         self.is_published = False
-        self._outside = ownership.trackio_run() if sees_its_beginning else None
+        self._outside = adopting.trackio_run() if sees_its_beginning else None
         self._exits: list[Callable[[], None]] = []
         self._lock = threading.RLock()
 
-    def taken(self) -> Run | None:
+    def taken(self) -> Recording | None:
         """Its run: something is about to be recorded in it."""
         if self.run is not None or not is_on("zenml"):
             return self.run
         with self._lock:
-            inside = ownership.trackio_run()
+            inside = adopting.trackio_run()
             if inside is not None and inside is not self._outside:  # ZenML's own tracker, or the step itself
-                self._adopted = ownership.adopted_run()
+                self._adopted = adopting.adopted_run()
             if self.run is None and self._adopted is None:
                 self.open()
         return self.run or self._adopted
@@ -84,7 +88,7 @@ class Step:
         run_name: str | None = None,
         tags: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
-    ) -> StepRun:
+    ) -> Recording:
         """Open its run.
 
         Args:
@@ -97,7 +101,7 @@ class Step:
         settings = settings or settings_module.current()
         metadata = dict(metadata or {})
         beside = {key: metadata.pop(key) for key in list(metadata) if str(key).startswith(OURS)}
-        run = open_run(
+        self.run = open_run(
             run_name if run_name and self.attempt == 1 else self._run_name(run_name),
             project=project or settings.project or fitting_project(self.pipeline),
             group=self.pipeline_run,
@@ -112,9 +116,8 @@ class Step:
                 **({"metadata": beside} if beside else {}),
             },
             settings=settings,
-            kind=StepRun,
+            face=StepRun,
         )
-        self.run = cast(StepRun, run)
         if self.parameters:
             self.run.params(self.parameters, prefix="zenml/parameters")
         return self.run
@@ -141,10 +144,10 @@ class Step:
             self.publish()
             return
         if error is not None:
-            self.run._note_error(error)
+            self.run.note_error(error)
         self.publish()
-        if error is not None or not self.run._closed:
-            self.run.finish(status_of(error))
+        if error is not None or not self.run.is_closed:
+            self.run.close(status_of(error))
 
     # What ZenML shows of it -------------------------------------------------------------------------
 
@@ -178,12 +181,12 @@ class Step:
                 _attach_to_pipeline_run(self, values["experiment_tracker_url"], component)
 
 
-def stand_in(run: StepRun) -> Callable[[], None]:
+def stand_in(run: Recording) -> Callable[[], None]:
     """Make it the current run, for Trackio's own functions too; returns how to leave."""
     leave = enter(run)
     give_back: Callable[[], None] = lambda: None  # noqa: E731 - nothing was lent
     with shield("ZenML: the run where Trackio looks for its own"):
-        give_back = ownership.lend(StandIn(run))
+        give_back = adopting.lend(StandIn(run))
 
     def undo() -> None:
         give_back()
@@ -192,9 +195,9 @@ def stand_in(run: StepRun) -> Callable[[], None]:
     return undo
 
 
-def unrecorded(name: str) -> StepRun:
+def unrecorded(name: str) -> Recording:
     """A run that records nothing: where ours could not be opened, what the step asks of it must not fail."""
-    return StepRun(name, project="unrecorded", sink=None, settings=Settings())
+    return silent_run(name, settings=Settings(), face=StepRun)
 
 
 # Which step is running here ----------------------------------------------------------------------------
@@ -207,7 +210,7 @@ def observe_step(call: Call) -> Generator[None, Outcome, None]:
     step = Step(call.get("pipeline_run"), call.get("step_run"), sees_its_beginning=True)
     step.is_watched = True
     _running[step.id] = step
-    leave = enter(Place(step.taken))
+    leave = enter(LazyRun(step.taken))
     outcome = Outcome()
     try:
         outcome = yield
@@ -232,7 +235,7 @@ def find(info: Any) -> Step | None:
     return _running.get(info.step_run_id)
 
 
-def step_around() -> Run | None:
+def step_around() -> Recording | None:
     """The run of the step that this context is in, if it began before anybody watched.
 
     ``autolog.enable()`` in a step comes too late for the hook around it; ZenML's context knows the step.
@@ -253,7 +256,7 @@ def step_around() -> Run | None:
     return None
 
 
-ownership.around.append(step_around)
+current.look_around(step_around)
 
 
 def get_trackio_run() -> Any:
@@ -265,11 +268,13 @@ def get_trackio_run() -> Any:
     context = _context()
     step = _running.get(context.step_run.id) if context is not None else None
     run = step.taken() if step is not None else innermost()
-    while run is not None and not isinstance(run, StepRun):  # a thread of the step's knows its runs alone
+    while run is not None and not isinstance(
+        run.face, StepRun
+    ):  # a thread of the step's knows its runs alone
         run = run.parent
     if run is not None:
-        return run
-    run = ownership.trackio_run()
+        return run.face
+    run = adopting.trackio_run()
     if run is not None and context is not None:
         return run
     if context is None:

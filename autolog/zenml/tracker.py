@@ -11,12 +11,12 @@ from uuid import UUID
 
 from zenml.experiment_trackers.base_experiment_tracker import BaseExperimentTracker
 
-from autolog.core import catalogue, ending
+from autolog.core import catalogue, outlet
 from autolog.core import settings as settings_module
 from autolog.core.settings import Settings
 from autolog.process.guard import shield
 from autolog.zenml import steps
-from autolog.zenml.flavor import SPACE, TrackioExperimentTrackerConfig, TrackioExperimentTrackerSettings
+from autolog.zenml.config import SPACE, TrackioExperimentTrackerConfig, TrackioExperimentTrackerSettings
 from autolog.zenml.steps import Step, stand_in, unrecorded
 
 __all__ = ["TrackioExperimentTracker"]
@@ -88,7 +88,7 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
             settings = settings.updated(space_id=space, server_url=None)
             destination = "space", space
         if token:
-            ending.know_token(destination, token)
+            outlet.know_token(destination, token)
             settings = settings.updated(write_token=None)  # that of the environment is for another place
         return settings
 

@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 
 import autolog
-from autolog.core import ending
+from autolog.core import live
 from autolog.core.run import Run
 from autolog.process import background, guard, hooks
 from autolog.sinks.memory import MemoryRun, MemorySink
@@ -416,8 +416,8 @@ class Faults:
         assert float(run.config["params"][self.subject.strength]) == 2.0, when
         assert "autolog/faults" not in run.config, when
         autolog.finish()
-        for left in list(ending._live.values()):  # whose end was broken: open until the process ends
-            left._end("failed")
+        for left in live.live_runs():  # whose end was broken: open until the process ends
+            left.end("failed")
 
 
 def _says_so(run: MemoryRun) -> bool:

@@ -14,8 +14,10 @@ from typing import Any
 from unittest import mock
 
 import autolog.capture.origin
-from autolog.core import catalogue, ownership
+from autolog.core import catalogue, current, opening, placing, recording, training
+from autolog.core.recording import Recording
 from autolog.core.run import Run
+from autolog.core.writer import Writer
 from autolog.sinks.memory import MemorySink
 
 __all__ = ["WAYS", "breaking", "places_passed"]
@@ -32,6 +34,8 @@ def _return_nonsense(*args: Any, **kwargs: Any) -> Any:
 def _run_out_of_memory(*args: Any, **kwargs: Any) -> Any:
     raise MemoryError
 
+
+CORE = (current, opening, placing, recording, training)  # where a training's run is found, kept and ended
 
 WAYS: dict[str, Callable[..., Any]] = {
     "raises": _raise,
@@ -78,12 +82,12 @@ def _places(framework: str) -> Iterator[str]:
     """As ``module:function`` and ``module:Class.method``."""
     room = importlib.import_module(catalogue.TABLE[framework].module)
     captures = (*_modules(autolog.capture), *_modules(autolog.capture.origin))
-    for module in (*_modules(room), *captures, ownership):
+    for module in (*_modules(room), *captures, *CORE):
         for name, thing in vars(module).items():
             # What the garbage collector calls raises to nobody: Python itself prints it.
             if inspect.isfunction(thing) and thing.__module__ == module.__name__ and name != "_forget":
                 yield f"{module.__name__}:{name}"
-    for cls in (Run, MemorySink):
+    for cls in (Run, Recording, Writer, MemorySink):
         for name, thing in vars(cls).items():
             if inspect.isfunction(thing) and not name.startswith("__"):
                 yield f"{cls.__module__}:{cls.__name__}.{name}"

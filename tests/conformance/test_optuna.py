@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 import autolog
-from autolog.core import ending
+from autolog.core import live
 from autolog.optuna.optimize import _Inside, _Optimizing
 from autolog.optuna.recorder import StudyRecorder, TrialRecorder
 from autolog.optuna.table import BestSoFar
@@ -136,8 +136,8 @@ class TestOptuna(Conformance):
         assert len(run.tables["trials"]) == len(study.trials) == TRIALS, when
         assert not [one for one in sink.runs if "autolog/faults" in one.config], when
         autolog.finish()
-        for left in list(ending._live.values()):  # whose end was broken: open until the process ends
-            left._end("failed")
+        for left in live.live_runs():  # whose end was broken: open until the process ends
+            left.end("failed")
 
     @pytest.mark.exhaustive
     @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
@@ -159,8 +159,8 @@ class TestOptuna(Conformance):
                     assert expected_faults or any("ours" in repr(run.config) for run in sink.runs), name
                 expected_faults.clear()
                 autolog.finish()
-                for left in list(ending._live.values()):
-                    left._end("failed")
+                for left in live.live_runs():
+                    left.end("failed")
                 self.assert_the_next_is_whole(f"after {name} {way}")
         assert passed
         print(f"\n{cls.__name__}: {', '.join(sorted(passed))}")

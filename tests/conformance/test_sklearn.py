@@ -25,7 +25,7 @@ from sklearn.utils import estimator_checks
 
 import autolog
 from autolog import MemorySink
-from autolog.core.ownership import find_run
+from autolog.core.training import find_run
 from tests.conformance.base import Conformance, Subject
 
 X, y = load_iris(return_X_y=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import autolog
-from autolog.core import ending
+from autolog.core import live
 from autolog.process import guard
 from autolog.sinks.memory import MemorySink
 from tests.conformance.base import Autolog, Faults, Promises, Subject, Tracker
@@ -238,8 +238,8 @@ def test_a_fault_of_ours_in_any_place_of_the_room_fails_no_step(
         expected_faults.clear()
         autolog.disable()
         autolog.finish()
-        for left in list(ending._live.values()):  # whose end was broken: open until the process ends
-            left._end("failed")
+        for left in live.live_runs():  # whose end was broken: open until the process ends
+            left.end("failed")
         if len(broken) % 5 == 0:
             sink = MemorySink()
             assert record(sink) == bare, f"after {place} {way}"

@@ -8,13 +8,14 @@ from typing import Any
 import autolog
 from autolog import MemorySink
 from autolog.core.allowance import LEAST_SECONDS, UNASKED, Allowance
-from autolog.core.run import Run
+from autolog.core.recording import Recording
+from autolog.core.run import recording_of
 
 
-def run_with(budget: float) -> tuple[Run, MemorySink]:
+def run_with(budget: float) -> tuple[Recording, MemorySink]:
     sink = MemorySink()
     with autolog.enabled(sink=sink, log_code=False, budget=budget), autolog.run() as run:
-        return run, sink
+        return recording_of(run), sink
 
 
 def test_it_is_used_up_by_what_was_spent_and_comes_again_with_time() -> None:
@@ -52,7 +53,7 @@ def test_what_was_left_out_is_said_and_nothing_is_where_nothing_was() -> None:
     notes: list[Any] = []
     for spent in (1.0, 0.0):
         with autolog.enabled(sink=sink, log_code=False, budget=0.0), autolog.run() as run:
-            allowance = Allowance(run)
+            allowance = Allowance(recording_of(run))
             allowance.spent = spent
             allowance.is_used_up()
             allowance.note("grad_norm")

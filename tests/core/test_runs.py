@@ -17,9 +17,10 @@ from sklearn.linear_model import LogisticRegression
 
 import autolog
 from autolog import MemorySink, RunError
-from autolog.core import ownership
+from autolog.core import opening
 from autolog.core import settings as settings_module
-from autolog.core.ownership import begin_training, conclude, find_run
+from autolog.core.placing import begin_training
+from autolog.core.training import conclude, find_run
 from autolog.process import guard
 
 
@@ -216,8 +217,8 @@ def test_the_first_training_writes_in_place_later_ones_are_children(sink: Memory
         for training in trainings:
             conclude(training)
         assert run.status == "running"
-    assert [t.run is run for t in trainings] == [True, False, False]
-    assert [t.run.parent for t in trainings[1:]] == [run, run]
+    assert [t.run.face is run for t in trainings] == [True, False, False]
+    assert [t.run.face.parent for t in trainings[1:]] == [run, run]
     assert [kept.status for kept in sink.runs] == ["finished"] * 3
 
 
@@ -241,10 +242,10 @@ def test_without_a_run_every_training_has_its_own_and_stays_findable(sink: Memor
 
 def test_a_run_given_by_hand_comes_first(sink: MemorySink) -> None:
     with autolog.run("outer"):
-        given = ownership.open_run("given")
+        given = opening.open_run("given")
         training = begin_training(object(), "Model", given=given)
     assert training.run is given
-    given.finish()
+    given.face.finish()
 
 
 def test_three_fits_in_three_threads_are_three_whole_runs(recording: MemorySink) -> None:

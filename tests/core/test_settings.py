@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import autolog
 from autolog import SettingError, Settings
-from autolog.core.settings import RESERVED_PROJECT_SUFFIXES, check_project
+from autolog.core.settings import check_project
+from autolog.sinks.trackio.names import RESERVED_PROJECT_SUFFIXES
 
 
 def test_keyword_beats_variable_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:

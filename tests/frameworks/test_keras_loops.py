@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 
 import autolog
 from autolog import MemorySink
-from autolog.core.loops import end_abandoned_loops
+from autolog.core.training import end_abandoned_loops
 from autolog.sinks.memory import MemoryRun
 from tests.programs import read, run, values
 

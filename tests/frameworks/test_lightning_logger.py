@@ -31,8 +31,8 @@ from PIL import Image
 
 import autolog
 from autolog import MemorySink
-from autolog.core import loops
 from autolog.core import settings as settings_module
+from autolog.core import training
 from autolog.lightning import TrackioCallback, TrackioLogger
 from tests import programs
 from tests.frameworks.test_lightning import (
@@ -152,11 +152,11 @@ def test_one_logger_is_one_run_until_that_has_ended(into: MemorySink) -> None:
 def test_the_run_of_a_logger_that_is_gone_has_ended(into: MemorySink) -> None:
     logger = TrackioLogger()
     logger.log_metrics({"loss": 1.0}, step=0)
-    loops.end_abandoned_loops()
+    training.end_abandoned_loops()
     assert only(into).status == "running"
     del logger
     gc.collect()
-    loops.end_abandoned_loops()
+    training.end_abandoned_loops()
     assert only(into).status == "finished"
 
 

@@ -282,7 +282,7 @@ def test_ctrl_c_while_we_record_is_the_users_and_ends_the_run(
 def test_ctrl_c_reaches_the_user_even_if_ending_the_run_fails(
     recording: MemorySink, monkeypatch: pytest.MonkeyPatch, expected_faults: list[guard.Fault]
 ) -> None:
-    from autolog.core.run import Run
+    from autolog.core.recording import Recording
     from autolog.sklearn import fit
 
     def interrupted(*args: Any) -> None:
@@ -292,7 +292,7 @@ def test_ctrl_c_reaches_the_user_even_if_ending_the_run_fails(
         raise RuntimeError("ours")
 
     monkeypatch.setattr(fit, "_record_fitted", interrupted)
-    monkeypatch.setattr(Run, "_end", broken)
+    monkeypatch.setattr(Recording, "end", broken)
     with pytest.raises(KeyboardInterrupt):
         LogisticRegression(max_iter=300).fit(X_train, y_train)
     monkeypatch.undo()

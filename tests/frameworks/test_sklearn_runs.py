@@ -353,9 +353,9 @@ def test_a_search_of_somebody_elses_is_one_run(recording: MemorySink) -> None:
 def test_of_many_candidates_all_are_kept(
     sink: MemorySink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from autolog.core import run as run_module
+    from autolog.core import results
 
-    monkeypatch.setattr(run_module, "ROWS_SHOWN", 3)
+    monkeypatch.setattr(results, "ROWS_SHOWN", 3)
     with autolog.enabled("sklearn", sink=sink, log_code=False):
         GridSearchCV(LR, {"C": [0.01, 0.1, 1.0, 10.0, 100.0]}).fit(X, y)
         run = only(sink)

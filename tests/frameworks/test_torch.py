@@ -21,8 +21,8 @@ from torch.optim import optimizer as torch_optimizer
 
 import autolog
 from autolog import MemorySink
-from autolog.core import loops
 from autolog.core import settings as settings_module
+from autolog.core import training
 from autolog.process import hooks
 from autolog.sinks.memory import MemoryRun
 from tests.programs import free_port, read, values
@@ -534,7 +534,7 @@ def test_the_model_is_not_kept_alive(recording: MemorySink) -> None:
         assert [reference() for reference in gone] == [None] * 3
     finally:
         gc.enable()
-    loops.end_abandoned_loops()
+    training.end_abandoned_loops()
     assert only(recording).status == "finished"
 
 

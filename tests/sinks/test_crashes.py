@@ -145,10 +145,10 @@ def test_kill_while_much_is_delivered(tmp_path: Path) -> None:
 
 
 POINTS = {
-    "a picture is there, its row is not": "_Local.media",
-    "rows are there": "_Local.rows",
-    "alerts are there": "_Local.alerts",
-    "an artifact is there": "_Local.artifact",
+    "a picture is there, its row is not": "Local.picture",
+    "rows are there": "Local.rows",
+    "alerts are there": "Local.alerts",
+    "an artifact is there": "Local.artifact",
 }
 
 
@@ -157,7 +157,7 @@ def test_kill_between_two_steps_of_a_delivery(tmp_path: Path, point: str) -> Non
     program = f"""
     from autolog.capture.figures import Chart
     from autolog.sinks import helper
-    from autolog.sinks.trackio import _Local
+    from autolog.sinks.trackio.local import Local
     helper._start = lambda *asked: None  # delivered in this process
     from pathlib import Path
     def then_die(original):

@@ -18,6 +18,7 @@ import dataclasses, decimal, enum, fractions
 import numpy as np, pydantic
 from matplotlib.figure import Figure
 from autolog.capture.figures import Chart
+from autolog.core.run import recording_of
 
 @dataclasses.dataclass
 class Point:
@@ -61,7 +62,7 @@ line = {"name": "s", "x": [0, 1], "y": [0.0, float("nan")]}
 for name in NAMES:
     with autolog.run(name, group=name, tags=[name]) as r:
         r.params(values)
-        r.describe({name: values})
+        recording_of(r).describe({name: values})
         for n, loss in enumerate([1.0, float("nan"), float("-inf")]):
             r.log({"loss": loss, name: n, "epoch": n, "time": n, "step": n, "": 1.0})
         r.log({"only-nan": float("nan")}); r.log({"huge": 10**400}); r.log({"f16": np.float16(1)})
@@ -71,7 +72,7 @@ for name in NAMES:
         r.alert(name, name)
         open("file", "w").write(name.encode("utf-8", "replace").decode())
         r.artifact("file", name)
-        r.system({"cpu/utilization": 1.0})
+        recording_of(r).system({"cpu/utilization": 1.0})
 print(len(NAMES), "runs,", autolog.finish())
 """
 

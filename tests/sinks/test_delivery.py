@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 
 from autolog.sinks import Record
-from autolog.sinks.delivery import MOST_REFUSALS, Channel, RunState, _Batch
+from autolog.sinks.batch import Batch
+from autolog.sinks.channel import Channel
+from autolog.sinks.delivery import MOST_REFUSALS
 from autolog.sinks.helper import Helper
+from autolog.sinks.identity import Identity
+from autolog.sinks.state import RunState
 from tests.programs import journals, read, run, start, values
 
 POISONS = {
@@ -36,7 +40,7 @@ def test_one_record_that_nobody_takes_costs_only_itself(tmp_path: Path, poison: 
         gone, stage = {str(tmp_path / "gone")!r}, {str(tmp_path / "trackio" / "autolog" / "files")!r}
         open(gone, "w").close()
         with autolog.run("poisoned") as r:
-            write = r._write
+            write = r._recording.write
             for n in range(5): r.log({{"before": n}})
             {poison}
             for n in range(5): r.log({{"after": n}})
@@ -112,7 +116,7 @@ def test_the_journal_begins_anew_when_it_has_arrived(tmp_path: Path) -> None:
             for part in range(5):
                 for n in range(500): r.log({"m": part * 500 + n})
                 assert autolog.finish()
-                (path,) = [c.journal.path for c in autolog.core.ending._sink._all()]
+                (path,) = [c.journal.path for c in autolog.core.outlet._trackio._all()]
                 largest = max(largest, path.stat().st_size)
                 r.params({f"p{part}": part})
         print("largest", largest)
@@ -193,16 +197,17 @@ class Refusing:
         self.asked = 0
         self.taken: dict[str, list[str]] = {}
 
-    def rows(self, run: RunState, rows: list[Record], config: dict[str, object] | None) -> None:
+    def rows(self, run: Identity, rows: list[Record], config: dict[str, object] | None) -> None:
         self.asked += 1
         if run.id in self.runs or any("bad" in row["values"] for row in rows):
             raise ValueError("no")
         self.taken.setdefault(run.id, []).extend(key for row in rows for key in row["values"])
 
 
-def batch_of(run: str, *metrics: str) -> _Batch:
+def batch_of(run: str, *metrics: str) -> Batch:
     record = {"kind": "open", "run": run, "project": "p", "name": run, "group": None, "time": 0.0}
-    batch = _Batch(RunState({**record, "joined": False, "adopted": False}), Helper(), Helper())
+    record |= {"joined": False, "adopted": False}
+    batch = Batch(RunState(record), Helper(), Helper())
     batch.take(record)
     for n, key in enumerate(metrics):
         batch.take({"kind": "row", "run": run, "id": f"{n}", "time": 0.0, "step": n, "values": {key: n}})
@@ -233,9 +238,9 @@ def test_a_run_that_is_refused_alone_does_not_keep_the_others_waiting_for_ever(
     batches = {run: batch_of(run, "m") for run in ("refused", "taken")}
     for _ in range(MOST_REFUSALS - 1):
         with pytest.raises(ConnectionError, match="refuses"):
-            channel._deliver_batches(batches, place)  # type: ignore[arg-type]
+            channel._delivery._deliver_batches(batches, place)  # type: ignore[arg-type]
     assert place.taken == {"taken": ["m"]}
-    channel._deliver_batches(batches, place)  # type: ignore[arg-type]
+    channel._delivery._deliver_batches(batches, place)  # type: ignore[arg-type]
     assert "anything of run refused cannot be recorded" in caplog.text
     channel.close()
 
@@ -250,25 +255,25 @@ class Board:
         self.fails = 0
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def config(self, run: RunState) -> dict[str, object]:
+    def config(self, run: Identity) -> dict[str, object]:
         read = dict(self.written)
         self.meanwhile()
         return read
 
-    def rows(self, run: RunState, rows: list[Record], config: dict[str, object] | None) -> None:
+    def rows(self, run: Identity, rows: list[Record], config: dict[str, object] | None) -> None:
         if self.fails:
             self.fails -= 1
             raise OSError("the disk is full")
         self.written = self.written if config is None else config
 
 
-def owner_of_a_shared_run(directory: Path) -> _Batch:
+def owner_of_a_shared_run(directory: Path) -> Batch:
     record = {"kind": "open", "run": "r", "project": "p", "name": "r", "group": None, "time": 0.0}
     record |= {"joined": False, "adopted": False, "shared": True}
-    return _Batch(RunState(record, directory), Helper(), Helper())
+    return Batch(RunState(record, directory), Helper(), Helper())
 
 
-def change(batch: _Batch, **values: object) -> _Batch:
+def change(batch: Batch, **values: object) -> Batch:
     record = {"kind": "config", "run": "r", "values": values}
     batch.run.take(record)
     batch.take(record)
@@ -324,8 +329,8 @@ def test_what_a_child_logs_does_not_wait_until_its_parent_has_rested(tmp_path: P
         tmp_path,
         """
         import sqlite3
-        import autolog.sinks.delivery as delivery
-        delivery.REST_SECONDS = 10_000.0  # it would not come by itself
+        from autolog.sinks import channel
+        channel.REST_SECONDS = 10_000.0  # it would not come by itself
         s.use(autolog.Settings.from_environment(log_code=False, system_interval=0))
         with autolog.run("r") as r:
             r.log({"x": 1})
@@ -400,7 +405,7 @@ def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed
     artifact = {"kind": "artifact", "run": "r", "id": "a", "name": "model", "files": {}, "staged": False}
     one.take(artifact)
 
-    def artifact_is_slow(run: RunState, record: Record) -> None:
+    def artifact_is_slow(run: Identity, record: Record) -> None:
         """Until it is there, the other one has changed the config; then the first says what that has cost."""
         assert change(other, trials=30).deliver(board)
         end = time.thread_time() + 0.02
@@ -440,12 +445,12 @@ def test_a_run_says_what_its_delivery_has_cost_too(tmp_path: Path) -> None:
             for n in range(3):
                 counts = [[5, 1], [2, 4]]
                 r.figure(f"c{n}", Chart("confusion_matrix", "c", {"labels": ["x", "y"], "counts": counts}))
-        print("callers", r.overhead_seconds)
+        print("callers", r._recording.overhead_seconds)
         with autolog.run("without") as r:
             r.log({"a": 1.0})
         autolog.finish()
         for n in range(3):  # after its end
-            r._write("chart", step=0, key=f"later{n}", caption=None, chart={
+            r._recording.write("chart", step=0, key=f"later{n}", caption=None, chart={
                 "kind": "confusion_matrix", "title": "c", "data": {"labels": ["x", "y"], "counts": counts}})
         """,
     )

@@ -14,6 +14,7 @@ import pytest
 import autolog
 from autolog import MemorySink
 from autolog.capture.params import sanitize
+from autolog.core.run import recording_of
 from autolog.process import threads
 from autolog.process.threads import Bell
 from autolog.sinks.helper import Helper
@@ -143,7 +144,7 @@ def test_what_is_no_text_in_the_import_path_keeps_nothing_from_being_delivered(t
 
 def test_files_of_one_name_do_not_take_each_others_place(sink: MemorySink) -> None:
     with autolog.run("r") as run:
-        paths = [run.stage("config.json") for _ in range(2)]
+        paths = [recording_of(run).stage("config.json") for _ in range(2)]
     assert paths[0] != paths[1]
     assert paths[0].name == paths[1].name == "config.json"
 

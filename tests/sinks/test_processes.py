@@ -378,7 +378,7 @@ def test_jsonl_mode(tmp_path: Path) -> None:
         """
         with autolog.run("r", config={"a": 1}) as r:
             r.log({"m": 1}); r.log({"m": 2})
-            r.alert("odd"); r.system({"cpu/utilization": 5.0})
+            r.alert("odd"); r._recording.system({"cpu/utilization": 5.0})
             r.params({"a": 2}, prefix="")
         """,
         TRACKIO_STORAGE_MODE="jsonl",
@@ -471,11 +471,11 @@ def test_of_many_runs_the_old_ones_configs_are_read_back_when_they_change(tmp_pa
         """
         from autolog.sinks import delivery
         delivery.CONFIGS_KEPT = 2
-        from autolog.core.ownership import open_run
+        from autolog.core.opening import open_run
         runs = [open_run(f"r{n}", config={"n": n}) for n in range(6)]
-        for r in runs: r._end("finished")
+        for r in runs: r.end("finished")
         assert autolog.finish()
-        states = autolog.core.ending._sink._all()[0]._runs.values()
+        states = autolog.core.outlet._trackio._all()[0]._delivery.runs.values()
         assert sum(state.config == {} for state in states) == 4
         runs[0].describe({"later": 1})
         """,
@@ -532,7 +532,7 @@ def test_sigterm_is_watched_whoever_opened_a_run_first(tmp_path: Path) -> None:
 # How a program ends ---------------------------------------------------------------------------------
 
 
-SLOW = "helper._start = lambda *asked: None; trackio._Local.rows = lambda *args: time.sleep(600)"
+SLOW = "helper._start = lambda *asked: None; local.Local.rows = lambda *args: time.sleep(600)"
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.003, 0.05])
@@ -541,7 +541,8 @@ def test_ctrl_c_twice(tmp_path: Path, pause: float, slow: str) -> None:
     process = start(
         tmp_path,
         f"""
-        from autolog.sinks import helper, trackio
+        from autolog.sinks import helper
+        from autolog.sinks.trackio import local
         {slow}
         with autolog.run("r") as r:
             print("ready", flush=True)

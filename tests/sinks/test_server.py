@@ -25,7 +25,8 @@ Path("model.bin").write_bytes(b"weights")
 with autolog.run("r", config={"a": 1}) as r:
     for n in range(50): r.log({"m": n})
     r.params({"a": 2}, prefix="")
-    r.table("t", [{"x": 1}]); r.figure("f", figure); r.alert("odd"); r.system({"cpu/utilization": 5.0})
+    r.table("t", [{"x": 1}]); r.figure("f", figure); r.alert("odd")
+    r._recording.system({"cpu/utilization": 5.0})
     r.artifact("model.bin", type="model", aliases=["best"])
 """
 
@@ -241,7 +242,7 @@ print("arrived:", autolog.finish())
         )
         out = run(
             tmp_path / "here",
-            "from autolog.sinks import delivery; delivery.LONGEST_PAUSE = 0.2\n" + program,
+            "from autolog.sinks import channel; channel.LONGEST_PAUSE = 0.2\n" + program,
             TRACKIO_SERVER_URL=f"{wire.url}?write_token=s3cret",
         )
         wire.listener.close()
@@ -310,8 +311,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         yield url, directory
 
 
-QUICKLY = "from autolog.sinks import delivery; delivery.LONGEST_PAUSE = 0.2\n"
-IMPATIENT = "from autolog.sinks import trackio; trackio.REQUEST_SECONDS = 1.0\n"
+QUICKLY = "from autolog.sinks import channel; channel.LONGEST_PAUSE = 0.2\n"
+IMPATIENT = "from autolog.sinks.trackio import remote; remote.REQUEST_SECONDS = 1.0\n"
 UNTIL_ARRIVED = """
 end = time.monotonic() + 90
 while not autolog.finish() and time.monotonic() < end: time.sleep(0.05)

@@ -21,8 +21,10 @@ from trackio.remote_client import RemoteClient
 from trackio.run import Run
 from trackio.sqlite_storage import SQLiteStorage
 
-from autolog.sinks.delivery import RunState
-from autolog.sinks.trackio import _Local, ambient_run, data_directory
+from autolog.sinks.identity import Identity
+from autolog.sinks.trackio.ambient import ambient_run
+from autolog.sinks.trackio.directory import data_directory
+from autolog.sinks.trackio.local import Local
 from tests.programs import journals, run
 
 
@@ -56,39 +58,46 @@ def test_the_tables_have_the_columns_we_write_and_ids_are_unique() -> None:
 
 
 def test_what_we_write_is_what_trackio_reads_and_twice_is_once() -> None:
-    place = _Local()
+    place = Local()
     now = 1_800_000_000.25
-    record = {"kind": "open", "run": "id", "project": "contract-3", "name": "r", "group": None, "time": now}
-    state = RunState({**record, "joined": False, "adopted": False})
+    ident = Identity(
+        "id", "r", "contract-3", adopted=True
+    )  # a run of the user's: its config is as it is given
     for config in ({"x": 1, "_Group": "g"}, {"x": 2}):
-        place.rows(state, [{"id": "l", "time": now, "step": 5, "values": {"a": 1.0, "nan": "NaN"}}], config)
-        place.system(state, [{"id": "s", "time": now, "values": {"c": 1}}])
+        place.rows(ident, [{"id": "l", "time": now, "step": 5, "values": {"a": 1.0, "nan": "NaN"}}], config)
+        place.system(ident, [{"id": "s", "time": now, "values": {"c": 1}}])
         alert = {"id": "a", "time": now, "step": 0, "title": "t", "text": None, "level": "warn"}
-        place.alerts(state, [alert])
+        place.alerts(ident, [alert])
     (row,) = SQLiteStorage.get_logs("contract-3", "r", run_id="id")
     assert (row["a"], row["step"], row["timestamp"]) == (1.0, 5, "2027-01-15T08:00:00.250000+00:00")
     assert row["nan"] != row["nan"]
-    assert SQLiteStorage.get_run_config("contract-3", "r", run_id="id") == place.config(state) == {"x": 2}
+    assert SQLiteStorage.get_run_config("contract-3", "r", run_id="id") == place.config(ident) == {"x": 2}
     assert len(SQLiteStorage.get_system_logs("contract-3", "r", run_id="id")) == 1
     assert SQLiteStorage.get_alerts("contract-3", run_id="id")[0]["title"] == "t"
+
+
+def test_a_config_of_ours_stands_in_trackios_spelling_and_comes_back_in_ours() -> None:
+    place, ident = Local(), Identity("id", "r", "contract-7", group="g")
+    place.rows(ident, [], {"_created": 1_800_000_000.25, "_group": "g", "x": 1})
+    place.rows(ident, [{"id": "l", "time": 0.0, "step": 0, "values": {}}], None)
+    stored = SQLiteStorage.get_run_config("contract-7", "r", run_id="id")
+    created = "2027-01-15T08:00:00.250000+00:00"
+    assert stored == {"_Username": None, "_Created": created, "_Group": "g", "x": 1}
+    again = place.config(ident)
+    assert again == {"_Username": None, "_created": created, "_group": "g", "x": 1}
+    place.rows(ident, [], {**again, "x": 2})
+    assert SQLiteStorage.get_run_config("contract-7", "r", run_id="id") == {**stored, "x": 2}
 
 
 def test_trackios_own_rows_and_ours_look_alike() -> None:
     SQLiteStorage.bulk_log(
         project="contract-6", run="a", run_id="a", metrics_list=[{"m": 1.5}], config={"x": 1}
     )
-    state = RunState(
-        {
-            "run": "b",
-            "project": "contract-6",
-            "name": "b",
-            "group": None,
-            "time": 0.0,
-            "joined": False,
-            "adopted": True,
-        }
+    Local().rows(
+        Identity("b", "b", "contract-6", adopted=True),
+        [{"id": "l", "time": 0.0, "step": 0, "values": {"m": 1.5}}],
+        {"x": 1},
     )
-    _Local().rows(state, [{"id": "l", "time": 0.0, "step": 0, "values": {"m": 1.5}}], {"x": 1})
     connection = sqlite3.connect(SQLiteStorage.get_project_db_path("contract-6"))
     for table, column in (("metrics", "metrics"), ("configs", "config")):
         (theirs,), (ours,) = connection.execute(f"SELECT {column} FROM {table} ORDER BY run_id").fetchall()
@@ -189,7 +198,7 @@ def test_trackio_names_the_machines_load() -> None:
 )
 def test_the_data_directory_is_trackios_before_and_after_its_import(variables: dict[str, str]) -> None:
     program = (
-        "from autolog.sinks.trackio import data_directory; before = data_directory()\n"
+        "from autolog.sinks.trackio.directory import data_directory; before = data_directory()\n"
         "import trackio.utils; print(before, trackio.utils.TRACKIO_DIR, data_directory(), sep='\\n')"
     )
     clean = {k: v for k, v in os.environ.items() if k not in ("TRACKIO_DIR", "HF_HOME", "XDG_CACHE_HOME")}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import autolog
-from autolog.core import ending
+from autolog.core import outlet
 from autolog.core import settings as settings_module
 from autolog.process import guard
 from tests.programs import environment, free_port, read, trackio_server, values
@@ -200,7 +200,7 @@ def test_a_server_that_takes_nothing_fails_no_step_and_gets_everything_later(
     assert all("secret gone does not exist" in fault.what for fault in expected_faults)
     assert len(expected_faults) == (how == "no secret")
     if how == "no secret":  # the next step may find it again
-        ending.know_token(("server", f"http://127.0.0.1:{port}"), TOKEN)
+        outlet.know_token(("server", f"http://127.0.0.1:{port}"), TOKEN)
     with trackio_server(tmp_path, TOKEN, port):
         assert autolog.finish()
     (run,) = read(tmp_path, f"late-{how.replace(' ', '-')}")
@@ -264,8 +264,8 @@ def hub() -> Iterator[Hub]:
 
 KNOCKING = f"""
 import os, autolog
-from autolog.core import ending, settings
-ending.know_token(("space", "acme/trackio"), {TOKEN!r})
+from autolog.core import outlet, settings
+outlet.know_token(("space", "acme/trackio"), {TOKEN!r})
 settings.use(autolog.Settings(space_id="acme/trackio", log_code=False, finish_timeout=60.0, quiet=True))
 with autolog.run("r"):
     autolog.current_run().log({{"a": 1}})

@@ -1,0 +1,70 @@
+"""The Trackio run that the user has opened with Trackio itself: written to by us, never finished by us."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from autolog.core import live, outlet, surroundings
+from autolog.core import settings as settings_module
+from autolog.core.current import innermost
+from autolog.core.opening import make
+from autolog.core.recording import Recording
+from autolog.sinks.identity import Identity
+
+__all__ = ["adopted_run", "is_inside_a_run", "lend", "trackio_run"]
+
+
+def adopted_run() -> Recording | None:
+    """The run by which we write to the Trackio run that is open in this context, if there is one."""
+    ambient = _ambient_run()
+    if ambient is None:
+        return None
+    run = live.adopted(ambient.id)
+    if run is None:
+        settings = settings_module.current()
+        if ambient.token:
+            outlet.know_token(ambient.destination, ambient.token)
+        identity = Identity(
+            id=ambient.id,
+            name=ambient.name,
+            project=ambient.project,
+            group=ambient.group,
+            destination=ambient.destination,
+            adopted=True,
+        )
+        run = make(identity, settings, ambient=ambient, opened_by_user=True)
+        live.add_adopted(run)
+        surroundings.record(run)
+    return run
+
+
+def trackio_run() -> Any:
+    """The ``trackio.Run`` that is open in this context, the user's or another integration's; None: none."""
+    ambient = _ambient_run()
+    return ambient.itself if ambient is not None else None
+
+
+def is_inside_a_run() -> bool:
+    """Whether what begins here belongs to a run that is open already, of ours or of the user's own."""
+    return innermost() is not None or _ambient_run() is not None
+
+
+def lend(stand_in: Any) -> Callable[[], None]:
+    """Put this where Trackio's own functions look for the current run in this context; returns how to undo.
+
+    Args:
+        stand_in: what they will call; as ``stands_for`` it names our run.
+    """
+    from autolog.sinks.trackio.ambient import make_current
+
+    return make_current(stand_in)
+
+
+def _ambient_run() -> Any:
+    if "trackio" not in sys.modules:
+        return None
+    from autolog.sinks.trackio.ambient import ambient_run
+
+    return ambient_run()

@@ -1,0 +1,143 @@
+"""Values of rows and tables: metrics by name, steps, cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from autolog.capture.params import REDACTED, is_secret, label, metric, sanitize
+from autolog.sinks.trackio.names import known_metric_keys, metric_key
+
+__all__ = ["brief", "clean_table", "csv_cells", "flatten", "table_rows", "whole_step"]
+
+
+def flatten(
+    metrics: Mapping[str, Any],
+    prefix: str,
+    values: dict[str, Any],
+    refuse: Callable[[str, TypeError], None],
+    depth: int = 0,
+) -> None:
+    """Put numbers by name into ``values``; names of nested mappings are joined by ``/``.
+
+    Args:
+        refuse: called with the name of what is no number, and why it is none.
+
+    Raises:
+        TypeError: ``metrics`` is no mapping, or is nested more than ten deep.
+    """
+    if depth > 10:
+        raise TypeError("log: mappings nested more than ten deep; expected names and numbers.")
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"log: expected a mapping of names to numbers, got {type(metrics).__name__}. "
+            'Write run.log({"loss": 0.1}).'
+        )
+    for name, value in metrics.items():
+        key = f"{prefix}{name}"
+        if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
+            values[known_metric_keys.get(key) or metric_key(key)] = value
+        elif isinstance(value, Mapping):
+            flatten(value, f"{key}/", values, refuse, depth + 1)
+        else:
+            try:
+                values[metric_key(key)] = metric(value)
+            except TypeError as error:
+                refuse(key, error)
+
+
+def whole_step(step: Any) -> int:
+    """A step as SQLite takes it.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is negative, or has more than 64 bits.
+    """
+    try:
+        number = step if type(step) is int else metric(step)
+        whole = int(number)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"step={step!r}: expected a whole number.") from None
+    if whole != number:
+        raise TypeError(f"step={step!r}: expected a whole number.")
+    if not 0 <= whole < 2**63:
+        raise ValueError(f"step={step}: expected a step that is not negative and fits into 64 bits.")
+    return whole
+
+
+def table_rows(key: str, rows: Any, columns: Iterable[str] | None) -> list[Mapping[str, Any]]:
+    """A table's rows as mappings.
+
+    Args:
+        rows: a list of dicts, a list of lists with ``columns``, or a pandas or polars DataFrame.
+
+    Raises:
+        TypeError: something else.
+    """
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        try:
+            rows = rows.to_dict(orient="records")  # pandas
+        except TypeError:
+            rows = rows.to_dicts()  # polars
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+        raise TypeError(
+            f"table {key!r}: expected a list of dicts, a list of lists with columns=, or a DataFrame; "
+            f"got {type(rows).__name__}."
+        )
+    names = None if columns is None else [str(column) for column in columns]
+    result: list[Mapping[str, Any]] = []
+    for row in rows:
+        if isinstance(row, Mapping):
+            result.append(row)
+        elif isinstance(row, (list, tuple)) and names is not None and len(row) == len(names):
+            result.append(dict(zip(names, row, strict=False)))
+        else:
+            raise TypeError(
+                f"table {key!r}: a row is {type(row).__name__} {str(row)[:80]}; expected dicts, or lists "
+                f"as long as columns= ({len(names) if names is not None else 'not given'})."
+            )
+    return result
+
+
+def clean_table(key: str, rows: Any, columns: Iterable[str] | None) -> list[dict[str, Any]]:
+    """A table as it is stored: cells are plain values, secrets are masked, every row has every column.
+
+    Raises:
+        TypeError: see :func:`table_rows`.
+    """
+    names: dict[Any, tuple[str, bool]] = {}  # the same ones in every row
+    clean = [
+        {
+            names[name][0]: _cell(names[name][1], value)
+            for name, value in row.items()
+            if name in names or names.setdefault(name, (label(name), is_secret(str(name))))
+        }
+        for row in table_rows(key, rows, columns)
+    ]
+    heads = dict.fromkeys(name for row in clean for name in row)
+    if any(row.keys() != heads.keys() for row in clean):
+        # The dashboard takes the heads from the first row, and each row's cells in their order.
+        clean = [{name: row.get(name) for name in heads} for row in clean]
+    return clean
+
+
+def csv_cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    """A table as lines of cells, the heads first; secrets are masked."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    secret = {name: is_secret(str(name)) for name in names}
+    heads = [label(name) for name in names]
+    return [heads, *([_cell(secret[name], row.get(name)) for name in names] for row in rows)]
+
+
+def brief(value: Any) -> Any:
+    """A number as a person reads it."""
+    return float(f"{value:.7g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _cell(is_secret: bool, value: Any) -> Any:
+    if is_secret:
+        return REDACTED
+    if type(value) in (float, bool) or (type(value) is int and abs(value) < 2**63):
+        return value
+    return sanitize(value, limit=2_000)

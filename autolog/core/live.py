@@ -1,0 +1,64 @@
+"""The runs that are going on in this process."""
+
+from __future__ import annotations
+
+import threading
+
+from autolog.core.recording import Recording
+from autolog.process import forks
+
+__all__ = ["add", "add_adopted", "adopted", "adopted_runs", "is_live", "live_runs", "remove"]
+
+_live: dict[str, Recording] = {}
+_adopted: dict[str, Recording] = {}  # Trackio's id -> the run that the user opened with Trackio itself
+_lock = threading.RLock()  # a signal handler may come back to it
+
+
+def add(run: Recording) -> None:
+    """It is running."""
+    with _lock:
+        _live[run.id] = run
+
+
+def remove(run: Recording) -> bool:
+    """It has ended. Returns whether it was the last one."""
+    with _lock:
+        return _live.pop(run.id, None) is not None and not _live
+
+
+def live_runs() -> list[Recording]:
+    """Those that are running, in the order of their opening."""
+    with _lock:
+        return list(_live.values())
+
+
+def is_live(run_id: str) -> bool:
+    """Whether a run is going on in this process."""
+    return run_id in _live
+
+
+def add_adopted(run: Recording) -> None:
+    """A run that the user opened with Trackio itself: never ended by us."""
+    with _lock:
+        _adopted[run.id] = run
+
+
+def adopted(run_id: str) -> Recording | None:
+    """The run by which we write to a Trackio run of the user's own."""
+    return _adopted.get(run_id)
+
+
+def adopted_runs() -> list[Recording]:
+    """All of them."""
+    return list(_adopted.values())
+
+
+def _forget_in_child() -> None:
+    """A forked child has none of its parent's runs."""
+    global _lock
+    _lock = threading.RLock()
+    _live.clear()
+    _adopted.clear()
+
+
+forks.when_forked("live", in_child=_forget_in_child)

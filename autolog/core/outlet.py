@@ -1,0 +1,234 @@
+"""Whether this process records, and where to: switched off, another rank's follower, or a sink of these.
+
+A process has one sink to Trackio. Beside it there may be one in memory, and sinks of the user's own: what has
+been written to any of them is delivered by ``autolog.finish()`` and at the exit.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, cast
+
+from autolog.core.settings import SettingError, Settings, current, truth
+from autolog.process import forks
+from autolog.process.guard import shield
+from autolog.sinks import Sink
+from autolog.sinks.identity import LOCAL, Destination
+
+if TYPE_CHECKING:
+    from autolog.sinks.trackio.sink import TrackioSink
+
+__all__ = [
+    "close",
+    "deliver",
+    "destination_of",
+    "disabled_by_environment",
+    "finish_timeout",
+    "is_follower",
+    "know_token",
+    "open_sink",
+    "release",
+    "write_through",
+]
+
+
+# Whether --------------------------------------------------------------------------------------------
+
+
+def disabled_by_environment() -> bool:
+    """Whether ``AUTOLOG_DISABLE`` turns everything off."""
+    return truth("AUTOLOG_DISABLE", os.environ.get("AUTOLOG_DISABLE") or "0")
+
+
+def is_follower() -> bool:
+    """Whether a launcher (torchrun, say) made this process as another than the first of several.
+
+    They run the same program in each; what they train is recorded by the first.
+    """
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+    return _number_in("WORLD_SIZE") > 1 and any(_number_in(name) > 0 for name in ranks)
+
+
+def _number_in(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 0
+
+
+# Where ----------------------------------------------------------------------------------------------
+
+_lock = threading.RLock()  # a signal handler may come back to it
+_trackio: TrackioSink | None = None
+_memory: Sink | None = None  # "memory" by name is one sink of the process
+_own: dict[int, weakref.ref[Sink] | Sink] = {}  # the user's
+_is_worker = False
+_tokens: dict[Destination, str] = {}
+_is_private: dict[Destination, bool] = {}
+_timeouts: set[float] = set()  # of the runs that were opened since everything had arrived
+
+
+def destination_of(settings: Settings) -> Destination:
+    """The place that the settings name."""
+    if settings.space_id:
+        return "space", settings.space_id
+    if settings.server_url:
+        return "server", settings.server_url
+    return LOCAL
+
+
+def open_sink(settings: Settings, destination: Destination) -> Sink | None:
+    """The sink for a run with these settings, which hold for as long as it has anything to deliver.
+
+    None: nothing is recorded here.
+    """
+    if disabled_by_environment() or is_follower():
+        return None
+    with _lock:
+        _timeouts.add(settings.finish_timeout)
+        # A Space is made once. If any of its runs asks for a private one, it is private.
+        _is_private[destination] = _is_private.get(destination, False) or settings.private
+    if settings.sink == "trackio":
+        if settings.write_token and settings.server_url:
+            know_token(("server", settings.server_url), settings.write_token)
+        return _trackio_sink()
+    if settings.sink == "memory":
+        return _memory_sink()
+    return _own_sink(settings.sink)
+
+
+def _trackio_sink() -> TrackioSink:
+    global _trackio  # one journal and one writer per process
+    with _lock:
+        if _trackio is None:
+            from autolog.sinks.trackio.sink import TrackioSink
+
+            _trackio = TrackioSink(_tokens.get, lambda destination: _is_private.get(destination, True))
+            _trackio.write_through = _is_worker
+        return _trackio
+
+
+def _memory_sink() -> Sink:
+    global _memory
+    from autolog.sinks.memory import MemorySink
+
+    _memory = _memory or MemorySink()
+    return _memory
+
+
+def _own_sink(sink: Any) -> Sink:
+    with _lock:
+        try:  # whoever has let go of it wants nothing more of it
+            _own[id(sink)] = weakref.ref(sink, functools.partial(_own_is_gone, id(sink)))
+        except TypeError:
+            _own[id(sink)] = sink
+    return cast(Sink, sink)
+
+
+def _own_is_gone(key: int, reference: Any) -> None:
+    if _own.get(key) is reference:  # else another one lives at its address by now
+        _own.pop(key, None)
+
+
+def know_token(destination: Destination, token: str) -> None:
+    """The token for a place: of a server the write token, of a Space the Hub's. In memory alone."""
+    _tokens[destination] = token
+
+
+# Delivering -----------------------------------------------------------------------------------------
+
+
+def finish_timeout() -> float:
+    """Seconds that may be waited for delivery: the most that a run asks for which is on its way."""
+    with _lock:
+        if _timeouts:
+            return max(_timeouts)
+    try:
+        return current().finish_timeout
+    except SettingError:  # of the environment: then nothing was ever opened
+        return Settings.finish_timeout
+
+
+def deliver(end: float) -> bool:
+    """Deliver what has been written so far to any sink, until this time of the monotonic clock.
+
+    Returns:
+        Whether everything has arrived, as each sink says.
+    """
+    with _lock:
+        waited_for = set(_timeouts)
+        _timeouts.clear()
+    arrived = [_delivered(sink, end) for sink in _sinks()]
+    if not all(arrived):
+        with _lock:
+            _timeouts.update(waited_for)
+    return all(arrived)
+
+
+def close(end: float) -> int | None:
+    """The process ends: deliver, and give up the journals. A worker's are left to its parent.
+
+    Returns:
+        None: everything has arrived. Else how many records no disk has taken; the rest is kept on disk.
+    """
+    global _trackio
+    arrived = [_delivered(sink, end) for sink in _sinks() if sink is not _trackio]
+    done = all(arrived)
+    sink, _trackio = _trackio, None
+    if sink is None:
+        return None if done else 0
+    if _is_worker:
+        sink.release()
+        return None
+    try:
+        done = sink.close(_left(end)) and done
+    except KeyboardInterrupt:  # somebody will not wait: it is closed once more, at once
+        _trackio = sink
+        raise
+    return None if done else sink.unwritten
+
+
+def _delivered(sink: Sink, end: float) -> bool:
+    with shield(f"delivering to {type(sink).__name__}"):  # one of the user's may raise: the others go on
+        return sink.deliver(_left(end))
+    return False
+
+
+def _sinks() -> list[Sink]:
+    own = [sink() if isinstance(sink, weakref.ref) else sink for sink in list(_own.values())]
+    return [sink for sink in (_trackio, _memory, *own) if sink is not None]
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.monotonic())
+
+
+# Other processes ------------------------------------------------------------------------------------
+
+
+def write_through() -> None:
+    """This process is a worker: it writes to its journal at once, and delivers nothing itself."""
+    global _is_worker
+    _is_worker = True
+    if _trackio is not None:
+        _trackio.write_through = True
+
+
+def release() -> None:
+    """Give up this process' journal, so that its parent can deliver it."""
+    if _trackio is not None and _is_worker:
+        _trackio.release()
+
+
+def _forget_in_child() -> None:
+    """A forked child has none of its parent's journals and threads."""
+    global _lock
+    _lock = threading.RLock()
+    write_through()
+    if _trackio is not None:
+        _trackio.abandon()
+
+
+forks.when_forked("outlet", in_child=_forget_in_child)

@@ -1,0 +1,54 @@
+"""What a training or an evaluation has come to, written to a run: metrics, long tables, pictures."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+from autolog.core.cells import brief, csv_cells
+from autolog.core.recording import Recording
+from autolog.sinks.trackio.names import artifact_name
+
+if TYPE_CHECKING:
+    from autolog.capture.evaluation import Evaluation
+
+__all__ = ["record_evaluation", "record_long_table", "record_pictures"]
+
+ROWS_SHOWN = 50  # of a long table: the dashboard shows tables whole, and above all pictures
+
+
+def record_evaluation(run: Recording, name: str, result: Evaluation, *, step: int | None = None) -> None:
+    """Metrics, tables and pictures of one evaluation, under the name of its data (``val``, ``test``)."""
+    step = run.last_step if step is None else step
+    run.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=step)
+    for note in result.notes:
+        run.note(name, note)
+    record_pictures(run, name, result, step=step)
+
+
+def record_pictures(run: Recording, name: str, result: Evaluation, *, step: int | None = None) -> None:
+    """The tables and pictures of one evaluation."""
+    # The dashboard shows the last first: what is longest stands below.
+    for key, rows in sorted(result.tables.items(), key=lambda table: table[0] != "best_and_worst"):
+        if key == "best_and_worst" and not run.keeps("predictions"):
+            why = "not sent to the server: Settings.share does not name 'predictions'"
+            run.note(f"{name}/best_and_worst", why)
+            continue
+        # Two things under one key would hide each other in the dashboard.
+        record_long_table(run, f"{name}/{key}{'_counts' if key in result.charts else ''}", rows, step=step)
+    for key, chart in result.charts.items():
+        run.figure(f"{name}/{key}", chart, step=step)
+
+
+def record_long_table(
+    run: Recording, key: str, rows: list[dict[str, Any]], *, shown: int | None = None, step: int | None = None
+) -> None:
+    """A table whose first rows are shown, and the whole of which is kept in a file if there are more."""
+    shown = ROWS_SHOWN if shown is None else min(shown, ROWS_SHOWN)
+    run.table(key, [{name: brief(value) for name, value in row.items()} for row in rows[:shown]], step=step)
+    if len(rows) > shown:
+        run.note(key, f"the first {shown} of {len(rows):,} rows; all are in the artifact")
+        path = run.stage(f"{artifact_name(key)}.csv")
+        with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+            csv.writer(file).writerows(csv_cells(rows))
+        run.staged_artifact(key, "table", {path.name: path}, {"rows": len(rows)})

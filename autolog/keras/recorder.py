@@ -1,0 +1,184 @@
+"""What a Keras training tells while it runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+
+from autolog.core.health import Alerts
+from autolog.core.recording import Recording
+from autolog.keras.checkpoints import Checkpoints
+from autolog.keras.described import batch_size_of, short, training_rows
+from autolog.keras.evaluation import record_evaluation
+from autolog.keras.gradients import GradientNorms
+from autolog.keras.predictions import HeldOut, validation_arrays
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call
+
+__all__ = ["Recorder", "learning_rate", "steps_of"]
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Our ears inside one training. Every method is shielded: an exception here would abort the training."""
+
+    def __init__(self, run: Recording, call: Call, callbacks: list[Any]):
+        super().__init__()
+        # Keras hands the ends of batches to a thread of its own if all callbacks allow it. That costs more
+        # than our part in them (7 to 14 % of a step of 4 ms); one of the user's callbacks may ask for it.
+        self.async_safe = any(getattr(callback, "async_safe", False) for callback in callbacks)
+        self._run = run
+        self._batch_size = batch_size_of(call)
+        self._classes = getattr(call.get("validation_data"), "class_names", None)
+        self._checkpoints = Checkpoints(run, callbacks)
+        self._restoring = [c for c in callbacks if getattr(c, "restore_best_weights", False)]
+        self._every = int(run.settings.log_every_n_steps)
+        self._base = 0  # optimizer steps before this training and in its finished epochs
+        self._epoch_began = time.perf_counter()
+        self._batches = 0
+        self._rows = training_rows(call)
+        self._validated = False  # in this epoch
+        self._validation_began = self._validation_seconds = 0.0
+        self._told: set[str] = set()  # metrics of the validation data that Keras has told itself
+        self._alerts = Alerts(run)
+        self._is_closed = False
+        self._began = time.perf_counter()
+        self._evaluated = -1  # the step of the last evaluation
+        self._trained = call.subject
+        # A step that is compiled already cannot be looked into.
+        may_look_inside = run.settings.compiled_steps and not getattr(call, "is_running", False)
+        self._held_out = HeldOut(call.subject, run, validation_arrays(call), may_look_inside)
+        self._gradients = GradientNorms(run, call.subject, may_look_inside)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        with shield("Keras: the training's beginning"):
+            self._base = steps_of(self.model)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._batches = 0
+        self._validated = False
+        self._validation_seconds = 0.0
+        self._epoch_began = time.perf_counter()
+
+    # At every batch, recorded or not: a shield would cost as much as what it is put around.
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        try:
+            self._batches = max(self._batches, batch)
+            if not self._gradients.are_due(self._base + batch):
+                return
+        except Exception:
+            with shield("Keras: which batches are recorded", self._run):
+                raise
+            return
+        with shield("Keras: gradient norms", self._run):
+            self._gradients.before(self._base + batch, self._at_once())
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        try:
+            step = self._step_to_log(batch)
+            if step is None:
+                return
+        except Exception:
+            with shield("Keras: which batches are recorded", self._run):
+                raise
+            return
+        with shield("Keras: a batch", self._run):
+            self._run.log({f"train/{key}": value for key, value in (logs or {}).items()}, step=step)
+
+    def _step_to_log(self, batch: int) -> int | None:
+        """The step that a batch has ended with, if its metrics are logged."""
+        at_once = self._at_once()
+        if at_once > 1 and batch % at_once == 0:  # older versions tell of the first batch of a call
+            batch += at_once - 1
+        before = self._base + batch + 1 - at_once
+        # Keras counts the last call of an epoch as if it were a whole one.
+        step = self._base + min(batch + 1, (self.params or {}).get("steps") or batch + 1)
+        is_due = self._every > 0 and step // self._every != before // self._every
+        return step if is_due else None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        with shield("Keras: an epoch"):
+            charge(self._run)
+            seconds = time.perf_counter() - self._epoch_began
+            step = max(steps_of(self.model), self._base)
+            batches = step - self._base or self._batches + 1
+            row: dict[str, Any] = {"epoch": epoch + 1, "perf/epoch_seconds": seconds}
+            for key, value in (logs or {}).items():
+                row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
+            if (rate := learning_rate(self.model)) is not None:
+                row["lr"] = rate
+            if samples := self._rows or batches * (self._batch_size or 0):
+                row["perf/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
+            self._run.log(row, step=step)
+            self._told.update(key for key in row if key.startswith("val/"))
+            self._gradients.at_epoch_end(step)
+            self._base = step
+            self._alerts.look_at_loss(step, row.get("train/loss"))
+            self._checkpoints.look(epoch, logs or {}, step)
+            self._look_at_validation(epoch, step)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        with shield("Keras: validation"):
+            self._validation_began = time.perf_counter()
+            self._held_out.begin()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        with shield("Keras: validation"):
+            self._held_out.end()
+            self._validated = True
+            self._validation_seconds += time.perf_counter() - self._validation_began
+
+    def close(self) -> None:
+        """The training has ended, or failed: the model is as it was."""
+        if not self._is_closed:
+            self._is_closed = True
+            try:
+                self._gradients.close()
+            finally:
+                self._held_out.close()
+                self._checkpoints.close()
+
+    def record_evaluation(self, seconds: float) -> None:
+        """The held-out evaluation of the weights that the training ends with."""
+        step = None
+        if any(callback.best_weights is not None for callback in self._restoring):
+            self._held_out.go_back_to_best()
+            step = self._held_out.best_step
+        self._evaluate(seconds, step)
+
+    def _look_at_validation(self, epoch: int, step: int) -> None:
+        if any(callback.best_epoch == epoch for callback in self._restoring):
+            self._held_out.mark_best(step, validated=self._validated)
+        every = self._run.settings.evaluate_every_n_epochs
+        if every and (epoch + 1) % every == 0 and self._validated:
+            self._evaluate(time.perf_counter() - self._began, step)
+
+    def _evaluate(self, seconds: float, step: int | None) -> None:
+        at = step or self._run.last_step
+        if self._evaluated != at:  # not the last epoch's once more
+            self._evaluated = at
+            found = self._held_out.predictions(seconds)
+            record_evaluation(
+                self._run, "val", self._trained, found, told=self._told, classes=self._classes, step=step
+            )
+
+    def _at_once(self) -> int:
+        """Steps that are executed by one call of the compiled function."""
+        return int(getattr(self._trained, "steps_per_execution", 1) or 1)
+
+
+def steps_of(model: Any) -> int:
+    """How many steps the optimizer has made."""
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # one that scales the loss may not count
+    return int(optimizer.iterations) if optimizer is not None else 0
+
+
+def learning_rate(model: Any) -> float | None:
+    """The rate of the next step."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        return None
+    return short(keras.ops.convert_to_numpy(optimizer.learning_rate))

@@ -1,0 +1,435 @@
+"""What a Lightning training tells while it runs."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
+from typing import Any
+
+import torch
+
+from autolog.core.current import enter
+from autolog.core.health import Alerts
+from autolog.core.opening import silent_run
+from autolog.core.recording import Recording
+from autolog.lightning import ranks
+from autolog.lightning.checkpoints import Checkpoints
+from autolog.lightning.gradients import GradientNorms
+from autolog.lightning.names import canonical
+from autolog.lightning.packages import Callback, arm
+from autolog.lightning.predictions import HeldOut
+from autolog.lightning.ranks import Machines
+from autolog.lightning.results import record_result
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import NOWHERE
+from autolog.torch.loop import listen_to_clipping
+from autolog.torch.measures import learning_rates
+
+__all__ = ["Recorder", "is_telling", "observe_log_metrics", "observe_save_checkpoint", "recorder_of"]
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Our ears inside one call of a Trainer. Every method is shielded: an exception would abort the training.
+
+    It goes along to the processes that Lightning starts (``ddp_spawn``); only rank zero records.
+
+    Attributes:
+        reason: the exception that ended the training: Lightning turns Ctrl-C into ``SystemExit``.
+        is_rank_zero: whether this process records; a process of Lightning's learns it when it begins.
+        stage: whose metrics they are that a user logs by hand now: ``train``, ``val`` or ``test``.
+        began: when the training began in this process; None: it did not.
+        gradients, checkpoints, held_out: what is recorded of each.
+    """
+
+    def __init__(self, run: Recording, *, is_rank_zero: bool):
+        self.run = run
+        self.is_rank_zero = is_rank_zero
+        self.stage = "train"
+        self.reason: BaseException | None = None
+        self.began: float | None = None
+        self.held_out = HeldOut(run)
+        self.checkpoints = Checkpoints(run)
+        self.gradients = GradientNorms(run)
+        self._epoch_began = time.perf_counter()
+        self._samples = 0
+        self._loss: Any = None
+        self._names: dict[tuple[str, str], str] = {}
+        self._names_of_steps: dict[str, str] = {}  # of the metrics that have come at steps so far
+        self._rates: dict[str, float] = {}  # with which the last step was made
+        self._has_one_optimizer = False
+        self._alerts = Alerts(run)
+        self.on_before_optimizer_step: Any = self._before_optimizer_step  # or None, as those below
+        self._pid = os.getpid()
+        self._machines: Machines | None = None
+        self._stop_clipping: Callable[[], None] = _nothing
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Each of the two is written as a whole: the other process goes on with what was said in this one.
+        return {**self.__dict__, "_said": self.run.said, "_machines": None, "_stop_clipping": _nothing}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        said = state.pop("_said")
+        self.__dict__.update(state)
+        self.run.go_on_from(said)
+        arm()  # in a process of Lightning's: what is logged is seen by a hook
+
+    # Beginning and end, in the process that trains ------------------------------------------------
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        with shield("Lightning: many processes"):
+            self.is_rank_zero = trainer.is_global_zero
+            if stage == "fit":
+                ranks.announce(trainer, self.run)
+            if self._pid != os.getpid():  # a process of Lightning's, to its end: a module may ask for its run
+                enter(self.run if trainer.is_global_zero else silent_run())
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self.began = time.perf_counter()
+        with shield("Lightning: many processes"):
+            everyone = ranks.everyone(trainer)
+            self.gradients.can_ask_all = everyone is not None and all(r.reads_gradients for r in everyone)
+            if everyone is not None and trainer.is_global_zero and self.run.settings.system_interval:
+                self._machines = Machines(self.run, everyone)
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        self._record_elsewhere(trainer, pl_module)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self.reason = exception
+        with shield("Lightning: many processes"):
+            if not trainer.is_global_zero:
+                ranks.tell(trainer, exception)
+            elif told := ranks.told(trainer):  # the others only see that it is gone
+                self.run.describe({"error/ranks": told})
+        self._record_elsewhere(trainer, pl_module)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        with shield("Lightning: many processes"):
+            if stage == "fit":
+                ranks.withdraw(trainer)
+
+    def leave(self) -> None:
+        """The call has ended, or goes on without us."""
+        self.held_out.end()
+        self._stop_clipping()
+        if self._machines is not None:
+            self._machines.stop()
+
+    def _record_elsewhere(self, trainer: Any, module: Any) -> None:
+        """In a process of Lightning's (``ddp_spawn``), whose memory ends with it."""
+        if self._pid == os.getpid() or self.began is None or not trainer.is_global_zero:
+            return
+        seconds = None if self.reason is not None else time.perf_counter() - self.began
+        record_result(self.run, trainer, module, self, seconds)
+
+    # The training ---------------------------------------------------------------------------------
+
+    # Lightning takes 3 us to call a method that does nothing, and none for what it cannot call.
+    on_train_batch_start = on_before_zero_grad = on_before_backward = on_after_backward = None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: optimizers"):
+            if trainer.is_global_zero:
+                charge(self.run)
+                from autolog.lightning.described import record_optimizers
+
+                record_optimizers(self.run, trainer)
+        with shield("Lightning: clipping by hand"):
+            if not pl_module.automatic_optimization:  # else Lightning clips after it has told of the step
+                before_clipping = functools.partial(self._before_clipping, trainer, pl_module)
+                self._stop_clipping = listen_to_clipping(before_clipping)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._epoch_began = time.perf_counter()
+        self._samples = 0
+        self._has_one_optimizer = len(trainer.optimizers) == 1
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # At every step, logged or not: a shield would cost as much as what it is put around.
+        try:
+            self._samples += _length(batch)
+            self._loss = outputs.get("loss") if type(outputs) is dict else outputs
+            # This batch counts as a step after this call, if it made one: so one more or two.
+            is_next = is_logged(trainer, within=2)
+            self.on_before_optimizer_step = self._before_optimizer_step if is_next else None
+        except Exception:
+            with shield("Lightning: a batch"):
+                raise
+
+    def _before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        try:
+            if not is_logged(trainer):
+                return
+            has_norms = not self.gradients.are_left_out()
+        except Exception:
+            with shield("Lightning: which steps are logged"):
+                raise
+            return
+        if has_norms:  # alone: where it needs all ranks, all have to come here
+            with shield("Lightning: gradient norms", self.run):
+                self.gradients.before_step(trainer, pl_module, optimizer)
+        try:
+            if self._has_one_optimizer:
+                self._rates |= learning_rates(getattr(optimizer, "optimizer", optimizer))
+            else:
+                self._rates |= _rates_of(trainer, optimizer)
+        except Exception:
+            with shield("Lightning: learning rates", self.run):
+                raise
+
+    def _before_clipping(self, trainer: Any, module: Any, gradients: Any) -> None:
+        with shield("Lightning: gradients before clipping"):
+            if is_logged(trainer):
+                charge(self.run)
+                self.gradients.before_clipping(trainer, module, gradients)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: an epoch"):
+            if not trainer.is_global_zero:
+                return
+            charge(self.run)
+            seconds = time.perf_counter() - self._epoch_began
+            row: dict[str, Any] = {"epoch": trainer.current_epoch, "perf/epoch_seconds": seconds}
+            if self._samples:
+                row["perf/samples_per_second"] = self._samples * trainer.world_size / seconds
+            for optimizer in () if self._rates else trainer.optimizers:  # no step of it was logged
+                row |= _rates_of(trainer, optimizer)
+            self.run.log({**row, **self._rates}, step=max(step_of(trainer) - 1, 0))
+
+    # Evaluations ----------------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._begin_evaluation(trainer, pl_module, "val")
+
+    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
+        self._begin_evaluation(trainer, pl_module, "test")
+
+    def _begin_evaluation(self, trainer: Any, pl_module: Any, name: str) -> None:
+        self.stage = name
+        with shield("Lightning: held-out predictions"):
+            if trainer.is_global_zero and not trainer.sanity_checking:
+                self.held_out.begin(pl_module)
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.listen(pl_module)
+
+    def on_test_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.listen(pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.take(outputs, batch, dataloader_idx)
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        with shield("Lightning: held-out predictions"):
+            self.held_out.take(outputs, batch, dataloader_idx)
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: metrics of the module"):
+            self.held_out.seen_all(pl_module)
+
+    def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        with shield("Lightning: metrics of the module"):
+            self.held_out.seen_all(pl_module)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        self._end_evaluation(trainer, "val")
+
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
+        self._end_evaluation(trainer, "test")
+
+    def _end_evaluation(self, trainer: Any, name: str) -> None:
+        self.stage = "train"
+        with shield("Lightning: held-out predictions"):
+            if not self.held_out.end():
+                return
+            every = self.run.settings.evaluate_every_n_epochs
+            in_fit = trainer.state.fn == "fit"
+            if not in_fit or (every and (trainer.current_epoch + 1) % every == 0):
+                charge(self.run)
+                self.held_out.record(name, trainer)
+
+    # What was logged --------------------------------------------------------------------------------
+
+    def record_step(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
+        """What Lightning would hand to a logger at a step of the training.
+
+        At every step that is logged, between two of the model's, when nothing of ours is in the processor's
+        caches: each function that is called here costs a microsecond.
+        """
+        names = self._names_of_steps
+        row = {}
+        for name, value in metrics.items():
+            known = names.get(name)
+            if known is None or not isinstance(value, torch.Tensor) or not value.is_cpu or value.numel() != 1:
+                self.record_logged(trainer, metrics, None, of_a_step=True)
+                return
+            row[known] = float(value)
+        self._add_what_was_read(trainer, row)
+        loss = row.get("train/loss")
+        step = step_of(trainer)
+        if loss is not None and not math.isfinite(loss):
+            self._alerts.look_at_loss(step, loss)
+        if row:
+            self.run.row(row, step)
+
+    def record_logged(
+        self, trainer: Any, metrics: Mapping[str, Any], step: int | None, *, of_a_step: bool
+    ) -> None:
+        """What Lightning would hand to a logger, at its step: of a step, or of an epoch or evaluation."""
+        stage = str(trainer.state.stage.value if trainer.state.stage is not None else "train")
+        stage = {"validate": "val", "test": "test"}.get(stage, "train")
+        if stage != "train" and step is not None:
+            if metrics:
+                self.run.note(f"{stage}/steps", "what is logged per step of an evaluation is not recorded")
+            return
+        scalars = _scalars(metrics)
+        at = scalars.pop("step", None) if step is None else step
+        at = step_of(trainer) if at is None else int(at)
+        row = {self._named(name, stage): value for name, value in scalars.items() if name != "epoch"}
+        if stage == "train" and of_a_step:
+            self._names_of_steps = {
+                name: self._named(name, stage) for name in metrics if name not in ("epoch", "step")
+            }
+            self._add_what_was_read(trainer, row)
+        if row:
+            self._alerts.look_at_loss(at, row.get("train/loss"))
+            self.run.log(row, step=at)
+
+    def _add_what_was_read(self, trainer: Any, row: dict[str, Any]) -> None:
+        row |= self._rates
+        row |= self.gradients.row()
+        if self._loss is not None and "train/loss" not in row and not self._logs_its_loss(trainer):
+            row["train/loss"] = float(self._loss)
+
+    def _named(self, name: str, stage: str) -> str:
+        known = self._names.get((name, stage))  # the same few come at every step
+        if known is None:
+            known = self._names[name, stage] = canonical(name, stage)
+        return known
+
+    def _logs_its_loss(self, trainer: Any) -> bool:
+        """Whether the module logs its loss itself, now or at the epoch's end."""
+        names = (str(key).rpartition(".")[2] for key in trainer._results or ())
+        return any(self._named(name, "train").startswith("train/loss") for name in names)
+
+
+def _nothing() -> None:
+    """By name, so that it can be pickled."""
+
+
+def observe_log_metrics(connector: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Lightning has handed metrics to its loggers: at logged steps, at the end of epochs and evaluations."""
+    trainer = connector.trainer
+    recorder = recorder_of(trainer)
+    if recorder is None or not recorder.is_rank_zero:
+        return
+    with shield("Lightning: what is logged", recorder.run):
+        metrics = args[0] if args else kwargs["metrics"]
+        step = args[1] if len(args) > 1 else kwargs.get("step")
+        # Lightning's own mark of an epoch's end, where the same function is called.
+        of_a_step = connector._first_loop_iter is not None
+        if of_a_step and step is None:  # it gives the steps of an evaluation
+            recorder.record_step(trainer, metrics)
+        else:
+            recorder.record_logged(trainer, metrics, step, of_a_step=of_a_step)
+
+
+def observe_save_checkpoint(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
+    """A checkpoint was written, by a callback or by hand."""
+    recorder = recorder_of(trainer)
+    if recorder is not None and trainer.is_global_zero:
+        charge(recorder.run)
+        recorder.checkpoints.saved(trainer, str(args[0] if args else kwargs["filepath"]))
+
+
+def is_telling() -> bool:
+    """Whether Lightning is handing its loggers metrics that :func:`observe_log_metrics` is shown, too."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name == "log_metrics" and module.endswith(".logger_connector"):
+            # Called by our hook; after disable(), in the midst of a training, there is none.
+            return frame.f_back is not None and frame.f_back.f_code.co_filename == NOWHERE
+        frame = frame.f_back
+    return False
+
+
+def recorder_of(trainer: Any) -> Recorder | None:
+    """Our callback in this Trainer: not while it looks for a learning rate or a batch size."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, Recorder):
+            return callback
+    return None
+
+
+def is_logged(trainer: Any, within: int = 1) -> bool:
+    """Whether Lightning logs the step that is being made, or one of so many from it on."""
+    every = int(trainer.log_every_n_steps)
+    return every > 0 and (trainer.fit_loop.epoch_loop._batches_that_stepped + within) % every < within
+
+
+def step_of(trainer: Any) -> int:
+    """The step as Lightning's loggers count it: batches that ended with a step of an optimizer."""
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def _rates_of(trainer: Any, optimizer: Any) -> dict[str, float]:
+    """The rates of an optimizer's groups; of several optimizers, under each one's name and place."""
+    optimizer = getattr(optimizer, "optimizer", optimizer)
+    rates = learning_rates(optimizer)
+    if len(trainer.optimizers) < 2:
+        return rates
+    optimizers = [getattr(one, "optimizer", one) for one in trainer.optimizers]
+    place = next((n for n, one in enumerate(optimizers) if one is optimizer), 0)
+    return {
+        key.replace("lr", f"lr/{type(optimizer).__name__}-{place}", 1): rate for key, rate in rates.items()
+    }
+
+
+def _scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics as numbers of Python's, with one transfer for all that lie on one device."""
+    found = dict(metrics)
+    by_device: dict[torch.device, list[str]] = {}
+    for key, value in metrics.items():
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            if value.is_cpu:  # of these no transfer is needed
+                found[key] = float(value)
+            else:
+                by_device.setdefault(value.device, []).append(key)
+    for device, keys in by_device.items():
+        wide = torch.float32 if device.type == "mps" else torch.float64  # which is not everywhere
+        values = torch.stack([metrics[key].detach().reshape(()).to(wide) for key in keys]).tolist()
+        found |= dict(zip(keys, values, strict=True))
+    return found
+
+
+def _length(batch: Any) -> int:
+    """How many samples a batch has: the length of its first tensor."""
+    if isinstance(batch, torch.Tensor):
+        return batch.shape[0] if batch.ndim else 1
+    if isinstance(batch, (list, tuple)):
+        parts: Iterable[Any] = batch
+    else:
+        parts = batch.values() if isinstance(batch, Mapping) else ()
+    for part in parts:
+        if size := _length(part):
+            return size
+    return 0

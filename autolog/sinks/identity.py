@@ -1,0 +1,71 @@
+"""Who a run is, wherever it is spoken of: in its process, a journal, a ticket, a checkpoint, at a place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["LOCAL", "Destination", "Identity"]
+
+Destination = tuple[str, str]
+"""``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``."""
+
+LOCAL: Destination = ("local", "")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a run is.
+
+    Attributes:
+        id: unique, also in Trackio.
+        name: readable, need not be unique.
+        project, group: as in Trackio.
+        parent: the id of the run that it is a child of, or None.
+        destination: where its records go.
+        adopted: whether the user opened it with Trackio itself.
+        joined: whether another process of ours opened it, and this one writes to it too.
+        resumed: how many times it was gone on with after an interruption.
+        shared: whether several processes own it at the same time.
+    """
+
+    id: str
+    name: str
+    project: str
+    group: str | None = None
+    parent: str | None = None
+    destination: Destination = LOCAL
+    adopted: bool = False
+    joined: bool = False
+    resumed: int = 0
+    shared: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """As the record says it with which a run is opened: see :class:`autolog.sinks.OpenRecord`."""
+        fields = asdict(self)
+        del fields["id"]  # every record names its run
+        fields["to"] = list(fields.pop("destination"))
+        return fields
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Identity:
+        """Of a record with which a run was opened, by this version or an earlier one."""
+        return cls(
+            id=record["run"],
+            name=record["name"],
+            project=record["project"],
+            group=record["group"],
+            parent=record.get("parent"),
+            destination=destination_of(record.get("to", LOCAL)),
+            adopted=record["adopted"],
+            joined=record["joined"],
+            resumed=record.get("resumed", 0),
+            shared=record.get("shared", False),
+        )
+
+
+def destination_of(to: Any) -> Destination:
+    """A destination that came through JSON, where a pair is a list."""
+    kind, where = to
+    return kind, where

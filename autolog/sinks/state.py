@@ -1,0 +1,126 @@
+"""What delivery must remember of a run while its records go by: who it is, and its whole config."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from autolog.sinks import OpenRecord, Record
+from autolog.sinks.identity import Identity
+from autolog.sinks.journal import one_at_a_time
+from autolog.sinks.place import Config, Place
+
+__all__ = ["RunState"]
+
+MUCH_SECONDS = 0.010
+SHARED_SECONDS = 5.0  # that others' change to a shared run's config is waited for
+
+
+class RunState:
+    """What delivery must remember of a run: who it is, and its whole config.
+
+    Args:
+        record: with which a process opened it.
+        directory: where the journals of this machine's processes are, for one that several of them own.
+    """
+
+    def __init__(self, record: OpenRecord, directory: Path | None = None):
+        self.record = record
+        self.identity = Identity.of_record(record)
+        self._directory = directory
+        # Each process knows its own part.
+        self.is_of_several = self.identity.shared or self.identity.joined
+        self.journal: Path | None = None  # the one whose process owns the run
+        self.running = False
+        self.is_born = False  # whether the place has a row of it: a run is what has one
+        self.last_step = 0
+        self.config: Config = {}
+        self.changes: list[Config] = []  # of a shared run: what has not been written yet
+        self.forgotten = False  # whether the config stands only at the place, and is read when needed
+        self.seconds = 0.0  # of CPU that delivering it has cost
+        self._overhead: tuple[float, float] | None = None  # of the caller's time: seconds, percent
+        self._told_seconds = 0.0  # of delivery, by the config that was put together last
+        if not self.identity.adopted:  # the user's own run has its own
+            self.config = {"_created": record["time"], "_group": record["group"]}
+
+    @property
+    def id(self) -> str:
+        """The run's."""
+        return self.identity.id
+
+    def ordered_config(self) -> Config:
+        """The config as a person reads it: what one groups by first, the long tail after it."""
+        config = self.config
+        if self._overhead is not None:
+            self._told_seconds = self.seconds
+            callers, percent = self._overhead
+            seconds = callers + self.seconds
+            config = {
+                **config,
+                "autolog/overhead_seconds": round(seconds, 6),
+                "autolog/overhead_percent": round(percent * seconds / callers, 2) if callers else percent,
+            }
+        return dict(sorted(config.items(), key=lambda item: isinstance(item[1], (dict, list))))
+
+    def has_become_dearer(self) -> bool:
+        """Whether it has ended, and its delivery has cost more since its config was put together."""
+        more = self.seconds - self._told_seconds
+        return not self.running and self._overhead is not None and more > MUCH_SECONDS
+
+    def change(self, values: Config) -> None:
+        """Keys to add or replace."""
+        self.config = _together(self.config, values) if self.is_of_several else {**self.config, **values}
+        if self.identity.shared:
+            self.changes.append(values)
+
+    @contextlib.contextmanager
+    def whole_config(self, place: Place) -> Iterator[Config]:
+        """The config that is to be put. Of a shared run it is upon what others have made of it by now.
+
+        They wait until ours stands there. A change that tells of a time (``as_of``) gives way to one of a
+        later time, whichever comes last.
+        """
+        if not self.identity.shared or not place.recalls or self._directory is None:
+            yield self.ordered_config()
+            return
+        with one_at_a_time(self._directory, SHARED_SECONDS):
+            self.config.update(place.config(self.identity) or {})
+            for values in self.changes:
+                if values.get("as_of", "") >= self.config.get("as_of", "") or "as_of" not in values:
+                    self.config = _together(self.config, values)
+            yield self.ordered_config()
+            self.changes.clear()  # not before it has arrived
+
+    def take(self, record: Record) -> None:
+        """A record of this run."""
+        if record["kind"] == "config":
+            values = dict(record["values"])
+            if "group" in values:
+                values["_group"] = values.pop("group")
+            if "autolog/overhead_seconds" in values:
+                self._overhead = values["autolog/overhead_seconds"], values["autolog/overhead_percent"]
+            self.change(values)
+        elif record["kind"] == "finish":
+            self.running = False
+            self.change({"status": record["status"]})
+        elif record["kind"] == "row":
+            self.last_step = max(self.last_step, record["step"])
+
+
+# Of these each process writes all that it knows of.
+_GROWING = ("params", "tags", "children", "autolog/notes", "autolog/faults", "autolog/lost")
+
+
+def _together(config: Config, values: Config) -> Config:
+    """A config with keys of another process's: what grows is what both have, the rest is the later one's."""
+    config = {**config, **values, **{key: config[key] for key in _GROWING if key in config}}
+    for key in _GROWING:
+        old, new = config.get(key), values.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            config[key] = {**old, **new}
+        elif isinstance(old, list) and isinstance(new, list):
+            config[key] = [*old, *(item for item in new if item not in old)]
+        elif key in values:
+            config[key] = new
+    return config

@@ -1,0 +1,55 @@
+"""Runs that are gone on with: a process takes one over from another that is gone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from autolog.sinks.journal import Tail, takers_of, try_lock
+from autolog.sinks.place import Config
+from autolog.sinks.state import RunState
+
+__all__ = ["take_over", "taken_over"]
+
+
+def take_over(journal: Path, run_id: str, timeout: float) -> Config | None:
+    """Go on with a run of a process that is gone: from now on what its journal says of its end is past.
+
+    Returns:
+        The run's config as the journal tells it; empty if the journal has been delivered, and stands where
+        it was delivered to. None: somebody is delivering it, for longer than ``timeout`` seconds.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            with journal.open("r+b") as file:
+                if try_lock(file) and journal.exists():  # who delivers it holds this lock
+                    with takers_of(journal).open("a") as takers:
+                        takers.write(f"{run_id}\n")
+                    return _config_in(journal, run_id)
+        except FileNotFoundError:
+            return {}
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.02)
+
+
+def _config_in(journal: Path, run_id: str) -> Config:
+    run: RunState | None = None
+    tail = Tail(journal)
+    while records := tail.read():
+        for record in records:
+            if record["run"] == run_id and record["kind"] != "journal":
+                if record["kind"] == "open" and run is None:
+                    run = RunState(record)
+                elif run is not None:
+                    run.take(record)
+    return run.config if run is not None else {}
+
+
+def taken_over(journal: Path) -> set[str]:
+    """The runs of this journal that another process goes on with."""
+    try:
+        return set(takers_of(journal).read_text().split())
+    except OSError:
+        return set()

@@ -1,0 +1,70 @@
+"""The user's own Trackio run: one that they, or another integration, have opened with Trackio itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from autolog.sinks.identity import LOCAL, Destination
+
+__all__ = ["AmbientRun", "ambient_run", "make_current"]
+
+
+class AmbientRun:
+    """A ``trackio.Run`` that the user, or another integration, has opened in this context."""
+
+    def __init__(self, run: Any):
+        self._run = run
+        self._ours: set[str] = set()
+        self.id: str = run.id
+        self.name: str = run.name
+        self.project: str = run.project
+        self.group: str | None = run.group
+        self.token: str | None = getattr(run, "_write_token", None)
+        space, server = getattr(run, "_space_id", None), getattr(run, "_server_base_url", None)
+        self.destination: Destination = ("space", space) if space else ("server", server) if server else LOCAL
+
+    @property
+    def itself(self) -> Any:
+        """The ``trackio.Run``."""
+        return self._run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its config as it stands; ours are added to it, so that whoever writes last writes both."""
+        config: dict[str, Any] = self._run.config
+        return config
+
+    def add_config(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Add keys that the user has not set; returns what was added."""
+        added = {k: v for k, v in values.items() if k not in self.config or k in self._ours}
+        self.config.update(added)
+        self._ours.update(added)
+        return added
+
+
+def ambient_run() -> AmbientRun | None:
+    """The Trackio run open in this context, without importing Trackio to find out."""
+    variables = sys.modules.get("trackio.context_vars")
+    if variables is None:
+        return None
+    run = variables.current_run.get()
+    return AmbientRun(run) if run is not None and not hasattr(run, "stands_for") else None
+
+
+def make_current(stand_in: Any) -> Callable[[], None]:
+    """Make this Trackio's current run, whatever was; returns how to undo.
+
+    A run that is opened meanwhile stays what it is: somebody else's.
+    """
+    from trackio.context_vars import current_run
+
+    before = current_run.get()
+    current_run.set(stand_in)
+
+    def undo() -> None:
+        if current_run.get() in (stand_in, None):
+            current_run.set(before)
+
+    return undo

@@ -1,0 +1,192 @@
+"""Trackio's files on this machine: SQLite, or fragments where its locks cannot be trusted."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from autolog.sinks import AlertRecord, ArtifactRecord, SystemRecord
+from autolog.sinks.identity import Identity
+from autolog.sinks.place import Config, Row
+from autolog.sinks.trackio.rows import (
+    alert_entry,
+    as_json,
+    entry,
+    iso,
+    metric_entries,
+    recalled,
+    stored,
+    stored_config,
+)
+
+__all__ = ["Inbox", "Local", "manifest_of", "media_file", "shown"]
+
+
+class _Database:
+    """A project's SQLite file, in Trackio's schema.
+
+    Trackio's own ``bulk_log`` goes through the whole schema and a lock file at every call: 3.3 ms for one row
+    of one run. Here Trackio makes the file once; rows then go straight in.
+    """
+
+    def __init__(self, project: str):
+        from trackio.sqlite_storage import SQLiteStorage
+
+        self.path = SQLiteStorage.init_db(project)
+        self._file = os.stat(self.path).st_ino
+        self._connection = sqlite3.connect(self.path, timeout=10.0)
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def insert(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self._connection:  # one transaction
+            self._connection.executemany(statement, rows)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is still the one that was opened: a person may delete a project at any time."""
+        try:
+            return os.stat(self.path).st_ino == self._file
+        except OSError:
+            return False
+
+
+class Local:
+    """Trackio's SQLite files on this machine."""
+
+    recalls = True
+
+    def __init__(self) -> None:
+        self._databases: dict[str, _Database] = {}
+
+    def _database(self, project: str) -> _Database:
+        database = self._databases.get(project)
+        if database is None or not database.is_there:
+            database = self._databases[project] = _Database(project)
+        return database
+
+    def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
+        database = self._database(run.project)
+        database.insert(
+            "INSERT OR IGNORE INTO metrics (timestamp, run_id, run_name, step, metrics, log_id)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (iso(r["time"]), run.id, run.name, r["step"], as_json(stored(r["values"])), r["id"])
+                for r in rows
+            ],
+        )
+        if config is not None:
+            database.insert(
+                "INSERT OR REPLACE INTO configs (run_id, run_name, config, created_at) VALUES (?, ?, ?, ?)",
+                [(run.id, run.name, as_json(stored_config(run, config)), iso(time.time()))],
+            )
+
+    def system(self, run: Identity, rows: Sequence[SystemRecord]) -> None:
+        self._database(run.project).insert(
+            "INSERT OR IGNORE INTO system_metrics (timestamp, run_id, run_name, metrics, log_id)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [(iso(r["time"]), run.id, run.name, as_json(r["values"]), r["id"]) for r in rows],
+        )
+
+    def alerts(self, run: Identity, alerts: Sequence[AlertRecord]) -> None:
+        self._database(run.project).insert(
+            "INSERT OR IGNORE INTO alerts (timestamp, run_id, run_name, title, text, level, step, alert_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (iso(a["time"]), run.id, run.name, a["title"], a["text"], a["level"], a["step"], a["id"])
+                for a in alerts
+            ],
+        )
+
+    def picture(self, run: Identity, step: int, name: str, page: str, caption: str | None) -> Any:
+        path = media_file(run, step, name, page)
+        return shown(path, caption)
+
+    def artifact(self, run: Identity, record: ArtifactRecord) -> None:
+        from trackio.sqlite_storage import SQLiteStorage
+
+        SQLiteStorage.commit_artifact_version(
+            project=run.project,
+            name=record["name"],
+            type=record["type"],
+            description=record.get("description"),
+            manifest=manifest_of(run.project, record),
+            metadata=record["metadata"],
+            aliases=record["aliases"],
+            run_name=run.name,
+            run_id=run.id,
+        )
+
+    def config(self, run: Identity) -> Config | None:
+        from trackio.sqlite_storage import SQLiteStorage
+
+        return recalled(run, SQLiteStorage.get_run_config(run.project, run.name, run_id=run.id))
+
+
+def media_file(run: Identity, step: int, name: str, text: str) -> Path:
+    """Write a file where the dashboard looks for the media of a step."""
+    from trackio.media.utils import get_project_media_path
+
+    path: Path = get_project_media_path(project=run.project, run=run.name, step=step) / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def shown(path: Path, caption: str | None) -> dict[str, Any]:
+    """The value by which a row shows a page of HTML that lies there."""
+    from trackio.utils import MEDIA_DIR
+
+    where = str(path.relative_to(MEDIA_DIR))
+    return {"_type": "trackio.html", "file_path": where, "caption": caption}
+
+
+class Inbox(Local):
+    """Trackio's jsonl mode, for directories where SQLite's locks cannot be trusted."""
+
+    recalls = False
+
+    def __init__(self) -> None:
+        from trackio.fragments import FragmentWriter
+
+        super().__init__()
+        self._writer = FragmentWriter()
+
+    def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
+        from trackio.fragments import metric_record
+
+        entries = metric_entries(run, rows)
+        entries[-1]["config"] = None if config is None else stored_config(run, config)
+        self._writer.write_local([metric_record(entry) for entry in entries])
+
+    def system(self, run: Identity, rows: Sequence[SystemRecord]) -> None:
+        from trackio.fragments import system_metric_record
+
+        self._writer.write_local(
+            [
+                system_metric_record({**entry(run, row), "metrics": row["values"], "log_id": row["id"]})
+                for row in rows
+            ]
+        )
+
+    def alerts(self, run: Identity, alerts: Sequence[AlertRecord]) -> None:
+        from trackio.fragments import alert_record
+
+        self._writer.write_local([alert_record(alert_entry(run, alert)) for alert in alerts])
+
+
+def manifest_of(project: str, record: ArtifactRecord) -> Any:
+    """What Trackio keeps of an artifact's files, which are copied."""
+    from trackio import Artifact
+
+    artifact = Artifact(record["name"], type=record["type"])
+    for name, path in record["files"].items():
+        if os.path.isdir(path):
+            artifact.add_dir(path, name=name)
+        else:
+            artifact.add_file(path, name=name)
+    for name, uri in record["references"].items():
+        artifact.add_reference(uri, name=name, checksum=False)
+    return artifact._build_manifest(project)

@@ -1,0 +1,174 @@
+"""What a Trainer tells while it trains and evaluates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import TrainerCallback
+
+from autolog.core.health import Alerts
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
+from autolog.process.guard import charge, shield
+from autolog.transformers.checkpoints import Checkpoints
+from autolog.transformers.described import record_optimizer
+from autolog.transformers.generation import completions
+from autolog.transformers.gradients import GradientNorms
+from autolog.transformers.names import canonical
+from autolog.transformers.predictions import HeldOut
+
+__all__ = ["Recorder"]
+
+# What transformers' own Trackio callback leaves out of what the Trainer logs.
+_LEFT_OUT_BY_THEIRS = {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
+_LEFT_OUT_BY_THEIRS |= {"train_loss", "total_flos"}
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Our ears inside one call of a Trainer. Every method is shielded: an exception would end the training.
+
+    Args:
+        run: the run.
+        trainer: the Trainer.
+        logs: whether its metrics are ours to record; not if transformers' own Trackio callback does it, in
+            the same run.
+        data: what is evaluated on; names of evaluation sets are told from it.
+        prefix: what the user has this evaluation call its metrics by.
+
+    Attributes:
+        logs: as given.
+        evaluating: the evaluation that goes on.
+        gradients: what is recorded of them.
+    """
+
+    def __init__(
+        self, run: Recording, trainer: Any, *, logs: bool, data: Any = None, prefix: str | None = None
+    ):
+        self.run = run
+        self.logs = logs
+        self.evaluating: HeldOut | None = None
+        self._trainer = trainer
+        self._prefix = prefix
+        self._sets = [
+            str(name) for each in (data, trainer.eval_dataset) if isinstance(each, Mapping) for name in each
+        ]
+        self._names: dict[str, str] = {}
+        self._tells_completions = bool(getattr(trainer.args, "log_completions", False))
+        self._alerts = Alerts(run)
+        self.gradients = GradientNorms(run, trainer, self._alerts)
+        self._checkpoints = Checkpoints(run)
+        self._epoch_began = time.perf_counter()
+        self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
+        self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
+
+    def named(self, name: str) -> str:
+        """A metric of the Trainer's, as every framework's runs call it."""
+        known = self._names.get(name)  # the same few come at every step
+        if known is None:
+            known = self._names[name] = canonical(name, self._sets, self._prefix)
+        return known
+
+    # The training -----------------------------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: optimizer"):
+            charge(self.run)
+            record_optimizer(self.run, self._trainer)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._epoch_began = time.perf_counter()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: an epoch"):
+            charge(self.run)
+            seconds = time.perf_counter() - self._epoch_began
+            self.run.log({"perf/epoch_seconds": seconds}, step=state.global_step)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: gradient norms"):
+            charge(self.run)
+            self.gradients.before_step(args, state, kwargs.get("train_dataloader"))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        with shield("transformers: metrics"):
+            if not logs:
+                return
+            charge(self.run)
+            row = {
+                self.named(name): value
+                for name, value in logs.items()
+                if isinstance(value, (int, float)) and (self.logs or name in _LEFT_OUT_BY_THEIRS)
+            }
+            if "loss" in logs:
+                row |= self._norms(state, logs.get("grad_norm"))
+            self.run.log(row, step=state.global_step)
+            self._alerts.look_at_loss(state.global_step, logs.get("loss"))
+            if self._tells_completions and ("loss" in logs or "eval_loss" in logs):
+                self._record_completions(state)
+
+    def _norms(self, state: Any, reported: float | None) -> dict[str, float]:
+        with shield("transformers: gradient norms"):  # a fault here costs these alone
+            norms = self.gradients.row(state.global_step, reported)
+            if not self.logs:
+                norms.pop("grad_norm", None)
+            return norms
+        return {}
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: checkpoints"):
+            charge(self.run)
+            self._checkpoints.saved(args, state, self._sets)
+
+    # Evaluations ------------------------------------------------------------------------------------
+
+    def begin_evaluation(self, prefix: str) -> HeldOut:
+        """The loop over the batches of one set begins."""
+        name = self.named(f"{prefix}_x").removesuffix("/x")
+        self.evaluating = HeldOut(self.run, self._trainer, name)
+        return self.evaluating
+
+    def end_evaluation(self, held_out: HeldOut, metrics: Mapping[str, Any]) -> None:
+        """It has ended well. In a training it is known later whether it was the last, or the best."""
+        held_out.told = {self.named(key) for key in metrics}
+        self.run.log(held_out.measures(), step=held_out.step)
+        state, every = self._trainer.state, self.run.settings.evaluate_every_n_epochs
+        is_wanted = bool(every) and round(state.epoch or 0, 6) % every == 0
+        if self._trainer.is_in_train:
+            self._keep_best(held_out.name, state)
+            self._evaluated[held_out.name] = held_out
+        if is_wanted or not self._trainer.is_in_train:
+            held_out.record()
+
+    def _keep_best(self, name: str, state: Any) -> None:
+        last = self._evaluated.get(name)
+        if last is not None and last.step == getattr(state, "best_global_step", None):
+            self._best[name] = last
+
+    # The end ----------------------------------------------------------------------------------------
+
+    def record_evaluations(self, args: Any, state: Any) -> None:
+        """What can be said of the predictions of the weights that the training ends with."""
+        for name, held_out in self._evaluated.items():
+            self._keep_best(name, state)
+            best = self._best.get(name) if args.load_best_model_at_end else None
+            (best or held_out).record()
+        self._evaluated, self._best = {}, {}
+
+    def record_checkpoints(self, args: Any, state: Any) -> bool:
+        """Returns whether any is there."""
+        return self._checkpoints.record(args, state, self._sets)
+
+    def record_completions(self, state: Any) -> None:
+        """What a model that is rewarded for its completions has said last, unless it was told all along."""
+        if not self._tells_completions:
+            self._record_completions(state)
+
+    def _record_completions(self, state: Any) -> None:
+        rows = completions(self._trainer)
+        if rows and not self.run.keeps("predictions"):
+            why = "not sent to the server: Settings.share does not name 'predictions'"
+            self.run.note("completions", why)
+        elif rows:
+            record_long_table(self.run, "completions", rows, step=state.global_step)
