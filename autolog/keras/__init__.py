@@ -11,7 +11,7 @@ A search of KerasTuner is a run, and each of its trials one below it.
 Or for one training: ``model.fit(..., callbacks=[autolog.keras.TrackioCallback()])``.
 
 What happens in a training is told by a callback of ours, which the hook around ``fit`` puts beside the user's
-own (never into his list); how it ends, an exception or Ctrl-C, only the hook sees.
+own (never into their list); how it ends, an exception or Ctrl-C, only the hook sees.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -23,6 +23,7 @@ from autolog.core.catalogue import is_on
 from autolog.core.health import Alerts, norms_row
 from autolog.core.placing import begin_training
 from autolog.core.training import (
+    Frame,
     Loop,
     Training,
     bind_run,
@@ -38,11 +39,9 @@ from autolog.keras.models import bytes_of, record_model, record_summary
 from autolog.keras.recorder import learning_rate, steps_of
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
-from autolog.process.hooks import Call, Outcome
+from autolog.process.hooks import Call
 
 __all__ = ["observe_flatten_metrics", "observe_train_on_batch"]
-
-Frame = Generator[None, Outcome, None]
 
 
 def observe_train_on_batch(call: Call) -> Frame:

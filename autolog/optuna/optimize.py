@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from autolog.core.current import LazyRun as Place
 from autolog.core.current import enter, innermost
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
+from autolog.core.training import Frame
 from autolog.optuna.described import MADE_UP, is_shared, shared_id
 from autolog.optuna.recorder import StudyRecorder, TrialRecorder, is_of_a_trial
 from autolog.process import context, forks, guard
@@ -37,8 +38,6 @@ __all__ = [
     "observe_trial",
     "record_told",
 ]
-
-Frame = Generator[None, Outcome, None]
 
 _recorders: weakref.WeakKeyDictionary[Any, StudyRecorder] = weakref.WeakKeyDictionary()
 _of_storages: weakref.WeakValueDictionary[str, StudyRecorder] = weakref.WeakValueDictionary()

@@ -182,7 +182,7 @@ def _invisible(function: F) -> F:
 
 
 class _Patch:
-    """A place where a wrapper of ours stands. Holds neither the user's class nor his function.
+    """A place where a wrapper of ours stands. Holds neither the user's class nor their function.
 
     The original is kept by the wrapper alone, so that a class that is thrown away is gone.
     """

@@ -1,6 +1,6 @@
 """What would hold the interpreter is done by processes of their own: Trackio's part, and drawing.
 
-Trackio's import is a second of Python, and so is matplotlib's; in a thread of the user's process his training
+Trackio's import is a second of Python, and so is matplotlib's; in a thread of the user's process the training
 waits for both, and at every step a little for what they do. A process is started when it is needed, and ends
 with this one, or after ten minutes without work. Where none can be started, the work is done here.
 """

@@ -83,6 +83,13 @@ HOOKS = [
         "autolog.sklearn.crossvalidation:observe_parallel",
         outermost_of="sklearn",
     ),
+    # It fits once by itself, before its permutations begin, which are a run.
+    Hook(
+        "sklearn.model_selection._validation",
+        "_permutation_test_score",
+        "autolog.sklearn.crossvalidation:observe_permutation",
+        outermost_of="sklearn",
+    ),
     # permutation_importance itself is a function that users import; this one it asks by its global name.
     Hook(
         "sklearn.inspection._permutation_importance",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from types import FrameType
 from typing import Any
@@ -22,7 +22,7 @@ from autolog.core.catalogue import is_on
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
-from autolog.core.training import bind_run, recorded
+from autolog.core.training import Frame, bind_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
@@ -41,7 +41,7 @@ _FUNCTIONS = {
 _MODULES = {"sklearn.model_selection._validation", "sklearn.inspection._permutation_importance"}
 
 
-def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
+def observe_parallel(call: Call) -> Frame:
     """A run around the folds of a cross-validation; any other ``Parallel`` is left alone."""
     function, given = _asked(call.get("iterable"))
     if function == "permutation_importance":
@@ -89,6 +89,12 @@ def observe_parallel(call: Call) -> Generator[None, Outcome, None]:
                 _record_folds(run, function, given, tasks, results)
 
         yield from recorded("scikit-learn", training, before=before, after=after)
+
+
+def observe_permutation(call: Call) -> Frame:
+    """One fit of ``permutation_test_score``: none of it is a run."""
+    with watching("sklearn"):
+        yield
 
 
 def _asked(iterable: Any) -> tuple[str | None, Mapping[str, Any]]:

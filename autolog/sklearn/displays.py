@@ -1,4 +1,4 @@
-"""scikit-learn's own figures: a ``ConfusionMatrixDisplay`` that the user plots is in his run too."""
+"""scikit-learn's own figures: a ``ConfusionMatrixDisplay`` that the user plots is in their run too."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import FrameType
 from typing import Any
 
 from autolog.capture import evaluation, model
@@ -78,19 +77,7 @@ def _is_ours_to_record(estimator: Any) -> bool:
         return False
     if not is_wanted("sklearn", callback_of(estimator)):
         return False
-    return not (is_being_checked() or _is_permutation())
-
-
-def _is_permutation() -> bool:
-    """Whether ``permutation_test_score`` fits once more than its run, which begins after that, is of."""
-    frame: FrameType | None = sys._getframe(1)
-    for _ in range(8):  # the engine's frames are between
-        if frame is None:
-            return False
-        if frame.f_code.co_name == "_permutation_test_score":
-            return True
-        frame = frame.f_back
-    return False
+    return not is_being_checked()
 
 
 def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:

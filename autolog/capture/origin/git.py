@@ -80,7 +80,7 @@ _BINARY = re.compile(r'^Binary files (?:/dev/null|"?a/(.+)) and (?:/dev/null|"?b
 
 
 def _changes(root: Path, found: Provenance) -> None:
-    # In one form, whatever the user's configuration prefers: no program of his, a submodule as its commit.
+    # In one form, whatever the user's configuration prefers: no program of theirs, a submodule as its commit.
     form = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
     diff = _ask(root, "diff", *form, "--src-prefix=a/", "--dst-prefix=b/", "HEAD")
     if diff.problem:
