@@ -20,7 +20,7 @@ __all__ = [
     "innermost",
     "innermost_of",
     "look_around",
-    "withdraw",
+    "retract",
 ]
 
 
@@ -118,7 +118,7 @@ def enter(entry: Entry) -> Callable[[], None]:
     return leave
 
 
-def withdraw(entry: LazyRun) -> None:
+def retract(entry: LazyRun) -> None:
     """Leave it wherever it stands by now among those that were entered."""
     _stack.set(tuple(other for other in _stack.get() if other is not entry))
 

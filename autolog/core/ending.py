@@ -14,26 +14,26 @@ from autolog.core.training import loop_of
 from autolog.process import background, signals
 from autolog.process.guard import shield
 
-__all__ = ["ended", "finish", "watch_over"]
+__all__ = ["began", "ended", "finish"]
 
 logger = logging.getLogger("autolog")
 
 
-def watch_over(run: Recording) -> None:
+def began(run: Recording) -> None:
     """A run that is running: it is ended when the process is."""
     live.add(run)
     with shield("watching for SIGTERM"):  # each time: only the main thread can
         signals.catch(functools.partial(_end_all, "killed"))
     if run.settings.system_interval:
-        _watch_system(run.settings.system_interval)
+        _sample_every(run.settings.system_interval)
 
 
 def ended(run: Recording) -> None:
     """A run that has ended."""
     if live.remove(run):
         with shield("watching for SIGTERM"):
-            signals.release()
-        _watch_system(0)
+            signals.stop_catching()
+        _sample_every(0)
 
 
 def finish() -> bool:
@@ -46,7 +46,7 @@ def finish() -> bool:
         Whether everything has arrived.
     """
     end = time.monotonic() + _timeout()
-    done = background.drain(_left(end))
+    done = background.drain(_remaining(end))
     for run in live.live_runs():
         if run.is_left_open:
             run.end("finished")
@@ -58,7 +58,7 @@ def _timeout() -> float:
     return max([outlet.finish_timeout(), *(run.settings.finish_timeout for run in live.live_runs())])
 
 
-def _left(end: float) -> float:
+def _remaining(end: float) -> float:
     return max(0.0, end - time.monotonic())
 
 
@@ -105,7 +105,7 @@ def _keep_exit_status() -> None:
 def _end_all(status: str, timeout: float | None = None) -> None:
     """End every run with this status, and deliver as much as the time allows."""
     end = time.monotonic() + (_timeout() if timeout is None else timeout)
-    background.drain(_left(end))
+    background.drain(_remaining(end))
     for run in live.live_runs():
         loop = loop_of(run)
         is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
@@ -126,7 +126,7 @@ def _end_all(status: str, timeout: float | None = None) -> None:
 # The machine's load ---------------------------------------------------------------------------------
 
 
-def _watch_system(seconds: float) -> None:
+def _sample_every(seconds: float) -> None:
     background.every("the machine's load", seconds, _sample_system)
 
 

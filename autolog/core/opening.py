@@ -127,7 +127,7 @@ def make(identity: Identity, settings: Settings, *, face: Face = Run, **fields: 
 
 def begin(run: Recording, *, is_told: bool) -> None:
     """It is running from now on: it ends with the process at the latest."""
-    ending.watch_over(run)
+    ending.began(run)
     surroundings.record(run)
     # The one line per run. To stderr: the user's own output stays as it was.
     if is_told and not run.settings.quiet and run.url is not None:
@@ -152,7 +152,7 @@ class _Keeper(Keeper):
         return current.enter(run)
 
     def went_on(self, run: Recording) -> None:
-        ending.watch_over(run)
+        ending.began(run)
 
     def ended(self, run: Recording) -> None:
         ending.ended(run)

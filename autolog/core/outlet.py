@@ -30,8 +30,8 @@ __all__ = [
     "finish_timeout",
     "is_follower",
     "know_token",
+    "leave_to_parent",
     "open_sink",
-    "release",
     "write_through",
 ]
 
@@ -180,10 +180,10 @@ def close(end: float) -> int | None:
     if sink is None:
         return None if done else 0
     if _is_worker:
-        sink.release()
+        sink.leave_to_parent()
         return None
     try:
-        done = sink.close(_left(end)) and done
+        done = sink.close(_remaining(end)) and done
     except KeyboardInterrupt:  # somebody will not wait: it is closed once more, at once
         _trackio = sink
         raise
@@ -192,7 +192,7 @@ def close(end: float) -> int | None:
 
 def _delivered(sink: Sink, end: float) -> bool:
     with shield(f"delivering to {type(sink).__name__}"):  # one of the user's may raise: the others go on
-        return sink.deliver(_left(end))
+        return sink.deliver(_remaining(end))
     return False
 
 
@@ -201,7 +201,7 @@ def _sinks() -> list[Sink]:
     return [sink for sink in (_trackio, _memory, *own) if sink is not None]
 
 
-def _left(end: float) -> float:
+def _remaining(end: float) -> float:
     return max(0.0, end - time.monotonic())
 
 
@@ -216,10 +216,10 @@ def write_through() -> None:
         _trackio.write_through = True
 
 
-def release() -> None:
+def leave_to_parent() -> None:
     """Give up this process' journal, so that its parent can deliver it."""
     if _trackio is not None and _is_worker:
-        _trackio.release()
+        _trackio.leave_to_parent()
 
 
 def _forget_in_child() -> None:
@@ -228,7 +228,7 @@ def _forget_in_child() -> None:
     _lock = threading.RLock()
     write_through()
     if _trackio is not None:
-        _trackio.abandon()
+        _trackio.disown()
 
 
 forks.when_forked("outlet", in_child=_forget_in_child)

@@ -57,6 +57,6 @@ def _join(ticket: Ticket) -> Callable[[], None]:
 
     def leave() -> None:
         leave_run()
-        outlet.release()  # unlocked, so that the parent delivers what this worker wrote
+        outlet.leave_to_parent()  # unlocked, so that the parent delivers what this worker wrote
 
     return leave

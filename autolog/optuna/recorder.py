@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from autolog.capture.params import sanitize
 from autolog.core.current import LazyRun as Place
-from autolog.core.current import enter, withdraw
+from autolog.core.current import enter, retract
 from autolog.core.opening import open_run
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
@@ -253,12 +253,12 @@ class StudyRecorder:
         """A trial was asked for by hand: until it is told, what trains in this thread is its own."""
         self.leave_open()
         self.begin(trial).is_asked = True
-        withdraw(self.asked)
+        retract(self.asked)
         enter(self.asked)
 
     def _leave_asked(self) -> None:
         if not any(going.is_asked for going in self._all_going()):
-            withdraw(self.asked)
+            retract(self.asked)
 
     def _run_of_what_was_asked(self) -> Recording | None:
         """Of one trial at a time it is known that it is the one which trains here."""

@@ -75,7 +75,7 @@ class _Thread(threading.local):
     account: Account | None = None
 
 
-here = _Thread()
+this_thread = _Thread()
 
 
 def aside() -> None:
@@ -83,7 +83,7 @@ def aside() -> None:
 
     It waits for the interpreter most of the time while a training runs, which costs the training nothing.
     """
-    here.clock = thread_time
+    this_thread.clock = thread_time
 
 
 class _Clock:
@@ -92,17 +92,17 @@ class _Clock:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        if here.depth == 0:
-            here.started = here.clock()
-            here.account = None
-        here.depth += 1
+        if this_thread.depth == 0:
+            this_thread.started = this_thread.clock()
+            this_thread.account = None
+        this_thread.depth += 1
 
     def __exit__(self, *exc: object) -> None:
-        here.depth -= 1
-        if here.depth == 0 and here.account is not None:
-            account, here.account = here.account, None
+        this_thread.depth -= 1
+        if this_thread.depth == 0 and this_thread.account is not None:
+            account, this_thread.account = this_thread.account, None
             try:
-                account.overhead_seconds += here.clock() - here.started
+                account.overhead_seconds += this_thread.clock() - this_thread.started
             except Exception:  # no shield is around this one any more
                 logger.debug("time could not be charged", exc_info=True)
 
@@ -129,9 +129,9 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
 
     def __enter__(self) -> shield:
         _clock.__enter__()
-        here.shields += 1
+        this_thread.shields += 1
         if self.account is not None:
-            here.account = self.account
+            this_thread.account = self.account
         return self
 
     def __exit__(
@@ -148,16 +148,16 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
         except Exception:  # no room left on the stack, say: silence is better than a second fault
             return True
         finally:
-            here.shields -= 1
+            this_thread.shields -= 1
             _clock.__exit__()
 
 
 def _report(where: str, error: Exception) -> None:
     faults.append(Fault(where, error))
     message = f"{where} failed: {type(error).__name__}: {error}"
-    if here.account is not None:
+    if this_thread.account is not None:
         try:
-            here.account.note_fault(message)
+            this_thread.account.note_fault(message)
         except Exception:
             logger.debug("a fault could not be noted in its run", exc_info=True)
     _told[where] += 1
@@ -172,18 +172,18 @@ def inside_observer() -> bool:
 
     Hooks are silent then: what an observer calls of a framework is not the user's doing.
     """
-    return here.shields > 0
+    return this_thread.shields > 0
 
 
 def charge(account: Account) -> None:
     """The time of the entry that is going on belongs to this run."""
-    if here.depth > 0:
-        here.account = account
+    if this_thread.depth > 0:
+        this_thread.account = account
 
 
 def spent_here() -> float:
     """Seconds of the entry that is going on in this thread, not charged yet."""
-    return here.clock() - here.started if here.depth > 0 else 0.0
+    return this_thread.clock() - this_thread.started if this_thread.depth > 0 else 0.0
 
 
 def measured(function: F) -> F:
@@ -202,8 +202,8 @@ def measured(function: F) -> F:
 
 def _forget_in_child() -> None:
     """A forked child is nobody's entry in progress."""
-    here.depth = here.shields = 0
-    here.account = None
+    this_thread.depth = this_thread.shields = 0
+    this_thread.account = None
 
 
 forks.when_forked("guard", in_child=_forget_in_child)

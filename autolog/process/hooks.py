@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeVar
 from autolog.process import guard
 from autolog.process.accounts import account_of
 from autolog.process.context import watched
-from autolog.process.guard import here, shield
+from autolog.process.guard import shield, this_thread
 from autolog.process.imports import when_imported
 
 __all__ = ["NOWHERE", "Call", "Hook", "Outcome", "install", "installed", "uninstall"]
@@ -218,9 +218,9 @@ class _Patch:
             self._binding = Binding(original)
         return self._binding
 
-    def watches(self, args: tuple[Any, ...]) -> bool:
+    def concerns(self, args: tuple[Any, ...]) -> bool:
         """Whether a call is for the observer: a mixin of the tree may serve classes outside of it."""
-        if not self.active or here.shields or self.hook is None:  # silent inside our own code
+        if not self.active or this_thread.shields or self.hook is None:  # silent inside our own code
             return False
         if self.outermost_of is not None and self.outermost_of in watched.get():
             return False
@@ -273,7 +273,7 @@ def _wrapper_after(original: Callable[..., Any], key: str) -> Callable[..., Any]
 def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the original once, its observer around it."""
     patch = _patches.get(key)
-    if patch is None or not patch.watches(args):
+    if patch is None or not patch.concerns(args):
         return original(*args, **kwargs)
 
     observation: Generator[None, Outcome, None] | None = None
@@ -314,7 +314,7 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
     observer that has more to do than to remember opens one of its own.
     """
     patch = _patches.get(key)
-    if patch is None or not patch.watches(args):
+    if patch is None or not patch.concerns(args):
         return
     try:
         observer = patch._observer or patch.observer

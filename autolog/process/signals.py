@@ -18,7 +18,7 @@ from types import FrameType
 from autolog.process import forks, threads
 from autolog.process.guard import shield
 
-__all__ = ["catch", "release"]
+__all__ = ["catch", "stop_catching"]
 
 _end: Callable[[], None] = lambda: None  # noqa: E731 - set by catch()
 _read_end = _write_end = -1
@@ -40,7 +40,7 @@ def catch(end: Callable[[], None]) -> None:
             signal.set_wakeup_fd(before)
 
 
-def release() -> None:
+def stop_catching() -> None:
     """SIGTERM is the default's again."""
     if _in_main() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -75,10 +75,10 @@ def _start_thread() -> None:
     global _read_end, _write_end
     _read_end, _write_end = os.pipe()
     os.set_blocking(_write_end, False)
-    threads.start("autolog-sigterm", _watch, _read_end)
+    threads.start("autolog-sigterm", _hear, _read_end)
 
 
-def _watch(read_end: int) -> None:
+def _hear(read_end: int) -> None:
     while True:
         numbers = os.read(read_end, 64)  # every signal that has a handler arrives here
         if signal.SIGTERM in numbers and signal.getsignal(signal.SIGTERM) is _on_sigterm:
@@ -108,7 +108,7 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _read_end, _write_end
     if _write_end >= 0:
-        release()
+        stop_catching()
         os.close(_read_end)
         os.close(_write_end)
         _read_end = _write_end = -1

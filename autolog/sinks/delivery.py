@@ -216,14 +216,14 @@ class Delivery:
 
     def sweep(self) -> None:
         """Deliver what processes that are gone have left for this destination."""
-        left = list(self.journal.left())
+        left = list(self.journal.orphans())
         self.has_company = len(list(self.directory.glob("*.jsonl"))) > 1
         if not left:
             self._tidy()
         failure: Exception | None = None
         try:
             ours = [path for path, _ in left if _destination_of(path) == self.destination]
-            for deliver in (self._deliver_rows_of, self._deliver_left):
+            for deliver in (self._deliver_rows_of, self._deliver_orphan):
                 for path in ours:
                     try:
                         deliver(path)
@@ -263,7 +263,7 @@ class Delivery:
                     batch.deliver_rows(self.place)
         self._rows_delivered.add(path)
 
-    def _deliver_left(self, path: Path) -> None:
+    def _deliver_orphan(self, path: Path) -> None:
         tail = self._opened(path)
         self._deliver(tail, until=_SLOW)
         for run in list(self.runs.values()):

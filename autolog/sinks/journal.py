@@ -147,7 +147,7 @@ class Journal:
             self._write(b"".join(_encode(record) for record in records))
             return os.fstat(self._file.fileno()).st_size
 
-    def left(self) -> Iterator[tuple[Path, IO[bytes]]]:
+    def orphans(self) -> Iterator[tuple[Path, IO[bytes]]]:
         """Journals whose process is gone, each with its file, which the caller closes."""
         for path in sorted(self._directory.glob("*.jsonl")):
             try:
@@ -173,7 +173,7 @@ class Journal:
         with contextlib.suppress(OSError):
             os.utime(self.path, (0, 0))  # untouched since ever: where locks do not work, this tells
 
-    def abandon(self) -> None:
+    def disown(self) -> None:
         """Leave the file to the process that owns it (in a forked child): close our copy, write nothing."""
         self._queue.clear()
         self._file.close()

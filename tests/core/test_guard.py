@@ -141,7 +141,7 @@ def test_a_full_stack_silences_nothing_for_good(expected_faults: list[guard.Faul
 
     deeper()
     assert not guard.inside_observer()
-    assert guard.here.depth == 0
+    assert guard.this_thread.depth == 0
 
 
 def test_a_fault_keeps_nothing_of_the_user_alive(expected_faults: list[guard.Fault]) -> None:

@@ -170,11 +170,11 @@ def test_a_living_process_keeps_its_journal_a_dead_one_leaves_it(tmp_path: Path)
     assert process.stdout is not None
     process.stdout.readline()
     ours = Journal(tmp_path)
-    assert list(ours.left()) == []
+    assert list(ours.orphans()) == []
     process.kill()
     process.communicate()
-    ((path, file),) = ours.left()
-    assert list(ours.left()) == [], "taken by one process, it is not taken by another"
+    ((path, file),) = ours.orphans()
+    assert list(ours.orphans()) == [], "taken by one process, it is not taken by another"
     file.close()
     assert len(Tail(path).read()) == 1
     ours.close()
@@ -190,7 +190,7 @@ def test_write_through_writes_at_once(tmp_path: Path) -> None:
 def test_a_journal_has_its_head_before_it_can_be_found(tmp_path: Path) -> None:
     journal = Journal(tmp_path, lambda: [record("head")])
     assert [r["n"] for r in Tail(journal.path).read()] == ["head"]
-    assert list(journal.left()) == []
+    assert list(journal.orphans()) == []
     journal.close()
 
 
@@ -207,14 +207,14 @@ def test_a_journal_of_another_host_is_left_once_nobody_touches_it(tmp_path: Path
     theirs = tmp_path / "elsewhere-1-abc.jsonl"
     theirs.write_bytes(journal_module._encode(record(1)))
     theirs.with_suffix(".delivered").write_text("7")
-    assert list(ours.left()) == []
+    assert list(ours.orphans()) == []
     age(theirs, journal_module.STALE_SECONDS + 5)
-    ((path, file),) = ours.left()
+    ((path, file),) = ours.orphans()
     file.close()
     assert not theirs.exists()
     assert [r["n"] for r in Tail(path).read()] == [1]
     assert path.with_suffix(".delivered").read_text() == "7"
-    assert list(Journal(tmp_path, write_through=True).left()) != [], "whoever took it may die as well"
+    assert list(Journal(tmp_path, write_through=True).orphans()) != [], "whoever took it may die as well"
     ours.close()
 
 
@@ -226,7 +226,7 @@ def test_a_host_whose_name_begins_like_ours_is_another_one(
     monkeypatch.setattr(journal_module, "hostname", lambda: "node")
     theirs._file.close()  # not locked: across hosts that says nothing
     ours = Journal(tmp_path)
-    assert list(ours.left()) == []
+    assert list(ours.orphans()) == []
     ours.close()
 
 
@@ -242,9 +242,9 @@ def test_where_locks_do_not_work_a_living_journal_is_known_by_its_age(
     living, dead, ours = (Journal(tmp_path) for _ in range(3))
     dead.append(record(1))
     dead.sync(5)
-    assert list(ours.left()) == []
+    assert list(ours.orphans()) == []
     age(dead.path, journal_module.STALE_SECONDS + 5)
-    ((path, file),) = ours.left()
+    ((path, file),) = ours.orphans()
     file.close()
     assert [r["n"] for r in Tail(path).read()] == [1]
     assert living.path.exists()
@@ -256,9 +256,9 @@ def test_what_is_closed_need_not_grow_old(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(journal_module.fcntl, "flock", lambda *args: None)
     worker, ours = Journal(tmp_path, write_through=True), Journal(tmp_path)
     worker.append(record(1))
-    assert list(ours.left()) == []
+    assert list(ours.orphans()) == []
     worker.close()
-    ((path, file),) = ours.left()
+    ((path, file),) = ours.orphans()
     file.close()
     assert [r["n"] for r in Tail(path).read()] == [1]
     ours.close()

@@ -96,17 +96,17 @@ class TrackioSink:
         self._of_run.clear()
         return done
 
-    def release(self) -> None:
+    def leave_to_parent(self) -> None:
         """Give up the journals without delivering: another process of this family will."""
         for channel in self._all():
             channel.journal.close()
         self._channels.clear()
         self._of_run.clear()
 
-    def abandon(self) -> None:
+    def disown(self) -> None:
         """In a forked child: the journals and threads are the parent's."""
         for channel in self._all():
-            channel.journal.abandon()
+            channel.journal.disown()
         self._channels.clear()
         self._of_run.clear()
         self._lock = threading.RLock()
