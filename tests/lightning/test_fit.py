@@ -587,7 +587,7 @@ def test_a_loss_that_is_no_number_is_an_alert(recording: MemorySink) -> None:
 
 RESUMED = """
     from pathlib import Path
-    from tests.frameworks.test_lightning import Digits, loader, trainer
+    from tests.lightning.test_fit import Digits, loader, trainer
     from lightning.pytorch.callbacks import ModelCheckpoint
     autolog.enable("lightning", log_code=False)
     def fit(epochs, **more):
