@@ -35,7 +35,7 @@ from autolog.core import loops
 from autolog.core import settings as settings_module
 from autolog.lightning import TrackioCallback, TrackioLogger
 from tests import programs
-from tests.lightning.test_fit import (
+from tests.lightning.modules import (
     PACKAGES,
     Digits,
     OlderDigits,

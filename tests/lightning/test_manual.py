@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_  # as scripts do, before anything is 
 import autolog
 from autolog import MemorySink
 from autolog.core import hooks
-from tests.lightning.test_fit import Digits, loader, only, trainer
+from tests.lightning.modules import Digits, loader, only, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
 
