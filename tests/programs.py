@@ -28,6 +28,18 @@ from autolog.core import settings as s
 s.use(autolog.Settings.from_environment(log_code=False))
 """
 
+# Logs until it is ended from outside, and tells how far it is.
+LOOP = """
+with autolog.run("loop") as r:
+    print("ready", flush=True)
+    for n in range(100_000):
+        r.log({"m": n})
+        last = n
+        if n % 100 == 0:
+            print(n, time.time(), flush=True)
+        time.sleep(0.001)
+"""
+
 
 def environment(directory: Path, **variables: str) -> dict[str, str]:
     """An environment whose Trackio directory is ``directory``."""

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: at most the last half second is lost, and nothing else."""
+"""Programs that are killed or break: at most the last half second is lost, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from autolog.sinks import Record
 from autolog.sinks.journal import Tail
-from tests.programs import journals, read, run, start, values
+from tests.programs import LOOP, journals, read, run, start, values
 
 KILLS = int(os.environ.get("KILLS", "120"))  # by hand more
 AT_ONCE = 6
@@ -220,3 +220,70 @@ def assert_files(directory: Path, kept: list[dict[str, Any]]) -> None:
         ).fetchall()
     assert [count for _, count in versions] == [1] * len(versions)
     assert [path for path in (directory / "autolog" / "files").rglob("*") if path.is_file()] == []
+
+
+def test_sigkill_loses_at_most_half_a_second_and_the_next_start_marks_the_run(tmp_path: Path) -> None:
+    process = start(tmp_path, LOOP)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(1.5)
+    process.kill()
+    killed = time.time()
+    out, _ = process.communicate()
+    told = [(int(n), float(t)) for n, t in (line.split() for line in out.split("\n") if line)]
+    safe = max((n for n, t in told if t < killed - 0.5), default=-1)
+    assert len(journals(tmp_path)) == 1
+
+    run(tmp_path, 'with autolog.run("next"): pass')
+    crashed, after = read(tmp_path)
+    assert (crashed["name"], after["name"]) == ("loop", "next")
+    assert crashed["config"]["status"] == "crashed"
+    assert crashed["alerts"][0]["title"] == "loop crashed"
+    logged = values(crashed, "m")
+    assert logged == list(range(len(logged))), "nothing doubled, nothing missing in between"
+    assert len(logged) > safe
+    assert journals(tmp_path) == []
+
+
+def test_a_living_process_is_not_taken_for_a_crashed_one(tmp_path: Path) -> None:
+    process = start(tmp_path, LOOP)
+    assert process.stdout is not None
+    process.stdout.readline()
+    run(tmp_path, 'with autolog.run("next"): pass')
+    assert {r["name"]: r["config"]["status"] for r in read(tmp_path)}.get("loop", "running") == "running"
+    process.terminate()
+    process.communicate()
+    assert {r["name"]: r["config"]["status"] for r in read(tmp_path)} == {
+        "loop": "killed",
+        "next": "finished",
+    }
+
+
+def test_os_exit_is_a_crash_that_keeps_what_was_written(tmp_path: Path) -> None:
+    run(tmp_path, 'r = autolog.run("r").__enter__(); r.log({"m": 1}); time.sleep(0.6); os._exit(0)')
+    run(tmp_path, 'with autolog.run("next"): pass')
+    kept = {r["name"]: r for r in read(tmp_path)}
+    assert kept["r"]["config"]["status"] == "crashed"
+    assert values(kept["r"], "m") == [1]
+
+
+@pytest.mark.parametrize("end", ["os.abort()", "ctypes.string_at(0)"])
+def test_a_fault_of_the_interpreter_is_a_crash_that_keeps_what_was_written(tmp_path: Path, end: str) -> None:
+    process = start(
+        tmp_path,
+        f"""
+        import ctypes, faulthandler
+        faulthandler.enable()
+        with autolog.run("r") as r:
+            for n in range(1_000): r.log({{"m": n}})
+            time.sleep(1.0)
+            {end}
+        """,
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGABRT, -signal.SIGSEGV)
+    assert "Fatal Python error" in err
+    run(tmp_path, "with autolog.run('next'): pass")
+    kept = next(r for r in read(tmp_path) if r["name"] == "r")
+    assert kept["config"]["status"] == "crashed"
+    assert values(kept, "m") == list(range(1_000))

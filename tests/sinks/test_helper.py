@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from autolog.process import threads
 from autolog.sinks.helper import Helper, draw
 from tests.programs import read, run, values
 
@@ -239,3 +240,15 @@ while not autolog.finish(): pass
     assert pictures(tmp_path, "after") == ["in the parent"]
     assert pictures(tmp_path, "child") == ["in the child"]
     assert values(read(tmp_path)[0], "a")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc tells what is blocked")
+def test_the_helper_process_hears_its_signals() -> None:
+    def ask() -> str:
+        status = Path(f"/proc/{helper.ask(os.getpid)}/status").read_text()
+        return next(line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
+
+    helper, answers = Helper(), []
+    threads.start("autolog-test", lambda: answers.append(ask())).join()
+    helper.close()
+    assert [int(answer, 16) for answer in answers] == [0]

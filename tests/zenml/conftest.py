@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import subprocess
@@ -40,11 +39,6 @@ _numbers = itertools.count(1)
 def client() -> Any:
     """ZenML's client, with our flavor registered as a user does it, and another one."""
     pytest.importorskip("zenml")
-    return _client()
-
-
-@functools.cache  # tests/conformance has these fixtures, too: one store for all
-def _client() -> Any:
     from zenml.client import Client
     from zenml.enums import StackComponentType
 

@@ -35,7 +35,7 @@ from autolog.core import settings as settings_module
 from autolog.core import training
 from autolog.lightning import TrackioCallback, TrackioLogger
 from tests import programs
-from tests.frameworks.test_lightning import (
+from tests.lightning.modules import (
     PACKAGES,
     Digits,
     OlderDigits,

@@ -20,7 +20,7 @@ from autolog.sinks.memory import MemorySink
 from tests.conformance.base import Autolog, Faults, Promises, Subject, Tracker
 from tests.conformance.breaking import WAYS, breaking, places_passed
 from tests.programs import read, start
-from tests.zenml.conftest import MakeStack, client, make_stack  # noqa: F401 - fixtures
+from tests.zenml.conftest import MakeStack
 
 pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
 
@@ -31,7 +31,7 @@ from zenml import pipeline, step
 from autolog.zenml import TrackioExperimentTracker
 from autolog.zenml.run import StepRun
 from autolog.zenml.steps import Step
-from tests.conformance.test_sklearn import Failing, X_test, X_train, y_test, y_train
+from tests.sklearn.test_conformance import Failing, X_test, X_train, y_test, y_train
 
 # What steps hand to their tests; they run in this process.
 trained: list[Any] = []
@@ -91,7 +91,7 @@ class ZenML(Subject):
     name = "zenml"
     strength = "C"
     program = """
-        from tests.conformance.test_zenml import slow_training
+        from tests.zenml.test_conformance import slow_training
 
         slow_training()
     """
@@ -129,7 +129,7 @@ class TestZenML(Promises):
     subject = ZenML()
 
     @pytest.fixture(autouse=True)
-    def untracked(self, make_stack: MakeStack) -> None:  # noqa: F811
+    def untracked(self, make_stack: MakeStack) -> None:
         make_stack(flavor=None)
 
     @pytest.fixture
@@ -216,8 +216,8 @@ def record(sink: MemorySink) -> tuple[float, bytes]:
 
 @pytest.mark.exhaustive
 def test_a_fault_of_ours_in_any_place_of_the_room_fails_no_step(
-    make_stack: MakeStack,  # noqa: F811
-    client: Any,  # noqa: F811
+    make_stack: MakeStack,
+    client: Any,
     expected_faults: list[guard.Fault],
 ) -> None:
     make_stack()

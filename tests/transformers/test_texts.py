@@ -15,7 +15,7 @@ import autolog
 from autolog import MemorySink
 from autolog.sinks.memory import MemoryRun
 from autolog.transformers.entities import Entities, entities
-from tests.frameworks.transformers_models import (
+from tests.transformers.models import (
     X,
     answering_trainer,
     classifier,

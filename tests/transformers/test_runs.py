@@ -14,8 +14,8 @@ from transformers import Trainer
 import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
-from tests.frameworks.transformers_models import arguments, classifier, train_set, trainer, val_set
 from tests.programs import ACCELERATE, TORCHRUN, hub, read, run, run_warm, torchrun, values
+from tests.transformers.models import arguments, classifier, train_set, trainer, val_set
 
 HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
@@ -76,7 +76,7 @@ def test_in_a_run_of_the_users_the_second_training_is_a_child_of_that_name(recor
 
 RESUMED = """
     from transformers import TrainerCallback
-    from tests.frameworks.transformers_models import trainer
+    from tests.transformers.models import trainer
     autolog.enable("transformers", log_code=False)
 
     class Stop(TrainerCallback):
@@ -111,7 +111,7 @@ def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, how: str)
 
 def test_in_one_process_a_trainer_goes_on_only_if_it_is_told_to(tmp_path: Path) -> None:
     program = """
-    from tests.frameworks.transformers_models import trainer
+    from tests.transformers.models import trainer
     autolog.enable("transformers", log_code=False)
     training = trainer(save_strategy="epoch")
     training.train()
@@ -131,7 +131,7 @@ def test_a_disk_that_is_full_fails_the_training_and_claims_no_checkpoint(tmp_pat
     program = """
     import resource, signal
     from transformers import TrainerCallback
-    from tests.frameworks.transformers_models import trainer
+    from tests.transformers.models import trainer
     autolog.enable("transformers", log_code=False)
 
     class Full(TrainerCallback):
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_fails_the_training_and_claims_no_checkpoint(tmp_pat
 SCRIPT = """
     import sys, autolog
     from transformers import TrainerCallback
-    from tests.frameworks.transformers_models import trainer, test_set
+    from tests.transformers.models import trainer, test_set
 
     autolog.enable("transformers", log_code=False, budget=1e9)
 
@@ -217,7 +217,7 @@ def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
 
 def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path: Path) -> None:
     program = """
-    from tests.frameworks.transformers_models import trainer
+    from tests.transformers.models import trainer
     autolog.enable("transformers", log_code=False, budget=1e9)
     theirs = {"report_to": "trackio", "project": "p", "trackio_space_id": None}
     trainer(run_name="theirs", **theirs).train()
@@ -242,7 +242,7 @@ THEIRS = """
     os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DIR": folder}
     import mlflow, wandb
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tests.frameworks.transformers_models import trainer
+    from tests.transformers.models import trainer
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("e", f"file://{folder}/artifacts"))
@@ -296,7 +296,7 @@ def test_beside_wandb_mlflow_and_tensorboard_all_is_as_without_us(tmp_path: Path
 
 def test_what_is_pushed_to_the_hub_is_what_would_be_without_us(tmp_path: Path) -> None:
     program = """
-    from tests.frameworks.transformers_models import trainer
+    from tests.transformers.models import trainer
     if is_recorded:
         autolog.enable("transformers", log_code=False)
     there = {"push_to_hub": True, "hub_model_id": "me/m", "hub_strategy": "all_checkpoints"}

@@ -195,7 +195,7 @@ def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
 def test_beside_accelerates_own_tracker_it_is_one_run_that_stays_open(tmp_path: Path) -> None:
     program = """
     import trackio
-    from tests.frameworks.transformers_models import trainer
+    from tests.transformers.models import trainer
     autolog.enable("transformers", log_code=False)
     accelerator = train("trackio")
     trainer(num_train_epochs=1).train()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import io
-import logging
 import math
 import pickle
 from collections.abc import Iterator
@@ -15,13 +14,11 @@ from typing import Any
 import lightning.pytorch
 import numpy as np
 import pytest
-import pytorch_lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
-from sklearn.datasets import load_digits
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 from torchmetrics import BootStrapper, MetricCollection
 from torchmetrics.classification import (
     MulticlassAUROC,
@@ -35,81 +32,22 @@ from autolog import MemorySink
 from autolog.core import settings as settings_module
 from autolog.lightning import TrackioCallback
 from autolog.lightning.names import canonical
-from autolog.sinks.memory import MemoryRun
+from tests.lightning.modules import (
+    PACKAGES,
+    Digits,
+    OlderDigits,
+    X,
+    loader,
+    only,
+    test_set,
+    trainer,
+    val_set,
+    y,
+)
 from tests.programs import read
 from tests.programs import run_warm as run
 
-for name in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric"):
-    logging.getLogger(name).setLevel(logging.ERROR)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
-
-PACKAGES = {"lightning": lightning.pytorch, "pytorch_lightning": pytorch_lightning}
-
-X, y = load_digits(return_X_y=True)
-X, y = torch.tensor(X / 16, dtype=torch.float32), torch.tensor(y)
-train_set, val_set, test_set = (TensorDataset(X[a:b], y[a:b]) for a, b in ((0, 256), (256, 384), (384, 512)))
-
-
-def loader(data: Any = train_set, size: int = 32) -> Any:
-    return DataLoader(data, batch_size=size)
-
-
-def trainer(package: Any = lightning.pytorch, **more: Any) -> Any:
-    given: dict[str, Any] = {
-        "max_epochs": 2,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "accelerator": "cpu",
-        "log_every_n_steps": 3,
-        **more,
-    }
-    return package.Trainer(**given)
-
-
-class Steps:
-    """The steps of a small classifier, for a module of either package."""
-
-    def __init__(self, lr: float = 0.01, hidden: int = 8):
-        super().__init__()
-        self.save_hyperparameters()  # type: ignore[attr-defined]
-        torch.manual_seed(0)
-        self.net = torch.nn.Sequential(
-            torch.nn.Linear(64, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 10)
-        )
-
-    def forward(self, x: Any) -> Any:
-        return self.net(x)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])  # type: ignore[operator]
-        self.log("train_loss", loss)  # type: ignore[attr-defined]
-        return loss
-
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        scores = self(batch[0])  # type: ignore[operator]
-        self.log("val_loss", torch.nn.functional.cross_entropy(scores, batch[1]))  # type: ignore[attr-defined]
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        right = (self(batch[0]).argmax(1) == batch[1]).float()  # type: ignore[operator]
-        self.log("test_acc", right.mean())  # type: ignore[attr-defined]
-
-    def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        return self(batch[0])  # type: ignore[operator]
-
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.SGD(self.parameters(), lr=self.hparams["lr"])  # type: ignore[attr-defined]
-        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
-
-
-class Digits(Steps, lightning.pytorch.LightningModule):  # type: ignore[misc]
-    pass
-
-
-class OlderDigits(Steps, pytorch_lightning.LightningModule):  # type: ignore[misc]
-    pass
 
 
 @pytest.fixture
@@ -117,12 +55,6 @@ def recording(sink: MemorySink) -> Iterator[MemorySink]:
     with autolog.enabled("lightning", "pytorch_lightning", sink=sink, log_code=False, budget=1e9):
         yield sink
     autolog.finish()
-
-
-def only(sink: MemorySink) -> MemoryRun:
-    (run,) = sink.runs
-    assert "autolog/faults" not in run.config
-    return run
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -587,7 +519,7 @@ def test_a_loss_that_is_no_number_is_an_alert(recording: MemorySink) -> None:
 
 RESUMED = """
     from pathlib import Path
-    from tests.frameworks.test_lightning import Digits, loader, trainer
+    from tests.lightning.modules import Digits, loader, trainer
     from lightning.pytorch.callbacks import ModelCheckpoint
     autolog.enable("lightning", log_code=False)
     def fit(epochs, **more):

@@ -44,8 +44,8 @@ autolog.enable("keras", log_code=False, log_every_n_steps=3, system_interval=0)
 """
 
 NOBODY_DELIVERS = """
-from autolog.sinks import delivery
-delivery.Channel._loop = lambda channel: None
+from autolog.sinks import channel
+channel.Channel._loop = lambda channel: None
 """
 
 

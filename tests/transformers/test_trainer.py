@@ -21,7 +21,9 @@ from autolog.torch import evaluation as evaluation_of_torch
 from autolog.transformers import TrackioCallback
 from autolog.transformers.gradients import _coarser
 from autolog.transformers.names import canonical
-from tests.frameworks.transformers_models import (
+from tests.programs import read, values
+from tests.programs import run_warm as run
+from tests.transformers.models import (
     Digits,
     X,
     arguments,
@@ -33,8 +35,6 @@ from tests.frameworks.transformers_models import (
     val_set,
     y,
 )
-from tests.programs import read, values
-from tests.programs import run_warm as run
 
 
 @pytest.fixture
@@ -443,7 +443,7 @@ def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
     run(
         tmp_path,
         """
-        from tests.frameworks.transformers_models import trainer
+        from tests.transformers.models import trainer
         autolog.enable("transformers", log_code=False, budget=1e9)
         given = {"report_to": "trackio", "project": "p", "run_name": "theirs", "trackio_space_id": None}
         # (In transformers 5.0 its own callback cannot log after a training: it has ended its run by then.)

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_  # as scripts do, before anything is 
 import autolog
 from autolog import MemorySink
 from autolog.process import hooks
-from tests.frameworks.test_lightning import Digits, loader, only, trainer
+from tests.lightning.modules import Digits, loader, only, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
 

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback, set_seed
 
 from tests.conformance.base import Conformance, Subject, Tracker
-from tests.frameworks.transformers_models import classifier, test_set, trainer, y
+from tests.transformers.models import classifier, test_set, trainer, y
 
 
 class Raising(TrainerCallback):  # type: ignore[misc]
@@ -30,7 +30,7 @@ class Transformers(Subject):
     strength = "weight_decay"
     program = """
         from transformers import TrainerCallback
-        from tests.frameworks.transformers_models import trainer
+        from tests.transformers.models import trainer
 
         class Ready(TrainerCallback):
             def on_step_end(self, args, state, control, **more):

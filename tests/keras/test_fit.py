@@ -20,7 +20,7 @@ import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
 from autolog.keras import TrackioCallback
-from autolog.keras.callback import Recorder
+from autolog.keras.recorder import Recorder
 from autolog.sinks.memory import MemoryRun
 
 digits = load_digits(return_X_y=True)
