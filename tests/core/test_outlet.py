@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def test_each_open_runs_own_patience_holds(tmp_path: Path) -> None:
     with autolog.enabled(sink=sink, log_code=False, finish_timeout=1.0), autolog.run("hasty"):
         autolog.finish()
     assert sink.asked[-1] > 90.0
+    sink.asked.clear()
+    autolog.finish()  # all has arrived by now, and it is open still
+    assert sink.asked[-1] > 90.0
     patient.end("finished")
     autolog.finish()
     with autolog.enabled(sink=sink, log_code=False, finish_timeout=1.0), autolog.run("hasty"):
@@ -140,12 +144,13 @@ def test_a_space_that_one_run_wants_private_is_private() -> None:
     outlet._is_private.pop(space)
 
 
-def test_runs_that_the_first_version_has_pickled_are_found() -> None:
+@pytest.mark.parametrize(("recorded", "name"), [(True, "r"), (False, "unrecorded")])
+def test_runs_that_the_first_version_has_pickled_are_found(recorded: bool, name: str) -> None:
     """Its pickles name `autolog.core.ownership.run_of_ticket`, and hold a dict."""
     from autolog.core.ownership import run_of_ticket
 
-    ticket: dict[str, Any] = {"id": "i", "pid": 1, "name": "r", "project": "p", "group": None}
-    ticket |= {"destination": ("local", ""), "recorded": False, "settings": {"log_code": False}}
+    ticket: dict[str, Any] = {"id": "i", "pid": os.getpid(), "name": "r", "project": "p", "group": None}
+    ticket |= {"destination": ("local", ""), "recorded": recorded, "settings": {"log_code": False}}
     run = run_of_ticket(ticket)
-    run.log({"x": 1})  # recorded in the memory of a process that is gone: it takes everything
     assert isinstance(run, autolog.Run)
+    assert (run.name, run.status) == (name, "running")
