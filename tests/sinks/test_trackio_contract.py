@@ -1,4 +1,4 @@
-"""The private names of Trackio that sinks/trackio.py stands on: each test fails when Trackio changes one.
+"""The private names of Trackio that sinks/trackio/ stands on: each test fails when Trackio changes one.
 
 They are the reason for the version range in pyproject.toml. What they mean together is tested by the other
 files here; these say which piece has moved.
