@@ -47,9 +47,8 @@ def finish() -> bool:
     """
     end = time.monotonic() + _timeout()
     done = background.drain(_remaining(end))
-    for run in live.live_runs():
-        if run.is_left_open:
-            run.end("finished")
+    for run in [run for run in live.live_runs() if run.is_left_open]:  # first: one's end may end another one
+        run.end("finished")
     _write_adopted_configs()
     return outlet.deliver(end) and done
 
