@@ -1,1 +1,1 @@
-"""The core: the seam, runs, settings. Knows no framework by name but in the catalogue."""
+"""Runs and trainings: how they are set up, opened, found, kept and ended. Frameworks stand in the catalogue."""

@@ -106,6 +106,8 @@ def _end_all(status: str, timeout: float | None = None) -> None:
     end = time.monotonic() + (_timeout() if timeout is None else timeout)
     background.drain(_remaining(end))
     for run in live.live_runs():
+        if not live.is_live(run.id):  # by now: another one's end has ended it
+            continue
         loop = loop_of(run)
         is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
         run.end(status if is_interrupted else "finished")
