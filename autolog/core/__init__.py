@@ -1,1 +1,1 @@
-"""Runs and trainings: how they are set up, opened, found, kept and ended. Frameworks stand in the catalogue."""
+"""Runs and trainings: how they are opened, found, kept and ended. Frameworks are named in the catalogue."""
