@@ -1,4 +1,4 @@
-"""Norms and values of torch's gradients and parameters: one transfer to the host, if none is in float64."""
+"""Norms and values of torch's gradients and parameters, brought to the host in as few transfers as can be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Trackio run that the user has opened with Trackio itself: written to by us, never finished by us."""
+"""Writes to the run that the user has opened with Trackio itself, and never finishes it."""
 
 from __future__ import annotations
 

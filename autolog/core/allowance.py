@@ -1,4 +1,4 @@
-"""What an optional capture may cost while a training goes on."""
+"""A time limit for what is recorded optionally while a training goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the native callbacks of all rooms have in common: the run they are given, and the hooks they need.
+"""What the native callbacks of all frameworks have in common: the run they are given, and their hooks.
 
 A framework tells a callback little of how a call ends, and nothing of what is done with its result; the hooks
 around the call see that. So a callback of ours does not record: it says that the call is to be recorded, and

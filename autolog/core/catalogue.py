@@ -1,4 +1,4 @@
-"""THE TABLE: framework -> requirement -> module; and turning them on and off.
+"""The table of frameworks: versions, and the module that records each; turning them on and off.
 
 A new framework is one line here, one room (``autolog/<name>.py`` or folder) with a ``HOOKS`` list, and one
 test file.

@@ -1,4 +1,4 @@
-"""The current run: the innermost one that is open in this context."""
+"""The current run: of the open runs the innermost one in this context."""
 
 from __future__ import annotations
 

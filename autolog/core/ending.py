@@ -1,4 +1,4 @@
-"""How it ends: what is still open, what is delivered, finish, exit, SIGTERM."""
+"""How runs and the process end: `autolog.finish()`, the interpreter's exit, SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs that are going on in this process."""
+"""All runs that are open in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether this process records, and where to: switched off, another rank's follower, or a sink of these.
+"""Whether this process records at all, and to which sinks; delivers to all of them at the end.
 
 A process has one sink to Trackio. Beside it there may be one in memory, and sinks of the user's own: what has
 been written to any of them is delivered by ``autolog.finish()`` and at the exit.

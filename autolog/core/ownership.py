@@ -1,4 +1,4 @@
-"""Runs that version 0.1 has pickled, with a callback of ours say: their pickles name this function."""
+"""Only for pickles of version 0.1, which name the function below: the run that such a pickle holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as autolog's own rooms write it. What a user has in hand is a :class:`autolog.core.run.Run`.
+"""A run as autolog's rooms (one per framework) write to it. The user has a :class:`autolog.core.run.Run`.
 
 A room is trusted: nothing is checked that a room gets right anyway, and what it writes after the run's end
 (an evaluation, say) goes on in the run.

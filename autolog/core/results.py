@@ -1,4 +1,4 @@
-"""What a training or an evaluation has come to, written to a run: metrics, long tables, pictures."""
+"""Writes the results of an evaluation or a training to a run: metrics, long tables, pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings that go on after an interruption: a checkpoint's place knows its run.
+"""Finds the run that an interrupted training goes on with, by the checkpoint that it starts from.
 
 What is remembered of a place is one small file of ours, beside the journals, under the hash of its absolute
 path: never anything in the user's own folder. What is old is forgotten; so is what has ended well, where a

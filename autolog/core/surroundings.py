@@ -1,4 +1,4 @@
-"""The program, code, machine and environment of a run, recorded off the caller's thread."""
+"""Records, in the background, from which code, program and machine a run comes."""
 
 from __future__ import annotations
 

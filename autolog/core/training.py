@@ -1,4 +1,4 @@
-"""A training that is being recorded: its run, the frame around its call, and loops of short ones."""
+"""A training that is being recorded: from before its call to its end; and loops of many short trainings."""
 
 from __future__ import annotations
 

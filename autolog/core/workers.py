@@ -1,4 +1,4 @@
-"""The user's workers, in threads and in processes of their own: which run they go on with there."""
+"""Functions that the user sends to threads and processes take their run along, and join it there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a call to a record: ids, announcing, forks, files that wait, and the ticket for another process."""
+"""Turns a call into a record: gives it ids, and goes on in forked and other processes. Below `recording`."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ class Writer:
         self.lock = threading.RLock()  # a signal handler may come back to it
         self._sink = sink
         self._ids = itertools.count(1)
+        self._run_id = identity.id  # at every record, where a look-up less counts
         self._id_prefix = f"{identity.id}-"
         self._pid = os.getpid()
         self._announced = False
@@ -134,7 +135,7 @@ class Writer:
                     self.announce()
         record = {
             "kind": kind,
-            "run": self.identity.id,
+            "run": self._run_id,
             "id": f"{self._id_prefix}{next(self._ids)}",
             "time": time.time(),
             **fields,

@@ -1,4 +1,4 @@
-"""The callback for a Keras ``fit``."""
+"""The callback that a user gives to a Keras ``fit``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held-out evaluation of a Keras model: what can be said beside the metrics that Keras tells itself."""
+"""Held-out evaluation of a Keras model: what can be said besides the metrics that Keras computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded around a Keras ``fit`` and ``evaluate``."""
+"""Around a Keras ``fit`` and ``evaluate``: opens the run, puts our ears in, and records what came out."""
 
 from __future__ import annotations
 

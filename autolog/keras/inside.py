@@ -1,4 +1,4 @@
-"""Inside the compiled steps of JAX and TensorFlow.
+"""Gradients and predictions from inside the compiled steps of JAX and TensorFlow.
 
 There a step's Python runs once, while it is traced; what it computes is never seen again, except what it
 returns. With ``Settings.compiled_steps`` a training step returns the gradients' norms beside its logs, and a

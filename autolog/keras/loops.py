@@ -1,4 +1,4 @@
-"""Loops of ``train_on_batch`` that the user writes themselves, of GANs and their kin.
+"""Loops of ``train_on_batch`` that the user writes themselves, of GANs for example.
 
 A loop is a run: one row per call, at the step of the model's optimizer. Models of which one is a part of the
 other, or that train the same variables, are one loop: a GAN's discriminator and the combined model. Then each

@@ -1,4 +1,4 @@
-"""What a Keras training tells while it runs."""
+"""Our ears inside a Keras training: a callback that records what happens batch by batch, epoch by epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The callback for a Lightning Trainer."""
+"""The callback that a user gives to a Lightning Trainer."""
 
 from __future__ import annotations
 

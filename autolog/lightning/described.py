@@ -1,4 +1,4 @@
-"""What a training is made from: hyperparameters, the Trainer, optimizers, data; and what came out."""
+"""Parameters, Trainer, optimizers and data of a training as config entries; its outcome too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of torchmetrics that a module holds and that are pictures: confusion matrices, ROC and their kin.
+"""Metrics of torchmetrics that a module holds and that are pictures: confusion matrices, ROC and such.
 
 Their states are taken when an evaluation has filled them and the module has not reset them yet. The picture
 is computed from these by the metric's own function, on this rank alone: the metric itself is left as it is.

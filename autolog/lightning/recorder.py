@@ -1,4 +1,4 @@
-"""What a Lightning training tells while it runs."""
+"""Our ears inside a Lightning training: a callback that records what happens step by step."""
 
 from __future__ import annotations
 

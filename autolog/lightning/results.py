@@ -1,4 +1,4 @@
-"""What a training of Lightning's has come to."""
+"""Records what a finished training of Lightning's has left: checkpoints, model, held-out evaluation."""
 
 from __future__ import annotations
 

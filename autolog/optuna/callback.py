@@ -1,4 +1,4 @@
-"""The callback for ``Study.optimize``."""
+"""The callback that a user gives to ``Study.optimize``."""
 
 from __future__ import annotations
 

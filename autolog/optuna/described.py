@@ -1,4 +1,4 @@
-"""A study in words: who samples, who prunes, where the trials are kept."""
+"""A study's sampler, pruner and storage as config entries."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A guest in somebody else's process: shields, hooks, threads, signals, forks. Knows nothing of runs."""
+"""What any guest in somebody else's process needs: shields, hooks, threads, signals, forks. Knows no run."""

@@ -1,4 +1,4 @@
-"""Which account an object belongs to: by identity, weakly, with nothing left on the object.
+"""Which run pays for our time at a call on an object (an estimator, a model): known weakly, by identity.
 
 An estimator, a model, a trainer or a study is somebody else's. What is known of it is the run that records
 it, which pays for the time that a call on it costs us.

@@ -1,4 +1,4 @@
-"""One thread of a process for what needs no caller: provenance, the machine's load."""
+"""One thread of ours for work that nobody waits for: reading git, sampling the machine's load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds inside of a call, in this context and in the workers that it starts.
+"""Which frameworks are being recorded in this context; and our variables, for threads that go on with it.
 
 Never twice: while the outermost call of a framework is being recorded, its inner calls are not recorded.
 """

@@ -1,4 +1,4 @@
-"""Never break (the shield), and what it cost (the clock).
+"""Shields and the clock: our faults never reach the user's program, and our time is counted.
 
 Everything of ours that runs inside a user's call runs inside a :class:`shield`. A shield catches our
 faults, never the user's: the user's own function is called outside of it.

@@ -1,4 +1,4 @@
-"""The seam: the only file that holds an original function of a framework.
+"""Hooks: the only file that replaces a function of a framework, and calls the original inside.
 
 A :class:`Hook` names one function of a framework and one observer. Two kinds:
 

@@ -1,4 +1,4 @@
-"""Do something right after a module has been imported, now or some day.
+"""Calls a function right after a module has been imported: at once if it is there already.
 
 wrapt's post-import hooks do the same, but importing wrapt 2 costs 41 ms (it pulls asyncio in), four times
 what ``autolog.enable()`` may cost as a whole. So: one finder on ``sys.meta_path`` that finds nothing by

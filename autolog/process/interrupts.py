@@ -1,4 +1,4 @@
-"""Exceptions that come from outside: a signal handler of the user's has raised them, wherever we were."""
+"""Tells whether an exception was raised by a signal handler of the user's, a timeout say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM: the runs end as ``killed``, then the signal does what it would have done.
+"""SIGTERM: calls a function of ours first, then the signal does what it would have done.
 
 A handler only while a run is open, and only over the default one. Python runs handlers between two
 instructions of the main thread; a fit that spends a minute inside a C library would be killed by the

@@ -1,4 +1,4 @@
-"""Threads of ours, and forks: none happens while one of them imports something.
+"""Starts our threads, and makes a fork wait while one of our threads imports something.
 
 A child that needs a module whose import was going on in another thread at its fork waits for it for ever: the
 thread that would end it is not there. So it is with OpenSSL, which Trackio's import asks for certificates. A

@@ -1,4 +1,4 @@
-"""One run's records of one part of a journal: what is brought to a place at once, and what cannot be."""
+"""One run's records of one part of a journal: brought to a place together; says what could not be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A channel: the way to one destination, with a thread that delivers and rests."""
+"""One destination's own journal and thread: the thread delivers what comes, and sleeps when nothing does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would hold the interpreter is done by processes of their own: Trackio's part, and drawing.
+"""Other processes that import and call Trackio, or draw, so that the user's interpreter is not held up.
 
 Trackio's import is a second of Python, and so is matplotlib's; in a thread of the user's process the training
 waits for both, and at every step a little for what they do. A process is started when it is needed, and ends

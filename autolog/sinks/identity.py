@@ -1,4 +1,4 @@
-"""Who a run is, wherever it is spoken of: in its process, a journal, a ticket, a checkpoint, at a place."""
+"""Who a run is, as one value: in its process, a journal, a ticket, a checkpoint, at a place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place: a destination, as far as delivery needs to know it."""
+"""The interface of a place: what delivery asks of a destination, wherever that is."""
 
 from __future__ import annotations
 

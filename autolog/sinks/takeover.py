@@ -1,4 +1,4 @@
-"""Runs that are gone on with: a process takes one over from another that is gone."""
+"""Takes a run over from a process that has ended: then its old journal no longer says how it ended."""
 
 from __future__ import annotations
 

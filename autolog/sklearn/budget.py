@@ -1,4 +1,4 @@
-"""Calling the user's model once more: whether that changes nothing, and whether it is worth its time."""
+"""Whether we may call the user's model once more: without side effects, and within the time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation that the user makes finds its run, without a change to their code.
+"""Finds the run that an evaluation by the user belongs to, and records the evaluation there.
 
 What a recorded estimator returns from ``predict`` and its like is remembered, weakly. When such an array
 (or a column of it) arrives in one of scikit-learn's metrics, together with the truth, this is an

@@ -1,4 +1,4 @@
-"""The callback for a Trainer."""
+"""The callback that a user gives to a transformers Trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded around a Trainer's ``train``, ``evaluate`` and ``predict``."""
+"""Around a Trainer's ``train``, ``evaluate`` and ``predict``: opens the run, puts our ears in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts that a model generates: what was asked, what came out, what was wanted; and how long it took."""
+"""Texts that a model generates: prompt, output and reference as a table; and the seconds they took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Trainer tells while it trains and evaluates."""
+"""Our ears inside a Trainer: a callback that records what happens while it trains and evaluates."""
 
 from __future__ import annotations
 

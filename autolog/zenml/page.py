@@ -1,4 +1,4 @@
-"""ZenML's documentation page on Trackio, as it stands: the flavor ``trackio`` with the page's attributes.
+"""Makes ZenML's documentation page on Trackio work as it is written: adds its attributes to ``trackio``.
 
 >>> AUTOLOG_ZENML_PAGE=1 zenml experiment-tracker register trackio_tracker --flavor=trackio --project=churn
 

@@ -1,4 +1,4 @@
-"""The user's own Trackio run: one that they, or another integration, have opened with Trackio itself."""
+"""Finds the run that the user, or another integration, has opened with Trackio itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Trackio stores: rows, tables, alerts and configs, in its own spelling."""
+"""Rows, tables, alerts and configs in the format that Trackio stores."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from autolog.sinks.channel import Channel
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination, destination_of
 from autolog.sinks.trackio.directory import data_directory
-from autolog.sinks.trackio.place import Elsewhere
+from autolog.sinks.trackio.elsewhere import Elsewhere
 from autolog.sinks.trackio.remote import space_url
 
 __all__ = ["TrackioSink"]

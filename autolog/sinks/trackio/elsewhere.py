@@ -1,4 +1,4 @@
-"""Which place a destination is, and the process that the places live in."""
+"""Trackio's place for a destination, called in a process of its own."""
 
 from __future__ import annotations
 
