@@ -67,6 +67,7 @@ class Recording(Writer):
         trainings: of the model that it is of, so far.
         status: ``running``, ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``.
         is_closed: whether the user has finished it.
+        exits: how to leave the ``with`` blocks that the user has entered with it.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Recording(Writer):
         self.trainings = 0
         self.status = "running"
         self.is_closed = False
+        self.exits: list[Callable[[], None]] = []
         self.tags = list(tags)
         self._keeper = keeper
         self._make_face = face

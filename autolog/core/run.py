@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +27,6 @@ class Run:
 
     def __init__(self, recording: Recording):
         self._recording = recording
-        self._exits: list[Callable[[], None]] = []
 
     @property
     def id(self) -> str:
@@ -232,7 +231,7 @@ class Run:
         recording.close(status)
 
     def __enter__(self) -> Run:
-        self._exits.append(self._recording.enter())
+        self._recording.exits.append(self._recording.enter())
         return self
 
     def __exit__(
@@ -241,8 +240,8 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._exits.pop()()
         recording = self._recording
+        recording.exits.pop()()
         if error is not None:
             with shield("recording how a run ended"):
                 recording.note_error(error)

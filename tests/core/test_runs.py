@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import threading
@@ -413,3 +414,21 @@ def test_rows_of_a_table_have_the_same_heads(sink: MemorySink) -> None:
         [("a", 1), ("b", 2), ("why", None)],
         [("a", 3), ("b", 4), ("why", "pruned")],
     ]
+
+
+def test_what_a_user_has_in_hand_is_the_same_run_however_often_it_is_asked_for(sink: MemorySink) -> None:
+    run = autolog.run("r").__enter__()
+    known = run.id, hash(run)
+    assert autolog.current_run() is run
+    assert {run: 1}[autolog.current_run()] == 1
+    del run
+    gc.collect()
+    again = autolog.current_run()  # nobody had it in hand meanwhile
+    assert (again.id, hash(again)) == known
+    assert again == autolog.current_run()
+    with again.child("c") as child:
+        assert child != again == child.parent
+    again.__exit__(None, None, None)
+    assert again.status == "finished"
+    with pytest.raises(RunError, match="no run is open"):
+        autolog.current_run()
