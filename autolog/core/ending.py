@@ -112,16 +112,8 @@ def _end_all(status: str, timeout: float | None = None) -> None:
         is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
         run.end(status if is_interrupted else "finished")
     _write_adopted_configs()
-    unwritten = outlet.close(end)
-    if unwritten is not None:
-        logger.warning(
-            "autolog: not everything was delivered in time; "
-            + (
-                f"the disk has not taken the last {unwritten:,} records, which are lost."
-                if unwritten
-                else "the rest is on disk, and goes out with the next run."
-            )
-        )
+    if left := outlet.close(end):
+        logger.warning("autolog: not everything was delivered in time; %s.", "; ".join(left))
 
 
 # The machine's load ---------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ class _Nobody(_Keeper):
     def child(
         self, parent: Recording, name: str | None, config: Mapping[str, Any] | None, by_user: bool
     ) -> Recording:
-        return silent_run(name or parent.name, settings=parent.settings)
+        return silent_run(name or "run", project=parent.project, settings=parent.settings, parent=parent)
 
     def went_on(self, run: Recording) -> None:
         pass
@@ -193,17 +193,26 @@ class _Nobody(_Keeper):
 
 
 _nobody = _Nobody()
+_disabled: Recording | None = None  # what `current_run()` gives where the environment switches autolog off
 
 
-def silent_run(name: str = "unrecorded", *, settings: Settings | None = None, face: Face = Run) -> Recording:
+def silent_run(
+    name: str = "unrecorded",
+    *,
+    project: str = "unrecorded",
+    settings: Settings | None = None,
+    parent: Recording | None = None,
+    face: Face = Run,
+) -> Recording:
     """A run that takes everything and records nothing.
 
     Args:
         settings: None: those in force.
     """
     return Recording(
-        Identity(id=uuid.uuid4().hex, name=name, project="unrecorded"),
+        Identity(id=uuid.uuid4().hex, name=name, project=project),
         sink=None,
+        parent=parent,
         settings=settings or settings_module.current(),
         keeper=_nobody,
         face=face,
@@ -315,11 +324,14 @@ def current_run() -> Run:
     Raises:
         RunError: there is none.
     """
+    global _disabled
     run = innermost()
     if run is not None:
         return run.face
     if disabled_by_environment():
-        return silent_run("disabled").face
+        if _disabled is None or _disabled.is_closed:
+            _disabled = silent_run("disabled", project="disabled", settings=Settings())
+        return _disabled.face
     raise RunError(
         "no run is open here. Open one with `with autolog.run():`, or call this inside a training that "
         "autolog records (autolog.status() says which those are)."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from autolog.core.settings import SettingError, Settings, current, truth
 from autolog.process import forks
-from autolog.process.guard import shield
+from autolog.process.guard import logger
 from autolog.sinks import Sink
 from autolog.sinks.identity import LOCAL, Destination
 
@@ -167,38 +167,53 @@ def deliver(end: float) -> bool:
     return all(arrived)
 
 
-def close(end: float) -> int | None:
+def close(end: float) -> list[str]:
     """The process ends: deliver, and give up the journals. A worker's are left to its parent.
 
     Returns:
-        None: everything has arrived. Else how many records no disk has taken; the rest is kept on disk.
+        What has not arrived, in words.
     """
     global _trackio
-    arrived = [_delivered(sink, end) for sink in _sinks() if sink is not _trackio]
-    done = all(arrived)
+    left: list[str] = []
     sink, _trackio = _trackio, None
-    if sink is None:
-        return None if done else 0
-    if _is_worker:
+    if sink is not None and _is_worker:
         sink.leave_to_parent()
-        return None
-    try:
-        done = sink.close(_remaining(end)) and done
-    except KeyboardInterrupt:  # somebody will not wait: it is closed once more, at once
-        _trackio = sink
-        raise
-    return None if done else sink.unwritten
+    elif sink is not None:
+        try:
+            done = sink.close(_remaining(end))
+        except KeyboardInterrupt:  # somebody will not wait: it is closed once more, at once
+            _trackio = sink
+            raise
+        if not done:
+            lost = f"the disk has not taken the last {sink.unwritten:,} records, which are lost"
+            left.append(lost if sink.unwritten else "the rest is on disk, and goes out with the next run")
+    with _lock:
+        own = _own_sinks()
+        _own.clear()  # first: if somebody will not wait, none is asked twice
+    for one in own:
+        if not _delivered(one, end):
+            left.append(f"{type(one).__name__} says that something has not arrived")
+    return left
 
 
 def _delivered(sink: Sink, end: float) -> bool:
-    with shield(f"delivering to {type(sink).__name__}"):  # one of the user's may raise: the others go on
-        return sink.deliver(_remaining(end))
-    return False
+    """Whether a sink says that all has arrived; one that says nothing has nothing to say against it."""
+    try:
+        said = sink.deliver(_remaining(end))
+    except Exception as error:  # of the user's own code: the other sinks are asked all the same
+        who, what = type(sink).__name__, f"{type(error).__name__}: {error}"
+        logger.warning("autolog: %s could not deliver: %s", who, what)
+        return False
+    return said is None or bool(said)
 
 
 def _sinks() -> list[Sink]:
-    own = [sink() if isinstance(sink, weakref.ref) else sink for sink in list(_own.values())]
-    return [sink for sink in (_trackio, _memory, *own) if sink is not None]
+    return [sink for sink in (_trackio, _memory, *_own_sinks()) if sink is not None]
+
+
+def _own_sinks() -> list[Sink]:
+    known = [sink() if isinstance(sink, weakref.ref) else sink for sink in list(_own.values())]
+    return [sink for sink in known if sink is not None]
 
 
 def _remaining(end: float) -> float:
@@ -226,6 +241,7 @@ def _forget_in_child() -> None:
     """A forked child has none of its parent's journals and threads."""
     global _lock
     _lock = threading.RLock()
+    _own.clear()  # what was written to them before is the parent's to deliver
     write_through()
     if _trackio is not None:
         _trackio.disown()

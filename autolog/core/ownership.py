@@ -1,16 +1,16 @@
-"""Only for pickles of version 0.1, which name the function below: the run that such a pickle holds."""
+"""Only for pickles of version 0.1, which name what is below: a run, or one that is not open yet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.opening import rejoin
+from autolog.core.opening import Opening, rejoin
 from autolog.core.run import Run
 from autolog.core.writer import Ticket
 from autolog.sinks.identity import Identity, destination_of
 
-__all__ = ["run_of_ticket"]
+__all__ = ["Opening", "run_of_ticket"]
 
 
 def run_of_ticket(ticket: Mapping[str, Any]) -> Run:

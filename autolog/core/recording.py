@@ -93,7 +93,7 @@ class Recording(Writer):
         self.tags = list(tags)
         self._keeper = keeper
         self._make_face = face
-        self._face: weakref.ref[Run] | None = None
+        self._face: Run | weakref.ref[Run] | None = None
         self._ambient = ambient
         self._is_claimed = False
         self._next_step = 0
@@ -110,12 +110,17 @@ class Recording(Writer):
 
     @property
     def face(self) -> Run:
-        """The run as a user has it."""
-        face = self._face() if self._face is not None else None
+        """The run as a user has it: the same object as long as the run is open, or the user keeps it."""
+        face = self._face() if isinstance(self._face, weakref.ref) else self._face
         if face is None:
             face = self._make_face(self)
-            self._face = weakref.ref(face)
+            self._face = face if self.status == "running" else weakref.ref(face)
         return face
+
+    def face_as(self, kind: Callable[[Recording], Run]) -> Run:
+        """The run as a user has it, of this kind from now on."""
+        self._make_face = kind
+        return self.face
 
     @property
     def is_left_open(self) -> bool:
@@ -448,6 +453,8 @@ class Recording(Writer):
                 self._last_words.pop(0)()
         self.status = status
         self._ended = time.time()
+        if self._face is not None and not isinstance(self._face, weakref.ref):
+            self._face = weakref.ref(self._face)  # with a strong one each would keep the other
         self.report_overhead()
         if not self.is_adopted:
             self.put({"status": status})

@@ -26,6 +26,11 @@ class Run:
     """
 
     def __init__(self, recording: Recording):
+        if not isinstance(recording, Recording):
+            raise TypeError(
+                f"Run({recording!r}): a run is opened by autolog.run(). "
+                "Write `with autolog.run(...) as run:`."
+            )
         self._recording = recording
 
     @property
@@ -269,7 +274,7 @@ class Run:
         return self  # whoever copies what writes to it (KerasTuner copies callbacks) writes to the same run
 
     def __reduce__(self) -> Any:
-        return type(self), (self._recording,)  # which is the same run in another process
+        return _face_of, (self._recording, type(self))  # which is the same run in another process
 
     def _check_open(self, what: str) -> None:
         recording = self._recording
@@ -278,6 +283,10 @@ class Run:
                 f"{what}: run {self.name!r} is already finished (status {self.status!r}). "
                 "Open another one with autolog.run(), or move this call inside its with block."
             )
+
+
+def _face_of(recording: Recording, kind: type[Run]) -> Run:
+    return recording.face_as(kind)
 
 
 def recording_of(run: Run) -> Recording:

@@ -29,7 +29,7 @@ from autolog.core.current import innermost
 from autolog.core.opening import given_run, open_run, silent_run
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
-from autolog.core.run import Run
+from autolog.core.run import Run, recording_of
 from autolog.core.training import Loop, Training, bind_run, conclude, open_loops
 from autolog.lightning.names import canonical
 from autolog.lightning.packages import arm
@@ -110,6 +110,10 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         # To a process that Lightning starts: the run is the same one there, and ends here.
         run = self.recording
         return {**self.__dict__, "_training": None, "_given": run or self._given, "_checkpoints": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        given = state["_given"]  # in a pickle of version 0.1 it is the run as a user has it
+        self.__dict__.update(state, _given=recording_of(given) if isinstance(given, Run) else given)
 
     # The run ----------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["LOCAL", "Destination", "Identity"]
@@ -43,7 +43,7 @@ class Identity:
 
     def fields(self) -> dict[str, Any]:
         """As the record says it with which a run is opened: see :class:`autolog.sinks.OpenRecord`."""
-        fields = asdict(self)
+        fields = dict(vars(self))  # (`asdict` copies each value, and takes ten times as long)
         del fields["id"]  # every record names its run
         fields["to"] = list(fields.pop("destination"))
         return fields

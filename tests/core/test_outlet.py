@@ -11,7 +11,6 @@ import pytest
 
 import autolog
 from autolog.core import opening, outlet
-from autolog.process import guard
 from autolog.sinks import Record, Sink
 from tests.programs import run as run_program
 
@@ -73,7 +72,7 @@ def test_what_a_sink_must_be_able_to_do_is_what_is_called(tmp_path: Path) -> Non
 
 
 def test_a_sink_that_fails_keeps_the_others_from_nothing(
-    tmp_path: Path, expected_faults: list[guard.Fault]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Lines):
         def deliver(self, timeout: float) -> bool:
@@ -85,7 +84,7 @@ def test_a_sink_that_fails_keeps_the_others_from_nothing(
             pass
     assert autolog.finish() is False
     assert len(other.asked) == 1
-    assert expected_faults[0].what == "RuntimeError: theirs"
+    assert "Failing could not deliver: RuntimeError: theirs" in caplog.text
 
 
 def test_a_sink_that_the_user_has_let_go_of_is_gone(tmp_path: Path) -> None:
@@ -130,7 +129,53 @@ def test_the_exit_delivers_to_a_sink_of_the_users_own(tmp_path: Path) -> None:
     """
     said = run_program(tmp_path, program).split()
     assert said.index("finish") < said.index("delivered")
-    assert "not everything was delivered" in " ".join(said)
+    assert "Own says that something has not arrived" in " ".join(said)
+    assert "on disk" not in said
+
+
+def test_a_sink_that_says_nothing_has_nothing_against_it(tmp_path: Path) -> None:
+    sink = Bare()
+    with autolog.enabled(sink=sink, log_code=False, quiet=True), autolog.run():
+        pass
+    assert autolog.finish()
+
+
+def test_what_was_written_before_a_fork_is_the_parents_to_deliver(tmp_path: Path) -> None:
+    program = """
+    import autolog.sinks
+    class Own(autolog.sinks.Sink):
+        def __init__(self): self.kinds = []
+        def write(self, record): self.kinds.append(record["kind"])
+        def stage(self, run_id): raise AssertionError
+        def sync(self, timeout): return True
+        def deliver(self, timeout): print("delivered", *self.kinds, flush=True); self.kinds.clear()
+    own = Own()
+    s.use(autolog.Settings(sink=own, log_code=False, quiet=True, system_interval=0))
+    with autolog.run("r") as run:
+        run.log({"x": 1})
+        child = os.fork()
+        if child == 0:
+            sys.exit(0)
+        os.waitpid(child, 0)
+    autolog.finish()
+    """
+    delivered = [line for line in run_program(tmp_path, program).splitlines() if "row" in line]
+    assert delivered == ["delivered open config row config config finish"]
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_sink_of_the_users_own(tmp_path: Path) -> None:
+    program = """
+    import autolog.sinks
+    class Own(autolog.sinks.Sink):
+        def write(self, record): pass
+        def stage(self, run_id): raise AssertionError
+        def sync(self, timeout): return True
+        def deliver(self, timeout): print("asked", flush=True); raise KeyboardInterrupt
+    own = Own()
+    s.use(autolog.Settings(sink=own, log_code=False, quiet=True, system_interval=0))
+    autolog.run("r").__enter__()
+    """
+    assert run_program(tmp_path, program).split() == ["asked"]
 
 
 def test_a_space_that_one_run_wants_private_is_private() -> None:

@@ -5,6 +5,7 @@ import os
 import pickle
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -418,17 +419,48 @@ def test_rows_of_a_table_have_the_same_heads(sink: MemorySink) -> None:
 
 def test_what_a_user_has_in_hand_is_the_same_run_however_often_it_is_asked_for(sink: MemorySink) -> None:
     run = autolog.run("r").__enter__()
-    known = run.id, hash(run)
+    run.theirs = known = id(run)  # type: ignore[attr-defined]
     assert autolog.current_run() is run
     assert {run: 1}[autolog.current_run()] == 1
     del run
     gc.collect()
     again = autolog.current_run()  # nobody had it in hand meanwhile
-    assert (again.id, hash(again)) == known
-    assert again == autolog.current_run()
+    assert (id(again), again.theirs) == (known, known)  # type: ignore[attr-defined]
     with again.child("c") as child:
         assert child != again == child.parent
     again.__exit__(None, None, None)
     assert again.status == "finished"
+    gone = weakref.ref(again)
+    del again
+    assert gone() is None, "a run that has ended is kept by nobody but its user"
     with pytest.raises(RunError, match="no run is open"):
         autolog.current_run()
+
+
+def test_a_run_that_was_pickled_is_the_current_one_when_it_is_entered(sink: MemorySink) -> None:
+    with autolog.run("r") as run:
+        again = pickle.loads(pickle.dumps(run))
+    assert type(again) is autolog.Run
+    with again:
+        assert autolog.current_run() is again
+        with again.child("c") as child:
+            assert child.parent is again
+
+
+def test_switched_off_there_is_one_current_run_and_it_takes_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOLOG_DISABLE", "1")
+    monkeypatch.setenv("AUTOLOG_BUDGET", "much")  # nobody asks what it means
+    run = autolog.current_run()
+    assert run is autolog.current_run()
+    with run.child("c") as child:
+        child.log({"x": 1})
+        assert (child.name, child.parent) == ("c", run)
+    run.finish()
+    assert autolog.current_run().status == "running"
+
+
+def test_a_run_is_not_made_by_its_class() -> None:
+    with pytest.raises(TypeError, match=r"opened by autolog.run\(\)"):
+        autolog.Run("my run")  # type: ignore[arg-type]
