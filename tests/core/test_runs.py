@@ -452,6 +452,7 @@ def test_switched_off_there_is_one_current_run_and_it_takes_everything(
 ) -> None:
     monkeypatch.setenv("AUTOLOG_DISABLE", "1")
     monkeypatch.setenv("AUTOLOG_BUDGET", "much")  # nobody asks what it means
+    settings_module.use(None)
     run = autolog.current_run()
     assert run is autolog.current_run()
     with run.child("c") as child:
