@@ -26,7 +26,7 @@ from typing import Any
 __all__ = ["Program", "forks"]
 
 IMPORTED = [
-    "torch", "sklearn.linear_model", "sklearn.datasets", "optuna", "keras", "lightning",
+    "torch", "sklearn.linear_model", "sklearn.datasets", "optuna", "keras", "lightning", "pytorch_lightning",
     "transformers.trainer",
     # What Trackio imports.
     "huggingface_hub", "gradio_client", "pandas", "starlette.applications", "uvicorn", "httpx", "orjson",

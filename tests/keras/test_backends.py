@@ -186,10 +186,21 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def found(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def variables(backend: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is the same to the last instruction is compiled once, by JAX: that takes most of the time here."""
+    return {
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+@pytest.fixture(scope="module")
+def found(backend: str, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the program recorded, by name."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    out = run(tmp_path_factory.mktemp(backend), PROGRAM + IDENTICAL, KERAS_BACKEND=backend, **quiet)
+    out = run(tmp_path_factory.mktemp(backend), PROGRAM + IDENTICAL, **variables)
     line = next(line for line in out.splitlines() if line.startswith("found "))
     return orjson.loads(line.removeprefix("found "))
 
@@ -281,7 +292,9 @@ def test_several_outputs_are_evaluated_each(found: Any, name: str) -> None:
     assert sum(row[f"predicted {n}"] for row in rows for n in range(10)) == 128
 
 
-def test_a_training_is_recorded_and_identical(backend: str, tmp_path: Path) -> None:
+def test_a_training_is_recorded_and_identical(
+    backend: str, variables: dict[str, str], tmp_path: Path
+) -> None:
     out = run(
         tmp_path,
         PROGRAM
@@ -292,7 +305,7 @@ model = network()
 assert fit(model) == bare
 print("accuracy", model.evaluate(X_val, y_val, verbose=0)[1])
 """,
-        KERAS_BACKEND=backend,
+        **variables,
     )
     (kept,) = read(tmp_path)
     assert kept["config"]["framework/backend"] == backend

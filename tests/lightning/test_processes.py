@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 from torch.utils.data import DistributedSampler
 
 from tests import programs
+from tests.warm import Program, forks
 
 # Lightning starts a script again for every further rank of `ddp`, so it is a file.
 SCRIPT = """
@@ -78,21 +77,21 @@ SCRIPT = """
 """
 
 
-def start(directory: Path, program: str) -> subprocess.Popen[str]:
+def start(directory: Path, program: str) -> Program:
+    """The first rank begins where Lightning has been imported; the others are started by Lightning."""
     script = directory / "script" / "train.py"  # not beside Trackio's folders, one of which is called autolog
     script.parent.mkdir()
-    script.write_text(
-        textwrap.dedent(SCRIPT) + 'if __name__ == "__main__":\n' + textwrap.indent(program, "    ")
-    )
-    return subprocess.Popen(
-        [sys.executable, str(script)],
-        # The seed of Lightning's samplers, whatever other tests have set.
-        env=programs.environment(directory, PYTHONWARNINGS="ignore", PL_GLOBAL_SEED="0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    text = textwrap.dedent(SCRIPT) + 'if __name__ == "__main__":\n' + textwrap.indent(program, "    ")
+    script.write_text(text)
+    as_a_script = f"""
+import os, sys
+os.setsid()
+os.dup2(1, 2)
+os.environ["PYTHONWARNINGS"] = "ignore"
+__file__ = sys.argv[0] = {str(script)!r}
+"""
+    # The seed of Lightning's samplers, whatever other tests have set.
+    return forks(as_a_script + text, [], programs.environment(directory, PL_GLOBAL_SEED="0"))
 
 
 def run(directory: Path, program: str, *, code: int = 0) -> str:

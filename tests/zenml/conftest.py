@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import subprocess
@@ -41,6 +42,11 @@ def client() -> Any:
     pytest.importorskip("zenml")
     from zenml.client import Client
     from zenml.enums import StackComponentType
+    from zenml.environment import Environment
+
+    # Twice a run ZenML asks pip what is installed, which takes as long as all the rest. It has not changed.
+    if hasattr(Environment, "get_python_packages"):  # ZenML 0.85 does so elsewhere
+        Environment.get_python_packages = staticmethod(functools.cache(Environment.get_python_packages))
 
     client = Client()
     for source in (FLAVOR, "tests.zenml.elsewhere.ElsewhereFlavor"):

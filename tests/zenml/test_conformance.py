@@ -2,7 +2,6 @@
 
 import contextvars
 import inspect
-import os
 import re
 import signal
 import textwrap
@@ -19,12 +18,12 @@ from autolog.process import guard
 from autolog.sinks.memory import MemorySink
 from tests.conformance.base import Autolog, Faults, Promises, Subject, Tracker
 from tests.conformance.breaking import WAYS, breaking, places_passed
-from tests.programs import read, start
+from tests.programs import read
+from tests.programs import start_warm as start
 from tests.zenml.conftest import MakeStack
 
 pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
 
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from zenml import pipeline, step
 
@@ -53,25 +52,6 @@ def fail() -> None:
     Failing(to_raise.pop()).fit(X_train, y_train)
 
 
-class Slow(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    def __init__(self, C: float = 1.0):
-        self.C = C
-
-    def fit(self, X: Any, y: Any) -> Any:
-        import time
-
-        # Not by print: ZenML stores what it says, and swallows an interrupt that falls into that.
-        os.write(1, b"ready\n")
-        time.sleep(120)
-        return self
-
-
-@step(enable_cache=False)
-def train_slowly() -> None:
-    autolog.enable("sklearn")
-    Slow(C=3.0).fit(X_train, y_train)
-
-
 @pipeline
 def training(C: float) -> None:
     train(C)
@@ -82,16 +62,11 @@ def failing() -> None:
     fail()
 
 
-@pipeline
-def slow_training() -> None:
-    train_slowly()
-
-
 class ZenML(Subject):
     name = "zenml"
     strength = "C"
     program = """
-        from tests.zenml.test_conformance import slow_training
+        from tests.zenml.slow import slow_training
 
         slow_training()
     """
