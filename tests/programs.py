@@ -40,6 +40,21 @@ with autolog.run("loop") as r:
         time.sleep(0.001)
 """
 
+# What a program's own journal holds by now.
+ON_DISK = """
+from pathlib import Path
+def on_disk(kind="row"):
+    (journal,) = Path(os.environ["TRACKIO_DIR"], "autolog", "journal").glob("*.jsonl")
+    return journal.read_bytes().count(b'"kind":"%s"' % kind.encode())
+"""
+
+# Beside a place that takes nothing: what we say of it has been printed, so it has been tried.
+UNTIL_SAID = """
+import logging
+said, emit = threading.Event(), logging.lastResort.emit
+logging.lastResort.emit = lambda record: (emit(record), said.set())
+"""
+
 
 def environment(directory: Path, **variables: str) -> dict[str, str]:
     """An environment whose Trackio directory is ``directory``."""
@@ -98,7 +113,7 @@ def torchrun(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         if not (done.returncode and "terminate called without an active exception" in done.stdout):
@@ -106,6 +121,12 @@ def torchrun(
     return done.returncode, done.stdout
 
 
+NAMES = """
+import os, sys, orjson, trackio
+sys.stdout.buffer.write(orjson.dumps([run.name for run in trackio.Api().runs(sys.argv[1])]))
+sys.stdout.flush()
+os._exit(0)  # where so much has been imported, an orderly end takes longer than all of the above
+"""
 READER = """
 import os, sys, orjson, trackio
 from trackio.sqlite_storage import SQLiteStorage as S
@@ -124,7 +145,7 @@ if S.get_project_db_path(sys.argv[1]).exists():
         })
 sys.stdout.buffer.write(orjson.dumps(found))
 sys.stdout.flush()
-os._exit(0)  # where so much has been imported, an orderly end takes longer than all of the above
+os._exit(0)
 """
 
 
@@ -134,16 +155,41 @@ run_warm = partial(run, warm=True)
 
 def read(directory: Path, project: str = "p", *, inbox: bool = False) -> list[dict[str, Any]]:
     """Every run of a project, read back with Trackio in a process of its own."""
-    process = forks(READER, [project, *(["inbox"] if inbox else [])], environment(directory))
+    found: list[dict[str, Any]] = _read(READER, directory, project, *(["inbox"] if inbox else []))
+    return found
+
+
+def read_names(directory: Path, project: str = "p") -> list[str]:
+    """The names of a project's runs, of which there are many."""
+    found: list[str] = _read(NAMES, directory, project)
+    return found
+
+
+def _read(reader: str, directory: Path, *arguments: str) -> Any:
+    process = forks(reader, [*arguments], environment(directory))
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    found: list[dict[str, Any]] = orjson.loads(out)
-    return found
+    return orjson.loads(out)
 
 
 def values(run: dict[str, Any], key: str) -> list[Any]:
     """All values of one metric, in the order of their rows."""
     return [row[key] for row in run["logs"] if key in row]
+
+
+def until_told(process: subprocess.Popen[str] | Program, number: int) -> None:
+    """Wait until a program has told that it is so far, as ``LOOP`` does: in a line that begins with it."""
+    assert process.stdout is not None
+    while (line := process.stdout.readline()).split()[:1] != [str(number)]:
+        assert line, process.communicate()
+
+
+def until_on_disk(directory: Path, text: str) -> None:
+    """Wait until a program has written this to its journal: from then on SIGKILL does not lose it."""
+    end = time.monotonic() + 120
+    while not any(text.encode() in path.read_bytes() for path in journals(directory)):
+        assert time.monotonic() < end, f"{text} does not come to be written"
+        time.sleep(0.01)
 
 
 def journals(directory: Path) -> list[Path]:
@@ -183,7 +229,7 @@ def trackio_server(directory: Path, token: str, port: int | None = None) -> Iter
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 class _HubDoor(BaseHTTPRequestHandler):

@@ -17,7 +17,6 @@ import random
 import signal
 import subprocess
 import textwrap
-import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ from autolog.core.run import Run
 from autolog.process import background, guard, hooks
 from autolog.sinks.memory import MemoryRun, MemorySink
 from tests.conformance.breaking import WAYS, breaking, places_passed
-from tests.programs import read, run
+from tests.programs import read, run, until_on_disk
 from tests.programs import start_warm as start
 
 
@@ -357,7 +356,7 @@ class Faults:
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", process.communicate()[1]
-        time.sleep(0.5)
+        until_on_disk(tmp_path, f'"{self.subject.strength}"')
         process.send_signal(number)
         for again in (signal.SIGINT if number == signal.SIGINT else 0, 0):
             try:

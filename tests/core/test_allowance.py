@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 import autolog
 from autolog import MemorySink
+from autolog.core import allowance as allowance_module
 from autolog.core.allowance import LEAST_SECONDS, UNASKED, Allowance
 from autolog.core.recording import Recording
 from autolog.core.run import recording_of
@@ -18,13 +22,15 @@ def run_with(budget: float) -> tuple[Recording, MemorySink]:
         return recording_of(run), sink
 
 
-def test_it_is_used_up_by_what_was_spent_and_comes_again_with_time() -> None:
+def test_it_is_used_up_by_what_was_spent_and_comes_again_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(allowance_module, "time", SimpleNamespace(perf_counter=lambda: now))
     run, _ = run_with(1.0)  # all of the training's time
     allowance = Allowance(run, UNASKED)
     assert not allowance.is_used_up()
     allowance.spent = UNASKED * LEAST_SECONDS + 0.002  # that a tenth of the time pays for
     assert allowance.is_used_up()
-    time.sleep(0.1)
+    now = 0.1
     assert not allowance.is_used_up()
     assert allowance.left_out == 1
 

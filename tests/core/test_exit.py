@@ -115,13 +115,15 @@ def test_a_daemon_thread_that_still_logs_does_not_hold_the_exit_up(tmp_path: Pat
     out = run(
         tmp_path,
         f"""
+        many = threading.Event()
         def work():
             with autolog.run("r") as r:
                 for n in range(1_000_000_000):
                     r.log({{"m": n}})
+                    if n == 300: many.set()
                     time.sleep({pause})
         threading.Thread(target=work, daemon=True).start()
-        time.sleep(0.5)
+        many.wait(60)
         """,
         AUTOLOG_FINISH_TIMEOUT="1",
     )
@@ -130,7 +132,7 @@ def test_a_daemon_thread_that_still_logs_does_not_hold_the_exit_up(tmp_path: Pat
     kept = next(r for r in read(tmp_path) if r["name"] == "r")
     assert kept["config"]["status"] == "killed"
     assert values(kept, "m") == list(range(len(values(kept, "m"))))
-    assert len(values(kept, "m")) > 100
+    assert len(values(kept, "m")) > 300
 
 
 def test_an_exit_right_after_the_last_of_many_records(tmp_path: Path) -> None:

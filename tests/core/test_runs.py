@@ -277,11 +277,11 @@ def test_a_run_of_another_thread_covers_that_thread_only(sink: MemorySink) -> No
     def work() -> None:
         with autolog.run("theirs"):
             inside.set()
-            done.wait(5)
+            done.wait(60)
 
     thread = threading.Thread(target=work)
     thread.start()
-    inside.wait(5)
+    assert inside.wait(60)
     with pytest.raises(RunError):
         autolog.current_run()
     done.set()
@@ -344,7 +344,7 @@ def test_the_system_monitor_is_one_thread_and_reaches_every_open_run(sink: Memor
     settings_module.use(autolog.Settings(sink=sink, log_code=False, system_interval=0.01))
     before = threading.active_count()
     with autolog.run(), autolog.run(), autolog.run():
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while not all(run.system for run in sink.runs) and time.monotonic() < end:
             time.sleep(0.01)
         assert threading.active_count() <= before + 1
@@ -355,11 +355,12 @@ def test_the_system_monitor_is_one_thread_and_reaches_every_open_run(sink: Memor
 
 
 def test_overhead_is_measured(sink: MemorySink) -> None:
+    began = time.perf_counter()
     with autolog.run() as run:
         for _ in range(100):
             run.log({"a": 1.0})
     config = sink.runs[0].config
-    assert 0 < config["autolog/overhead_seconds"] < 1
+    assert 0 < config["autolog/overhead_seconds"] < time.perf_counter() - began
     assert config["autolog/overhead_percent"] > 0
 
 

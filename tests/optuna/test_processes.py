@@ -98,9 +98,14 @@ def test_two_workers_share_a_run(tmp_path: Path, kind: str) -> None:
 def test_a_worker_that_is_killed_says_so_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     program = worker(tmp_path, "sqlite")
-    killed = program.replace(
-        "return x * x", "return (time.sleep(1), os.kill(os.getpid(), 9)) if trial.number == 4 else x * x"
-    )
+    dies = """
+def die():  # what was recorded is on disk
+    from autolog.core import background, ending
+    assert background.drain(60)
+    assert all(channel.journal.sync(60) for channel in ending._sink._all())
+    os.kill(os.getpid(), 9)
+"""
+    killed = dies + program.replace("return x * x", "return die() if trial.number == 4 else x * x")
     run(tmp_path, killed, code=-9)
     run(tmp_path, program)
     (study,) = [one for one in read(tmp_path) if "parent" not in one["config"]]

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sqlite3
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Any
 import pytest
 
 from autolog.sinks import Record
-from autolog.sinks.journal import Tail
-from tests.programs import LOOP, journals, read, run, start, values
+from autolog.sinks.journal import FLUSH_SECONDS, Tail
+from tests.programs import LOOP, ON_DISK, journals, read, run, start, values
 
 KILLS = int(os.environ.get("KILLS", "120"))  # by hand more
 AT_ONCE = 6
@@ -33,15 +34,32 @@ with autolog.run({name!r}, config={{"x": 1}}) as r:
 """
 
 
-def killed(directory: Path, program: str, seconds: float) -> tuple[int, float, str]:
-    """Start a program, kill it this long after it said that it is ready: its pid, when, what it printed."""
+def killed(directory: Path, program: str, seconds: float, rows: int = 0) -> tuple[int, list[Record]]:
+    """Start a program, kill it so long after so many rows were on disk: its pid, and what was there then."""
     process = start(directory, program)
     assert process.stdout is not None
     process.stdout.readline()
+    end = time.monotonic() + 120
+    while len(rows_of(on_disk(directory, process.pid))) < rows:
+        assert time.monotonic() < end, "it does not come to be written"
+        time.sleep(0.01)
     time.sleep(seconds)
+    found = on_disk(directory, process.pid)  # while it lives, nobody else takes its journal
     process.kill()
-    at = time.time()
-    return process.pid, at, process.communicate()[0]
+    process.communicate()
+    return process.pid, found
+
+
+def on_disk(directory: Path, pid: int) -> list[Record]:
+    """What stands in a program's journal."""
+    of_it = [path for path in journals(directory) if f"-{pid}-" in path.name]
+    return [record for path in of_it for record in Tail(path).read()]
+
+
+def rows_of(records: list[Record]) -> list[int]:
+    """The values of the metric that all programs here log."""
+    rows = [record["values"] for record in records if record["kind"] == "row"]
+    return [row["m"] for row in rows if "m" in row]
 
 
 def deliver_what_is_left(directory: Path) -> str:
@@ -60,31 +78,30 @@ def deliver_what_is_left(directory: Path) -> str:
 @pytest.mark.exhaustive
 def test_kill_at_random_moments(tmp_path: Path) -> None:
     moments = random.Random(0)
-    safe: dict[str, int] = {}
+    safe: dict[str, list[Record]] = {}
 
     def kill(number: int, seconds: float) -> None:
         name = f"run-{number}"
-        _, at, out = killed(tmp_path, LOGGING.format(name=name), seconds)
-        told = [line.split() for line in out.splitlines()]
-        on_disk = [int(words[0]) for words in told if len(words) == 2 and float(words[1]) < at - 0.5]
-        safe[name] = max(on_disk, default=-1)
+        rows = 1 if number % 2 else 0  # each second one before anything has to be there
+        _, safe[name] = killed(tmp_path, LOGGING.format(name=name), seconds, rows)
 
     with ThreadPoolExecutor(AT_ONCE) as several:
         list(several.map(kill, range(KILLS), [moments.uniform(0.0, 1.6) for _ in range(KILLS)]))
 
     deliver_what_is_left(tmp_path)
     kept = {r["name"]: r for r in read(tmp_path)}
-    for name, last in safe.items():
+    for name, written in safe.items():
         if name not in kept:
-            assert last == -1, "only one that lived less than half a second may be missing"
+            opened = [record for record in written if record["kind"] == "open"]
+            assert not opened, "only one that had no time to write anything may be missing"
             continue
         logged = values(kept[name], "m")
         assert logged == list(range(len(logged))), "nothing doubled, nothing missing in between"
-        assert len(logged) > last
+        assert logged[: len(rows_of(written))] == rows_of(written)
         assert kept[name]["config"]["status"] == "crashed"
         assert kept[name]["config"].get("x", 1) == 1
         assert len(kept[name]["alerts"]) == 1
-    assert sum(last >= 0 for last in safe.values()) >= KILLS // 3, (
+    assert sum(bool(rows_of(written)) for written in safe.values()) >= KILLS // 3, (
         "the moments were too early to say anything"
     )
     assert journals(tmp_path) == []
@@ -124,7 +141,7 @@ def test_kill_while_much_is_delivered(tmp_path: Path) -> None:
         for turn in range(KILLS // 6 // AT_ONCE):
             name = f"run-{number}-{turn}"
             program = DELIVERING.format(name=name, file=str(directory / "file"))
-            pid, _, _ = killed(directory, program, moments.uniform(0.1, 3.0))
+            pid, _ = killed(directory, program, moments.uniform(0.1, 3.0))
             left = [path for path in journals(directory) if f"-{pid}-" in path.name]
             written[name] = [record for path in left for record in Tail(path).read()]
         return deliver_what_is_left(directory)
@@ -223,16 +240,12 @@ def assert_files(directory: Path, kept: list[dict[str, Any]]) -> None:
 
 
 def test_sigkill_loses_at_most_half_a_second_and_the_next_start_marks_the_run(tmp_path: Path) -> None:
-    process = start(tmp_path, LOOP)
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(1.5)
-    process.kill()
-    killed = time.time()
-    out, _ = process.communicate()
-    told = [(int(n), float(t)) for n, t in (line.split() for line in out.split("\n") if line)]
-    safe = max((n for n, t in told if t < killed - 0.5), default=-1)
-    assert len(journals(tmp_path)) == 1
+    assert FLUSH_SECONDS < 0.5  # and the rest of this test is about what that has written
+    pid, _ = killed(tmp_path, LOOP, seconds=0.5, rows=500)
+    (journal,) = journals(tmp_path)
+    assert f"-{pid}-" in journal.name
+    written = rows_of(Tail(journal).read())
+    assert len(written) >= 500
 
     run(tmp_path, 'with autolog.run("next"): pass')
     crashed, after = read(tmp_path)
@@ -241,7 +254,7 @@ def test_sigkill_loses_at_most_half_a_second_and_the_next_start_marks_the_run(tm
     assert crashed["alerts"][0]["title"] == "loop crashed"
     logged = values(crashed, "m")
     assert logged == list(range(len(logged))), "nothing doubled, nothing missing in between"
-    assert len(logged) > safe
+    assert logged == written
     assert journals(tmp_path) == []
 
 
@@ -260,7 +273,12 @@ def test_a_living_process_is_not_taken_for_a_crashed_one(tmp_path: Path) -> None
 
 
 def test_os_exit_is_a_crash_that_keeps_what_was_written(tmp_path: Path) -> None:
-    run(tmp_path, 'r = autolog.run("r").__enter__(); r.log({"m": 1}); time.sleep(0.6); os._exit(0)')
+    program = """
+    r = autolog.run("r").__enter__(); r.log({"m": 1})
+    while not on_disk(): time.sleep(0.01)
+    os._exit(0)
+    """
+    run(tmp_path, ON_DISK + textwrap.dedent(program))
     run(tmp_path, 'with autolog.run("next"): pass')
     kept = {r["name"]: r for r in read(tmp_path)}
     assert kept["r"]["config"]["status"] == "crashed"
@@ -269,17 +287,15 @@ def test_os_exit_is_a_crash_that_keeps_what_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["os.abort()", "ctypes.string_at(0)"])
 def test_a_fault_of_the_interpreter_is_a_crash_that_keeps_what_was_written(tmp_path: Path, end: str) -> None:
-    process = start(
-        tmp_path,
-        f"""
-        import ctypes, faulthandler
-        faulthandler.enable()
-        with autolog.run("r") as r:
-            for n in range(1_000): r.log({{"m": n}})
-            time.sleep(1.0)
-            {end}
-        """,
-    )
+    program = f"""
+    import ctypes, faulthandler
+    faulthandler.enable()
+    with autolog.run("r") as r:
+        for n in range(1_000): r.log({{"m": n}})
+        while on_disk() < 1_000: time.sleep(0.01)
+        {end}
+    """
+    process = start(tmp_path, ON_DISK + textwrap.dedent(program))
     _, err = process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGABRT, -signal.SIGSEGV)
     assert "Fatal Python error" in err

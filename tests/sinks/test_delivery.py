@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -12,14 +13,10 @@ from typing import Any
 
 import pytest
 
-from autolog.sinks import Record
-from autolog.sinks.batch import Batch
-from autolog.sinks.channel import Channel
-from autolog.sinks.delivery import MOST_REFUSALS
+from autolog.sinks import Record, delivery
+from autolog.sinks.delivery import MOST_REFUSALS, Channel, RunState, _Batch
 from autolog.sinks.helper import Helper
-from autolog.sinks.identity import Identity
-from autolog.sinks.state import RunState
-from tests.programs import journals, read, run, start, values
+from tests.programs import ON_DISK, journals, read, run, start, values
 
 POISONS = {
     "a step beyond SQLite": 'write("row", step=2**63, values={"m": 1.0})',
@@ -131,19 +128,18 @@ def test_the_journal_begins_anew_when_it_has_arrived(tmp_path: Path) -> None:
 
 
 def test_a_crash_after_the_journal_began_anew_is_still_known(tmp_path: Path) -> None:
-    run(
-        tmp_path,
-        """
-        from autolog.sinks import delivery
-        delivery.JOURNAL_BYTES = 2_000
-        r = autolog.run("r", config={"x": 1}).__enter__()
-        for n in range(500): r.log({"m": n})
-        assert autolog.finish()
-        r.log({"m": 500})
-        time.sleep(0.5)
-        os._exit(0)
-        """,
-    )
+    program = """
+    from autolog.sinks import delivery
+    delivery.JOURNAL_BYTES = 2_000
+    r = autolog.run("r", config={"x": 1}).__enter__()
+    for n in range(500): r.log({"m": n})
+    assert autolog.finish()
+    assert not on_disk()
+    r.log({"m": 500})
+    while not on_disk(): time.sleep(0.01)
+    os._exit(0)
+    """
+    run(tmp_path, ON_DISK + textwrap.dedent(program))
     run(tmp_path, 'with autolog.run("next"): pass')
     kept = {r["name"]: r for r in read(tmp_path)}
     assert values(kept["r"], "m") == list(range(501))
@@ -334,7 +330,10 @@ def test_what_a_child_logs_does_not_wait_until_its_parent_has_rested(tmp_path: P
         s.use(autolog.Settings.from_environment(log_code=False, system_interval=0))
         with autolog.run("r") as r:
             r.log({"x": 1})
-            time.sleep(4)  # by now it rests
+            (channel,) = autolog.core.ending._sink._all()
+            wait, asked = channel._bell.wait, []
+            channel._bell.wait = lambda seconds: asked.append(seconds) or wait(seconds)
+            while 10_000.0 not in asked: time.sleep(0.01)  # then it rests
             child = os.fork()
             if not child:
                 r.log({"x": 2}); os._exit(0)
@@ -361,13 +360,16 @@ def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: 
     assert board.written["a"] == 2
 
 
-def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path) -> None:
+def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "REST_SECONDS", 10_000.0)  # it would not come by itself
     board: Any = Board()
     channel = Channel(("local", ""), tmp_path, lambda: board)
+    wait, asked = channel._bell.wait, []
+    monkeypatch.setattr(channel._bell, "wait", lambda seconds: asked.append(seconds) or wait(seconds))
 
     def comes(**values: object) -> None:
         channel.journal.append({"kind": "config", "run": "r", "values": values})
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not board.written.items() >= values.items():
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -375,10 +377,10 @@ def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path) -> None:
     shape = {"project": "p", "name": "n", "group": None, "adopted": False, "joined": False}
     channel.journal.append({"kind": "open", "run": "r", "time": 0.0, **shape})
     for n in range(3):
+        rests = asked.count(10_000.0)
         comes(n=n)
-        while not channel._may_rest():
+        while asked.count(10_000.0) == rests:  # then it rests
             time.sleep(0.01)
-        time.sleep(1.0)  # by now it does
     channel.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import PRELUDE, environment, journals, read, run, values
+from tests.programs import PRELUDE, UNTIL_SAID, environment, journals, read, run, values
 
 
 def test_an_unwritable_directory_is_an_error_at_the_users_call(tmp_path: Path) -> None:
@@ -121,7 +121,6 @@ def test_a_directory_that_is_deleted_stops_nothing(tmp_path: Path) -> None:
             for n in range(100): r.log({"m": n})
         print("still here", autolog.finish())
         """,
-        AUTOLOG_FINISH_TIMEOUT="5",
     )
     assert "still here True" in out
     (kept,) = read(tmp_path / "trackio")
@@ -130,19 +129,22 @@ def test_a_directory_that_is_deleted_stops_nothing(tmp_path: Path) -> None:
     assert kept["config"]["status"] == "finished"
 
 
-FULL = """
+FULL = (
+    UNTIL_SAID
+    + """
 with autolog.run("r") as r:
     for n in range(100): r.log({"m": n})
     while not autolog.finish(): pass
     full(True)
     for n in range(100, 5_000): r.log({"m": n})
-    time.sleep(1.0)
+    assert said.wait(60)
     print("arrived:", autolog.finish(), flush=True)
     full(False)
     for n in range(5_000, 5_100): r.log({"m": n})
     end = time.monotonic() + 60
     while not autolog.finish() and time.monotonic() < end: time.sleep(0.1)
 """
+)
 NO_LARGE_FILES = """
 import resource
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

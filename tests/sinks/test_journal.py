@@ -27,7 +27,7 @@ def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for n in range(1_000):
         journal.append(record(n))
-    assert journal.sync(5)
+    assert journal.sync(60)
     assert [r["n"] for r in Tail(journal.path).read()] == list(range(1_000))
     journal.close()
 
@@ -122,7 +122,7 @@ def test_a_full_disk_loses_nothing_once_there_is_room_again(tmp_path: Path) -> N
     assert not journal.sync(0.5)
     assert journal.last_error is not None
     disk.room = 1_000_000
-    assert journal.sync(5)
+    assert journal.sync(60)
     assert [r["n"] for r in Tail(journal.path).read()][-20:] == list(range(20))
     assert not journal.lost
     journal.close()
@@ -158,7 +158,7 @@ def test_a_disk_that_hangs_holds_up_neither_the_caller_nor_the_end(
 def test_a_living_process_keeps_its_journal_a_dead_one_leaves_it(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from autolog.sinks.journal import Journal\n"
-        "j = Journal(pathlib.Path(sys.argv[1])); j.append({'kind': 'row', 'run': 'r'}); j.sync(5)\n"
+        "j = Journal(pathlib.Path(sys.argv[1])); j.append({'kind': 'row', 'run': 'r'}); j.sync(60)\n"
         "print('ready', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
@@ -241,8 +241,8 @@ def test_where_locks_do_not_work_a_living_journal_is_known_by_its_age(
     monkeypatch.setattr(journal_module.fcntl, "flock", flock)
     living, dead, ours = (Journal(tmp_path) for _ in range(3))
     dead.append(record(1))
-    dead.sync(5)
-    assert list(ours.orphans()) == []
+    dead.sync(60)
+    assert list(ours.left()) == []
     age(dead.path, journal_module.STALE_SECONDS + 5)
     ((path, file),) = ours.orphans()
     file.close()
@@ -268,7 +268,7 @@ def test_a_living_process_touches_its_journal(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(journal_module, "TOUCH_SECONDS", 0.0)
     journal = Journal(tmp_path)
     age(journal.path, 1_000)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while os.stat(journal.path).st_mtime < time.time() - 500:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -278,15 +278,15 @@ def test_a_living_process_touches_its_journal(tmp_path: Path, monkeypatch: pytes
 def test_a_journal_that_was_taken_away_is_begun_anew(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", lambda: [record("head")])
     journal.append(record(1))
-    assert journal.sync(5)
+    assert journal.sync(60)
     taken = journal.path.rename(tmp_path / "taken.jsonl")
     journal.append(record(2))
-    assert journal.sync(5)
+    assert journal.sync(60)
     assert [r["n"] for r in Tail(taken).read()] == ["head", 1]
     assert [r["n"] for r in Tail(journal.path).read()] == ["head", 2]
     shutil.rmtree(tmp_path / "journal")
     journal.append(record(3))
-    assert journal.sync(5)
+    assert journal.sync(60)
     assert [r["n"] for r in Tail(journal.path).read()] == ["head", 3]
     journal.close()
 
@@ -298,7 +298,7 @@ def waits_of(thread: threading.Thread | None) -> int:
     return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -324,7 +324,7 @@ def test_what_comes_after_a_rest_is_written_all_the_same(tmp_path: Path) -> None
         assert len(stirred) == n
         until(lambda: journal.is_resting)
         journal.append(record(n))
-        until(lambda n=n: [r["n"] for r in Tail(journal.path).read()] == [*range(n + 1)], 5)
+        until(lambda n=n: [r["n"] for r in Tail(journal.path).read()] == [*range(n + 1)])
     assert not journal.is_resting
     assert len(stirred) == 2
     journal.close()

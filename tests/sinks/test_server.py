@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import free_port, journals, read, run, start, trackio_server, values
+from tests.programs import UNTIL_SAID, free_port, journals, read, run, start, trackio_server, values
 
 EVERYTHING = """
 from matplotlib.figure import Figure
@@ -45,17 +45,26 @@ def assert_everything_once(kept: dict, directory: Path) -> None:  # type: ignore
     assert "<svg" in picture.read_text()
 
 
-def test_everything_arrives_at_a_server_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One server for all tests that leave it alone, each of which has a project of its own there."""
+    directory = tmp_path_factory.mktemp("server")
+    with trackio_server(directory, "s3cret") as url:
+        yield url, directory
+
+
+def test_everything_arrives_at_a_server_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with trackio_server(tmp_path / "server", "s3cret") as url:
-        out = run(
-            tmp_path / "here", EVERYTHING, TRACKIO_SERVER_URL=f"{url}?write_token=s3cret", AUTOLOG_QUIET="0"
-        )
-        assert f"{url}/run?project=p&selected_run_id=" in out
-        assert "s3cret" not in out
-        assert journals(tmp_path / "here") == []
-    (kept,) = read(tmp_path / "server")
-    assert_everything_once(kept, tmp_path / "server")
+    url, project = server[0], tmp_path.name
+    place = {"TRACKIO_SERVER_URL": f"{url}?write_token=s3cret", "AUTOLOG_PROJECT": project}
+    out = run(tmp_path / "here", EVERYTHING, AUTOLOG_QUIET="0", **place)
+    assert f"{url}/run?project={project}&selected_run_id=" in out
+    assert "s3cret" not in out
+    assert journals(tmp_path / "here") == []
+    (kept,) = read(server[1], project)
+    assert_everything_once(kept, server[1])
     here = [path for path in (tmp_path / "here").rglob("*") if path.is_file()]
     assert not [path for path in here if b"s3cret" in path.read_bytes()]
 
@@ -66,7 +75,8 @@ def test_a_server_that_is_down_delays_nothing_and_gets_everything_later(
     monkeypatch.chdir(tmp_path)
     port = free_port()
     url = f"http://127.0.0.1:{port}?write_token=s3cret"
-    out = run(tmp_path / "here", EVERYTHING, TRACKIO_SERVER_URL=url, AUTOLOG_FINISH_TIMEOUT="2")
+    program = UNTIL_SAID + EVERYTHING + "assert said.wait(120)"
+    out = run(tmp_path / "here", program, TRACKIO_SERVER_URL=url, AUTOLOG_FINISH_TIMEOUT="0.1")
     assert "cannot be delivered" in out
     assert "s3cret" not in out
     (journal,) = journals(tmp_path / "here")
@@ -76,7 +86,6 @@ def test_a_server_that_is_down_delays_nothing_and_gets_everything_later(
             tmp_path / "here",
             "with autolog.run('next'): pass\nautolog.finish()",
             TRACKIO_SERVER_URL=url,
-            AUTOLOG_FINISH_TIMEOUT="30",
         )
     first = next(r for r in read(tmp_path / "server") if r["name"] == "r")
     assert_everything_once(first, tmp_path / "server")
@@ -109,32 +118,34 @@ while not autolog.finish(): time.sleep(0.1)
     assert_everything_once(kept, tmp_path / "server")
 
 
-def test_a_wrong_token_keeps_everything_here(tmp_path: Path) -> None:
-    with trackio_server(tmp_path / "server", "right") as url:
-        out = run(
-            tmp_path / "here",
-            'with autolog.run("r") as r: r.log({"m": 1})',
-            TRACKIO_SERVER_URL=url,
-            TRACKIO_WRITE_TOKEN="wrong",
-            AUTOLOG_FINISH_TIMEOUT="8",
-        )
-        assert "cannot be delivered" in out
-        assert len(journals(tmp_path / "here")) == 1
-        run(
-            tmp_path / "here",
-            'with autolog.run("next"): pass',
-            TRACKIO_SERVER_URL=url,
-            TRACKIO_WRITE_TOKEN="right",
-        )
-    assert {r["name"] for r in read(tmp_path / "server")} == {"r", "next"}
+def test_a_wrong_token_keeps_everything_here(tmp_path: Path, server: tuple[str, Path]) -> None:
+    project = tmp_path.name
+    out = run(
+        tmp_path / "here",
+        UNTIL_SAID + 'with autolog.run("r") as r: r.log({"m": 1}); assert said.wait(120)',
+        TRACKIO_SERVER_URL=server[0],
+        TRACKIO_WRITE_TOKEN="wrong",
+        AUTOLOG_PROJECT=project,
+        AUTOLOG_FINISH_TIMEOUT="0.1",
+    )
+    assert "cannot be delivered" in out
+    assert len(journals(tmp_path / "here")) == 1
+    run(
+        tmp_path / "here",
+        'with autolog.run("next"): pass',
+        TRACKIO_SERVER_URL=server[0],
+        TRACKIO_WRITE_TOKEN="s3cret",
+        AUTOLOG_PROJECT=project,
+    )
+    assert {r["name"] for r in read(server[1], project)} == {"r", "next"}
 
 
 def test_a_server_without_a_token_is_said(tmp_path: Path) -> None:
     out = run(
         tmp_path,
-        'with autolog.run("r"): pass',
+        UNTIL_SAID + 'with autolog.run("r"): assert said.wait(120)',
         AUTOLOG_SERVER_URL="http://127.0.0.1:9",
-        AUTOLOG_FINISH_TIMEOUT="8",
+        AUTOLOG_FINISH_TIMEOUT="0.1",
     )
     assert "needs a write token" in out
 
@@ -303,16 +314,8 @@ class _Passing(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """One server for all tests below, each of which has a project of its own there."""
-    directory = tmp_path_factory.mktemp("server")
-    with trackio_server(directory, "s3cret") as url:
-        yield url, directory
-
-
-QUICKLY = "from autolog.sinks import channel; channel.LONGEST_PAUSE = 0.2\n"
-IMPATIENT = "from autolog.sinks.trackio import remote; remote.REQUEST_SECONDS = 1.0\n"
+QUICKLY = "from autolog.sinks import delivery; delivery.LONGEST_PAUSE = 0.2\n"
+IMPATIENT = "from autolog.sinks import trackio; trackio.REQUEST_SECONDS = 1.0\n"
 UNTIL_ARRIVED = """
 end = time.monotonic() + 90
 while not autolog.finish() and time.monotonic() < end: time.sleep(0.05)
@@ -405,11 +408,14 @@ def test_nothing_is_lost_while_a_server_is_away_behind_its_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path], status: int, first: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    away = threading.Event()
+    away, refused = threading.Event(), threading.Event()
     away.set()
 
     def says(path: str, size: int) -> tuple[int, str] | None:
-        return (status, "<html>come back later</html>") if away.is_set() and between.count > first else None
+        if not away.is_set() or between.count <= first:
+            return None
+        refused.set()
+        return status, "<html>come back later</html>"
 
     between = Between(server[0], says)
     process = start(
@@ -417,10 +423,11 @@ def test_nothing_is_lost_while_a_server_is_away_behind_its_proxy(
         QUICKLY + EVERYTHING + "print('arrived:', autolog.finish(), flush=True)\n" + UNTIL_ARRIVED,
         TRACKIO_SERVER_URL=between.url,
         AUTOLOG_PROJECT=tmp_path.name,
-        AUTOLOG_FINISH_TIMEOUT="5",
+        AUTOLOG_FINISH_TIMEOUT="1",
     )
     assert process.stdout is not None
     assert process.stdout.readline().split() == ["arrived:", "False"]
+    assert refused.wait(60)
     away.clear()
     out, err = process.communicate(timeout=120)
     between.shutdown()
@@ -464,6 +471,8 @@ def wait_for(name):
     while not Path(name).exists(): time.sleep(0.02)
 with autolog.run("r", config={"x": 1}) as r:
     for n in range(100): r.log({"m": n})
+    end = time.monotonic() + 90
+    while not autolog.finish() and time.monotonic() < end: pass
     print("arrived:", autolog.finish(), flush=True)
     wait_for("first")
     for n in range(100, 200): r.log({"m": n})
@@ -483,7 +492,7 @@ def test_a_server_that_goes_and_comes_back_gets_everything_once(
             tmp_path / "here",
             QUICKLY + PHASES + UNTIL_ARRIVED,
             TRACKIO_SERVER_URL=f"{url}?write_token=s3cret",
-            AUTOLOG_FINISH_TIMEOUT="5",
+            AUTOLOG_FINISH_TIMEOUT="1",
         )
         assert process.stdout is not None
         assert process.stdout.readline().split() == ["arrived:", "True"]
@@ -507,7 +516,6 @@ def test_a_project_that_is_deleted_on_its_server_stops_nothing(
         QUICKLY + PHASES + UNTIL_ARRIVED,
         TRACKIO_SERVER_URL=f"{server[0]}?write_token=s3cret",
         AUTOLOG_PROJECT=tmp_path.name,
-        AUTOLOG_FINISH_TIMEOUT="30",
     )
     assert process.stdout is not None
     assert process.stdout.readline().split() == ["arrived:", "True"]

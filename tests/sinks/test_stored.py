@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 import autolog
 from autolog import MemorySink
-from autolog.core.run import recording_of
-from tests.programs import read, run, start, values
+from tests.programs import ON_DISK, read, run, start, values
 
 
 def test_a_run_without_metrics_exists(tmp_path: Path) -> None:
@@ -79,7 +79,11 @@ def test_two_processes_share_a_project(tmp_path: Path) -> None:
 
 
 def test_the_machines_load_is_sampled(tmp_path: Path) -> None:
-    run(tmp_path, 'with autolog.run("r") as r: time.sleep(4)', AUTOLOG_SYSTEM_INTERVAL="0.2")
+    program = """
+    with autolog.run("r") as r:
+        while on_disk("system") < 2: time.sleep(0.01)
+    """
+    run(tmp_path, ON_DISK + textwrap.dedent(program), AUTOLOG_SYSTEM_INTERVAL="0.2")
     (kept,) = read(tmp_path)
     assert len(kept["system"]) >= 2
     assert kept["system"][0]["cpu/utilization"] >= 0

@@ -21,11 +21,9 @@ from trackio.remote_client import RemoteClient
 from trackio.run import Run
 from trackio.sqlite_storage import SQLiteStorage
 
-from autolog.sinks.identity import Identity
-from autolog.sinks.trackio.ambient import ambient_run
-from autolog.sinks.trackio.directory import data_directory
-from autolog.sinks.trackio.local import Local
-from tests.programs import journals, run
+from autolog.sinks.delivery import RunState
+from autolog.sinks.trackio import _Local, ambient_run, data_directory
+from tests.programs import UNTIL_SAID, journals, run
 
 
 def parameters(function: Any) -> set[str]:
@@ -233,7 +231,8 @@ def test_a_space_is_prepared_as_trackio_does() -> None:
 
 
 def test_without_a_network_a_space_keeps_everything_here(tmp_path: Path) -> None:
-    out = run(tmp_path, 'with autolog.run("r") as r: r.log({"m": 1})', AUTOLOG_SPACE_ID="user/space")
+    program = UNTIL_SAID + 'with autolog.run("r") as r: r.log({"m": 1}); assert said.wait(120)'
+    out = run(tmp_path, program, AUTOLOG_SPACE_ID="user/space", AUTOLOG_FINISH_TIMEOUT="0.1")
     assert "cannot be delivered to user/space" in out
     (journal,) = journals(tmp_path)
     assert b'"space","user/space"' in journal.read_bytes()

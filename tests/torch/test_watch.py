@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ def test_a_loop_is_a_whole_run(recording: MemorySink) -> None:
     model, expected, losses = network(), [], []
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    began = time.perf_counter()
     with autolog.torch.watch(model, optimizer, every=2) as watch:
         assert autolog.current_run() is watch.run
         for _ in range(5):
@@ -30,6 +32,7 @@ def test_a_loop_is_a_whole_run(recording: MemorySink) -> None:
             watch.log({"train/loss": losses[-1]})
         assert watch.step == 5
         assert only(recording).status == "running"
+    took = time.perf_counter() - began
     found = only(recording)
     assert found.status == "finished"
     rows = [(step, row) for step, row in found.rows if "lr" in row]
@@ -37,7 +40,7 @@ def test_a_loop_is_a_whole_run(recording: MemorySink) -> None:
     for step, row in rows:
         assert norms_of(row) == pytest.approx(expected[step - 1])
         assert row["lr"] == 0.01 * 0.5 ** (step - 1)
-        assert (0 < row["perf/step_seconds"] < 10) if step > 1 else "perf/step_seconds" not in row
+        assert (0 < row["perf/step_seconds"] < took) if step > 1 else "perf/step_seconds" not in row
     assert [(step, row["train/loss"]) for step, row in found.rows if "train/loss" in row] == list(
         zip(range(1, 6), losses, strict=True)
     )
