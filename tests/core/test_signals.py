@@ -141,7 +141,7 @@ def test_sigterm_is_watched_whoever_opened_a_run_first(tmp_path: Path) -> None:
 # Delivered in this process, which never comes back from it.
 SLOW = """
 helper._start = lambda *asked: None
-trackio._Local.rows = lambda *args: (delivering.set(), time.sleep(600))
+local.Local.rows = lambda *args: (delivering.set(), time.sleep(600))
 """
 
 
@@ -151,7 +151,8 @@ def test_ctrl_c_twice(tmp_path: Path, pause: float, slow: str) -> None:
     process = start(
         tmp_path,
         f"""
-from autolog.sinks import helper, trackio
+from autolog.sinks import helper
+from autolog.sinks.trackio import local
 delivering = threading.Event()
 {slow}
 with autolog.run("r") as r:

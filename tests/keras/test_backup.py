@@ -39,9 +39,10 @@ def wait_to_be_killed():
     assert autolog.finish()
     print("ready", flush=True); time.sleep(60)
 def settle():  # what was recorded is on disk
-    from autolog.core import background, ending
+    from autolog.core import outlet
+    from autolog.process import background
     assert background.drain(60)
-    assert all(channel.journal.sync(60) for channel in ending._sink._all())
+    assert all(channel.journal.sync(60) for channel in outlet._trackio._all())
 def tell(): autolog.current_run().params({"long": f"{os.getpid()} " * 50_000}, prefix="told")
 autolog.enable("keras", log_code=False, log_every_n_steps=3, system_interval=0)
 """

@@ -100,9 +100,10 @@ def test_a_worker_that_is_killed_says_so_and_the_others_go_on(tmp_path: Path) ->
     program = worker(tmp_path, "sqlite")
     dies = """
 def die():  # what was recorded is on disk
-    from autolog.core import background, ending
+    from autolog.core import outlet
+    from autolog.process import background
     assert background.drain(60)
-    assert all(channel.journal.sync(60) for channel in ending._sink._all())
+    assert all(channel.journal.sync(60) for channel in outlet._trackio._all())
     os.kill(os.getpid(), 9)
 """
     killed = dies + program.replace("return x * x", "return die() if trial.number == 4 else x * x")

@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 
 from autolog.sinks import Record, delivery
-from autolog.sinks.delivery import MOST_REFUSALS, Channel, RunState, _Batch
+from autolog.sinks.batch import Batch
+from autolog.sinks.channel import Channel
+from autolog.sinks.delivery import MOST_REFUSALS
 from autolog.sinks.helper import Helper
+from autolog.sinks.identity import Identity
+from autolog.sinks.state import RunState
 from tests.programs import ON_DISK, journals, read, run, start, values
 
 POISONS = {
@@ -330,7 +334,7 @@ def test_what_a_child_logs_does_not_wait_until_its_parent_has_rested(tmp_path: P
         s.use(autolog.Settings.from_environment(log_code=False, system_interval=0))
         with autolog.run("r") as r:
             r.log({"x": 1})
-            (channel,) = autolog.core.ending._sink._all()
+            (channel,) = autolog.core.outlet._trackio._all()
             wait, asked = channel._bell.wait, []
             channel._bell.wait = lambda seconds: asked.append(seconds) or wait(seconds)
             while 10_000.0 not in asked: time.sleep(0.01)  # then it rests

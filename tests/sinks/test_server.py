@@ -314,8 +314,8 @@ class _Passing(BaseHTTPRequestHandler):
         pass
 
 
-QUICKLY = "from autolog.sinks import delivery; delivery.LONGEST_PAUSE = 0.2\n"
-IMPATIENT = "from autolog.sinks import trackio; trackio.REQUEST_SECONDS = 1.0\n"
+QUICKLY = "from autolog.sinks import channel; channel.LONGEST_PAUSE = 0.2\n"
+IMPATIENT = "from autolog.sinks.trackio import remote; remote.REQUEST_SECONDS = 1.0\n"
 UNTIL_ARRIVED = """
 end = time.monotonic() + 90
 while not autolog.finish() and time.monotonic() < end: time.sleep(0.05)

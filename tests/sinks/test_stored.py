@@ -8,6 +8,7 @@ from pathlib import Path
 
 import autolog
 from autolog import MemorySink
+from autolog.core.run import recording_of
 from tests.programs import ON_DISK, read, run, start, values
 
 

@@ -21,8 +21,10 @@ from trackio.remote_client import RemoteClient
 from trackio.run import Run
 from trackio.sqlite_storage import SQLiteStorage
 
-from autolog.sinks.delivery import RunState
-from autolog.sinks.trackio import _Local, ambient_run, data_directory
+from autolog.sinks.identity import Identity
+from autolog.sinks.trackio.ambient import ambient_run
+from autolog.sinks.trackio.directory import data_directory
+from autolog.sinks.trackio.local import Local
 from tests.programs import UNTIL_SAID, journals, run
 
 
