@@ -305,12 +305,14 @@ class Delivery:
             "text": "Its process ended without finishing it. What was recorded until then is here.",
             "level": "error",
         }
+        # What an owner that came after this process has said of the end of a shared run holds.
+        ended, status = run.ended
         finish: FinishRecord = {
             "kind": "finish",
             "run": run.id,
             "id": f"{run.id}-ended",
             "time": now,
-            "status": "crashed",
+            "status": status if ended > run.record["time"] else "crashed",
         }
         assert run.journal is not None
         self._deliver_batches(self._batches([alert, finish], run.journal), self.place)

@@ -33,6 +33,7 @@ class RunState:
         self.is_of_several = self.identity.shared or self.identity.joined
         self.journal: Path | None = None  # the one whose process owns the run
         self.running = False
+        self.ended = (0.0, "crashed")  # when and how, as the last of its owners says
         self.is_born = False  # whether the place has a row of it: a run is what has one
         self.last_step = 0
         self.config: Config = {}
@@ -103,6 +104,7 @@ class RunState:
             self.change(values)
         elif record["kind"] == "finish":
             self.running = False
+            self.ended = max(self.ended, (record["time"], record["status"]))
             self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])

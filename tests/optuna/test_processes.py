@@ -95,7 +95,18 @@ def test_two_workers_share_a_run(tmp_path: Path, kind: str) -> None:
     assert sorted(len(values(one, "objective/value")) for one in both) == [15, 45]
 
 
-def test_a_worker_that_is_killed_says_so_and_the_others_go_on(tmp_path: Path) -> None:
+LATE = """
+from autolog.sinks import delivery
+sweep = delivery.Delivery.sweep
+def when_all_has_ended(self):  # of a busy machine: only then what others have left is found
+    if self.runs and not any(run.running for run in self.runs.values()):
+        sweep(self)
+delivery.Delivery.sweep = when_all_has_ended
+"""
+
+
+@pytest.mark.parametrize("when", ["", LATE], ids=["", "found late"])
+def test_a_worker_that_is_killed_says_so_and_the_others_go_on(tmp_path: Path, when: str) -> None:
     (tmp_path / "go").touch()
     program = worker(tmp_path, "sqlite")
     dies = """
@@ -108,7 +119,7 @@ def die():  # what was recorded is on disk
 """
     killed = dies + program.replace("return x * x", "return die() if trial.number == 4 else x * x")
     run(tmp_path, killed, code=-9)
-    run(tmp_path, program)
+    run(tmp_path, when + program)
     (study,) = [one for one in read(tmp_path) if "parent" not in one["config"]]
     assert "crashed" in study["alerts"][0]["title"]
     assert study["config"]["status"] == "finished"
