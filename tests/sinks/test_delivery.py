@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from autolog.sinks import Record, delivery
+from autolog.sinks import Record
+from autolog.sinks import channel as channel_module
 from autolog.sinks.batch import Batch
 from autolog.sinks.channel import Channel
 from autolog.sinks.delivery import MOST_REFUSALS
@@ -365,7 +366,7 @@ def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: 
 
 
 def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "REST_SECONDS", 10_000.0)  # it would not come by itself
+    monkeypatch.setattr(channel_module, "REST_SECONDS", 10_000.0)  # it would not come by itself
     board: Any = Board()
     channel = Channel(("local", ""), tmp_path, lambda: board)
     wait, asked = channel._bell.wait, []

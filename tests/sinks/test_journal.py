@@ -242,7 +242,7 @@ def test_where_locks_do_not_work_a_living_journal_is_known_by_its_age(
     living, dead, ours = (Journal(tmp_path) for _ in range(3))
     dead.append(record(1))
     dead.sync(60)
-    assert list(ours.left()) == []
+    assert list(ours.orphans()) == []
     age(dead.path, journal_module.STALE_SECONDS + 5)
     ((path, file),) = ours.orphans()
     file.close()
