@@ -108,7 +108,10 @@ class Batches(keras.utils.PyDataset):
 for name, settings in {{"loader": {{}}, "loader, inside": {{"compiled_steps": True}}}}.items():
     record(name, lambda: fit(network(), validation_data=Batches()), **settings)
 record("split", lambda: fit(network(), validation_data=None, validation_split=0.25))
+from autolog.keras import predictions
+least, predictions.LEAST_SECONDS = predictions.LEAST_SECONDS, 0.0  # else a fast machine has time for it
 record("poor", lambda: fit(network()), budget=0.0)
+predictions.LEAST_SECONDS = least
 
 class Own(keras.layers.Layer):
     calls = 0

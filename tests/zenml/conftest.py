@@ -36,10 +36,9 @@ Shell = Callable[..., str]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def client() -> Any:
-    """ZenML's client, with our flavor registered as a user does it, and another one."""
-    pytest.importorskip("zenml")
+@functools.cache
+def _client() -> Any:
+    """Made once: a worker may end the fixtures of its session, and be given more tests after that."""
     from zenml.client import Client
     from zenml.enums import StackComponentType
     from zenml.environment import Environment
@@ -52,6 +51,13 @@ def client() -> Any:
     for source in (FLAVOR, "tests.zenml.elsewhere.ElsewhereFlavor"):
         client.create_flavor(source=source, component_type=StackComponentType.EXPERIMENT_TRACKER)
     return client
+
+
+@pytest.fixture(scope="session")
+def client() -> Any:
+    """ZenML's client, with our flavor registered as a user does it, and another one."""
+    pytest.importorskip("zenml")
+    return _client()
 
 
 @pytest.fixture(scope="session")
