@@ -48,7 +48,6 @@ def test_double_precision_is_kept() -> None:
     assert parts[1] == 2
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 def test_sparse_gradients_are_summed_up_first() -> None:
     twice = torch.sparse_coo_tensor([[1, 1]], [[3.0, 0.0], [0.0, 4.0]], (5, 2), check_invariants=True)
     assert not twice.is_coalesced()

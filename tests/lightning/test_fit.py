@@ -47,8 +47,6 @@ from tests.lightning.modules import (
 from tests.programs import read
 from tests.programs import run_warm as run
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
-
 
 @pytest.fixture
 def recording(sink: MemorySink) -> Iterator[MemorySink]:
@@ -344,7 +342,6 @@ class Exporting(lightning.pytorch.Callback):  # type: ignore[misc]
         torch.jit.script(pl_module.net)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_copies_in_the_middle_of_a_validation(recording: MemorySink) -> None:
     module = Copied(hidden=16)
     trainer(callbacks=[Exporting()]).fit(module, loader(), loader(val_set))

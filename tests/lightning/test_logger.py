@@ -48,7 +48,6 @@ from tests.lightning.modules import (
 )
 
 logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
 
 
 @pytest.fixture
@@ -396,7 +395,6 @@ trainer:
 """
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_whole_configuration_of_a_command_line(
     into: MemorySink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str

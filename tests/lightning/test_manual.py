@@ -14,8 +14,6 @@ from autolog import MemorySink
 from autolog.process import hooks
 from tests.lightning.modules import Digits, loader, only, trainer
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
-
 
 class ByHand(Digits):
     """Two optimizers, one for each layer; both clip, as Lightning offers it or as torch does."""

@@ -134,7 +134,6 @@ def test_no_trial_is_feasible_or_complete(recording: MemorySink) -> None:
     assert "trials" not in second.tables
 
 
-@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
 def test_choices_of_any_kind_and_secrets(recording: MemorySink) -> None:
     def objective(trial: optuna.Trial) -> float:
         trial.suggest_categorical("password", ["hunter2", "hunter3"])

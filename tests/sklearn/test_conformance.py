@@ -123,7 +123,6 @@ def verdicts(estimator: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
-@pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks_say_the_same_and_open_no_run(estimator: Any, sink: MemorySink) -> None:
     bare = verdicts(clone(estimator))
     assert sum(verdict == "passed" for _, verdict in bare) > 20

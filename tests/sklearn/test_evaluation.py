@@ -207,7 +207,6 @@ def test_truth_and_prediction_the_other_way_round(recording: MemorySink) -> None
 @pytest.mark.parametrize(
     "model", [SVC(), LogisticRegression(solver="liblinear"), LogisticRegression()], ids=repr
 )
-@pytest.mark.filterwarnings("ignore")
 def test_sparse_training_data_is_known_again_however_its_entries_are_ordered(
     recording: MemorySink, model: Any
 ) -> None:

@@ -74,7 +74,6 @@ def only(sink: MemorySink) -> MemoryRun:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_learning_curves_are_series(recording: MemorySink, model: Any, attribute: str, key: str) -> None:
     model.fit(X_train, y_train)
     run = only(recording)

@@ -110,7 +110,6 @@ class FailsOnce(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.zeros(len(X))
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
 def test_a_fold_that_fails_says_so_and_the_others_are_there(recording: MemorySink) -> None:
     FailsOnce.fits = 0
     scores = cross_val_score(FailsOnce(), X, y, cv=3)
