@@ -38,7 +38,7 @@ _numbers = itertools.count(1)
 
 @functools.cache
 def _client() -> Any:
-    """Made once: a worker may end the fixtures of its session, and be given more tests after that."""
+    """Made once in a process: what is registered stays registered."""
     from zenml.client import Client
     from zenml.enums import StackComponentType
     from zenml.environment import Environment
