@@ -34,10 +34,11 @@ def flatten(
             f"log: expected a mapping of names to numbers, got {type(metrics).__name__}. "
             'Write run.log({"loss": 0.1}).'
         )
+    known = known_metric_keys.get  # looked up once: this loop is most of what logging a row costs
     for name, value in metrics.items():
-        key = f"{prefix}{name}"
+        key = name if not prefix and type(name) is str else f"{prefix}{name}"
         if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
-            values[known_metric_keys.get(key) or metric_key(key)] = value
+            values[known(key) or metric_key(key)] = value
         elif isinstance(value, Mapping):
             flatten(value, f"{key}/", values, refuse, depth + 1)
         else:
