@@ -109,7 +109,12 @@ def test_an_example_records_what_it_says(tmp_path: Path, name: str) -> None:
     program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
     if name.startswith("zenml"):
         pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
-    stores = {"ZENML_CONFIG_PATH": str(tmp_path / "zenml"), "ZENML_ANALYTICS_OPT_IN": "false"}
+    # Not those of other tests in this process, whose flavor it would register before them.
+    places = {
+        "ZENML_CONFIG_PATH": str(tmp_path / "zenml"),
+        "ZENML_LOCAL_STORES_PATH": str(tmp_path / "stores"),
+    }
+    stores = {**places, "ZENML_ANALYTICS_OPT_IN": "false"}
     warm = not name.startswith(("sklearn", "zenml"))  # the others import longer than they train
     out = run(tmp_path, program, warm=warm, AUTOLOG_BUDGET="1000", **stores)
     assert "Traceback" not in out
