@@ -46,7 +46,7 @@ def finish() -> bool:
         Whether everything has arrived.
     """
     end = time.monotonic() + _timeout()
-    done = background.drain(_remaining(end))
+    done = background.drain(outlet.remaining(end))
     for run in [run for run in live.live_runs() if run.is_left_open]:  # first: one's end may end another one
         run.end("finished")
     _write_adopted_configs()
@@ -55,10 +55,6 @@ def finish() -> bool:
 
 def _timeout() -> float:
     return max([outlet.finish_timeout(), *(run.settings.finish_timeout for run in live.live_runs())])
-
-
-def _remaining(end: float) -> float:
-    return max(0.0, end - time.monotonic())
 
 
 def _write_adopted_configs() -> None:
@@ -104,7 +100,7 @@ def _keep_exit_status() -> None:
 def _end_all(status: str, timeout: float | None = None) -> None:
     """End every run with this status, and deliver as much as the time allows."""
     end = time.monotonic() + (_timeout() if timeout is None else timeout)
-    background.drain(_remaining(end))
+    background.drain(outlet.remaining(end))
     for run in live.live_runs():
         if not live.is_live(run.id):  # by now: another one's end has ended it
             continue

@@ -32,6 +32,7 @@ __all__ = [
     "know_token",
     "leave_to_parent",
     "open_sink",
+    "remaining",
     "write_through",
 ]
 
@@ -180,7 +181,7 @@ def close(end: float) -> list[str]:
         sink.leave_to_parent()
     elif sink is not None:
         try:
-            done = sink.close(_remaining(end))
+            done = sink.close(remaining(end))
         except KeyboardInterrupt:  # somebody will not wait: it is closed once more, at once
             _trackio = sink
             raise
@@ -199,7 +200,7 @@ def close(end: float) -> list[str]:
 def _delivered(sink: Sink, end: float) -> bool:
     """Whether a sink says that all has arrived; one that says nothing has nothing to say against it."""
     try:
-        said = sink.deliver(_remaining(end))
+        said = sink.deliver(remaining(end))
     except Exception as error:  # of the user's own code: the other sinks are asked all the same
         who, what = type(sink).__name__, f"{type(error).__name__}: {error}"
         logger.warning("autolog: %s could not deliver: %s", who, what)
@@ -216,7 +217,8 @@ def _own_sinks() -> list[Sink]:
     return [sink for sink in known if sink is not None]
 
 
-def _remaining(end: float) -> float:
+def remaining(end: float) -> float:
+    """Seconds until this time of the monotonic clock, which may be past."""
     return max(0.0, end - time.monotonic())
 
 

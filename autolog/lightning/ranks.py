@@ -75,7 +75,7 @@ def told(trainer: Any) -> dict[str, str]:
 
 
 def _store() -> Any:
-    # Private; torch has no other way to its store. tests/frameworks/test_lightning_processes.py watches it.
+    # Private; torch has no other way to its store. tests/lightning/test_processes.py watches it.
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return None
     return torch.distributed.distributed_c10d._get_default_store()

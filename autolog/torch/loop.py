@@ -330,7 +330,7 @@ def observe_grouping(tensors: Any, args: Any, kwargs: Any, result: Any) -> None:
 
 # Scripts import `clip_grad_norm_` at their top, before anything is watched: a patch of that name would come
 # too late. What it and its kin (`clip_grad_value_`, `get_total_norm`) look up in their module with every
-# call, before they change anything, does not. Private, so tests/frameworks/test_torch.py watches it.
+# call, before they change anything, does not. Private, so tests/torch/test_norms.py watches it.
 HOOKS = [
     Hook("torch.nn.utils.clip_grad", "_group_tensors_by_device_and_dtype", observe_grouping, kind="after")
 ]

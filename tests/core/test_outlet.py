@@ -40,7 +40,7 @@ class Lines(Sink):
 @pytest.mark.parametrize("arrives", [True, False])
 def test_a_sink_of_the_users_own_is_all_that_is_needed(tmp_path: Path, arrives: bool) -> None:
     sink = Lines(tmp_path, arrives)
-    with autolog.enabled(sink=sink, log_code=False, finish_timeout=7.0):
+    with autolog.enabled(sink=sink, log_code=False, finish_timeout=300.0):
         with autolog.run("r") as run:
             run.log({"loss": 1.0})
             assert run.url is None
@@ -54,7 +54,7 @@ def test_a_sink_of_the_users_own_is_all_that_is_needed(tmp_path: Path, arrives: 
         "finish",
     ]
     assert len(sink.asked) == 1
-    assert 6.0 < sink.asked[0] <= 7.0
+    assert 100.0 < sink.asked[0] <= 300.0  # whatever finish() has done before it asks
 
 
 class Bare:
@@ -100,14 +100,14 @@ def test_a_sink_that_the_user_has_let_go_of_is_gone(tmp_path: Path) -> None:
 
 def test_each_open_runs_own_patience_holds(tmp_path: Path) -> None:
     sink = Lines(tmp_path)
-    with autolog.enabled(sink=sink, log_code=False, finish_timeout=100.0):
+    with autolog.enabled(sink=sink, log_code=False, finish_timeout=300.0):
         patient = opening.open_run("patient")
     with autolog.enabled(sink=sink, log_code=False, finish_timeout=1.0), autolog.run("hasty"):
         autolog.finish()
-    assert sink.asked[-1] > 90.0
+    assert sink.asked[-1] > 100.0
     sink.asked.clear()
     autolog.finish()  # all has arrived by now, and it is open still
-    assert sink.asked[-1] > 90.0
+    assert sink.asked[-1] > 100.0
     patient.end("finished")
     autolog.finish()
     with autolog.enabled(sink=sink, log_code=False, finish_timeout=1.0), autolog.run("hasty"):

@@ -57,7 +57,7 @@ def test_who_has_no_turn_is_told_so() -> None:
         forks.when_forked("somebody", in_child=lambda: None)
 
 
-def test_one_that_fails_keeps_nobody_from_his_turn_and_the_fork_takes_place() -> None:
+def test_one_that_fails_keeps_nobody_from_their_turn_and_the_fork_takes_place() -> None:
     out = in_a_process(
         """
         import os, sys
