@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from tests.warm import Program, forks
+from tests.warm import Program, executable, forks
 
 PRELUDE = """
 import autolog, os, sys, time, signal, threading
@@ -98,27 +98,29 @@ def torchrun(
 ) -> tuple[int, str]:
     """Run a program in two processes on CPU; returns how they ended, and what they wrote.
 
+    The launcher and what it launches begin where torch, accelerate and transformers have been imported.
+
     torch's own threads abort such a process now and then while it exits, with and without us: then once more.
     """
     script = directory / "script" / "train.py"  # not beside Trackio's folders, one of which is called autolog
-    here = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    launch = ["-m", *launcher, str(script)]
+    place = environment(directory, ACCELERATE_USE_CPU="1", **variables)
+    module, *options = launcher
+    launch = f"""
+import os, runpy, sys, warnings
+os.dup2(1, 2)
+os.environ["PYTHON_EXEC"] = {executable()!r}  # by which torch starts its processes
+warnings.simplefilter("ignore")
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
     for _ in range(4):
         shutil.rmtree(directory)
         script.parent.mkdir(parents=True)
         script.write_text(textwrap.dedent(program))
-        done = subprocess.run(
-            [sys.executable, *launch, *arguments],
-            env=environment(directory, **here, **variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if not (done.returncode and "terminate called without an active exception" in done.stdout):
+        process = forks(launch, [*options, str(script), *arguments], place)
+        said, _ = process.communicate(timeout=300)
+        if not (process.wait() and "terminate called without an active exception" in said):
             break
-    return done.returncode, done.stdout
+    return process.wait(), said
 
 
 NAMES = """

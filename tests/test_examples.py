@@ -115,7 +115,7 @@ def test_an_example_records_what_it_says(tmp_path: Path, name: str) -> None:
         "ZENML_LOCAL_STORES_PATH": str(tmp_path / "stores"),
     }
     stores = {**places, "ZENML_ANALYTICS_OPT_IN": "false"}
-    warm = not name.startswith(("sklearn", "zenml"))  # the others import longer than they train
+    warm = not name.startswith("sklearn")  # the others import longer than they train
     out = run(tmp_path, program, warm=warm, AUTOLOG_BUDGET="1000", **stores)
     assert "Traceback" not in out
     project, expected = EXPECTED[name]

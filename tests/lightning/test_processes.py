@@ -19,6 +19,7 @@ from tests.warm import Program, forks
 # Lightning starts a script again for every further rank of `ddp`, so it is a file.
 SCRIPT = """
     import os, signal, sys, time
+    os.environ["PYTHONWARNINGS"] = "ignore"  # of the ranks that Lightning starts
     import torch, autolog, lightning.pytorch as pl
 
     autolog.enable("lightning", log_code=False, system_interval=0.1, budget=1e9)
@@ -83,15 +84,8 @@ def start(directory: Path, program: str) -> Program:
     script.parent.mkdir()
     text = textwrap.dedent(SCRIPT) + 'if __name__ == "__main__":\n' + textwrap.indent(program, "    ")
     script.write_text(text)
-    as_a_script = f"""
-import os, sys
-os.setsid()
-os.dup2(1, 2)
-os.environ["PYTHONWARNINGS"] = "ignore"
-__file__ = sys.argv[0] = {str(script)!r}
-"""
     # The seed of Lightning's samplers, whatever other tests have set.
-    return forks(as_a_script + text, [], programs.environment(directory, PL_GLOBAL_SEED="0"))
+    return forks(text, [], programs.environment(directory, PL_GLOBAL_SEED="0"), script=script)
 
 
 def run(directory: Path, program: str, *, code: int = 0) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from autolog.sinks import Record
 from autolog.sinks import channel as channel_module
+from autolog.sinks import journal as journal_module
 from autolog.sinks.batch import Batch
 from autolog.sinks.channel import Channel
 from autolog.sinks.delivery import MOST_REFUSALS
@@ -336,6 +337,7 @@ def test_what_a_child_logs_does_not_wait_until_its_parent_has_rested(tmp_path: P
         import sqlite3
         from autolog.sinks import channel
         channel.REST_SECONDS = 10_000.0  # it would not come by itself
+        channel.SWEEP_SECONDS = 0.5
         s.use(autolog.Settings.from_environment(log_code=False, system_interval=0))
         with autolog.run("r") as r:
             r.log({"x": 1})
@@ -371,6 +373,8 @@ def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: 
 
 def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_module, "REST_SECONDS", 10_000.0)  # it would not come by itself
+    monkeypatch.setattr(channel_module, "DELIVER_SECONDS", 0.05)
+    monkeypatch.setattr(journal_module, "FLUSH_SECONDS", 0.02)
     board: Any = Board()
     channel = Channel(("local", ""), tmp_path, lambda: board)
     wait, asked = channel._bell.wait, []

@@ -306,7 +306,8 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux' /proc, to see threads wait")
-def test_when_nothing_comes_the_thread_wakes_nobody(tmp_path: Path) -> None:
+def test_when_nothing_comes_the_thread_wakes_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "FLUSH_SECONDS", 0.05)
     journal = Journal(tmp_path)
     journal.append(record(1))
     until(lambda: journal.is_resting)
@@ -317,7 +318,10 @@ def test_when_nothing_comes_the_thread_wakes_nobody(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_what_comes_after_a_rest_is_written_all_the_same(tmp_path: Path) -> None:
+def test_what_comes_after_a_rest_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "FLUSH_SECONDS", 0.05)
     stirred: list[int] = []
     journal = Journal(tmp_path, when_stirred=lambda: stirred.append(1))
     for n in range(2):

@@ -17,6 +17,7 @@ import pytest
 import autolog
 from autolog.core import settings as settings_module
 from tests.programs import environment
+from tests.warm import forks
 
 # Before anything imports ZenML, which fixes its folders then.
 _home = tempfile.mkdtemp(prefix="autolog-zenml-")
@@ -31,7 +32,6 @@ os.environ.update(
 
 FLAVOR = "autolog.zenml.TrackioExperimentTrackerFlavor"
 MakeStack = Callable[..., Any]
-Shell = Callable[..., str]
 
 _numbers = itertools.count(1)
 
@@ -94,42 +94,50 @@ def tracker(client: Any, make_stack: MakeStack) -> str:
     return str(client.active_stack.experiment_tracker.name)
 
 
-@pytest.fixture(scope="session")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """A shell with another ZenML of its own; `with_page` sets the variable."""
-    home = tmp_path_factory.mktemp("shell")
-
-    def run(command: str, *, trackio: Path, with_page: bool = False, code: int = 0, **more: str) -> str:
-        variables = {
-            "ZENML_CONFIG_PATH": str(home / "config"),
-            "ZENML_LOCAL_STORES_PATH": str(home / "stores"),
-            "ZENML_CUSTOM_SOURCE_ROOT": "",
-            "PIP_NO_INDEX": "1",  # whatever is installed: it comes from no network
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONWARNINGS": "ignore",
-            "COLUMNS": "300",
-            **more,
-        }
-        if with_page:
-            variables["AUTOLOG_ZENML_PAGE"] = "1"
-        clean = environment(trackio, **variables)
-        del clean["AUTOLOG_PROJECT"]
-        done = subprocess.run(
-            ["bash", "-e", "-c", command],
-            env=clean,
-            cwd=home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout
-        return done.stdout
-
-    return run
+@functools.cache
+def _shells_home() -> Path:
+    """Of a shell's and its programs' ZenML; made once, as the client is."""
+    return Path(tempfile.mkdtemp(prefix="autolog-zenml-shell-"))
 
 
-def program(folder: Path, text: str) -> str:
-    """How to run this program in a shell."""
-    (folder / "program.py").write_text(text)
-    return f"python {folder / 'program.py'}"
+def _variables(trackio: Path, with_page: bool, more: dict[str, str]) -> dict[str, str]:
+    ours = {
+        "ZENML_CONFIG_PATH": str(_shells_home() / "config"),
+        "ZENML_LOCAL_STORES_PATH": str(_shells_home() / "stores"),
+        "ZENML_CUSTOM_SOURCE_ROOT": "",
+        "PIP_NO_INDEX": "1",  # whatever is installed: it comes from no network
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "300",
+        **more,
+    }
+    if with_page:
+        ours["AUTOLOG_ZENML_PAGE"] = "1"
+    clean = environment(trackio, **ours)
+    del clean["AUTOLOG_PROJECT"]
+    return clean
+
+
+def shell(command: str, *, trackio: Path, with_page: bool = False, code: int = 0) -> str:
+    """Run this in a shell with another ZenML of its own; `with_page` sets the variable."""
+    done = subprocess.run(
+        ["bash", "-e", "-c", command],
+        env=_variables(trackio, with_page, {"PYTHONWARNINGS": "ignore"}),
+        cwd=_shells_home(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def python(text: str, *arguments: str, trackio: Path, with_page: bool = False, **more: str) -> str:
+    """Run this program with the shell's ZenML, which imports each framework that there is: they have been."""
+    script = trackio / "program.py"
+    script.write_text(text)
+    variables = _variables(trackio, with_page, more)
+    process = forks(text, [*arguments], variables, script=script, folder=_shells_home())
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    return out

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.programs import read, trackio_server, values
-from tests.zenml.conftest import Shell, program
+from tests.zenml.conftest import python, shell
 
 pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
 
@@ -95,11 +95,11 @@ if __name__ == "__main__":
 
 
 @needs_their_flavor
-def test_the_page_as_it_stands(shell: Shell, tmp_path: Path) -> None:
+def test_the_page_as_it_stands(tmp_path: Path) -> None:
     with trackio_server(tmp_path / "server", TOKEN) as url:
         commands = PAGE_IN_SHELL.format(token=TOKEN, base_url=f"--base_url={url}")
         out = shell(commands, trackio=tmp_path, with_page=True)
-        out += shell(program(tmp_path, PAGE_IN_PYTHON), trackio=tmp_path, with_page=True)
+        out += python(PAGE_IN_PYTHON, trackio=tmp_path, with_page=True)
     assert TOKEN not in out
     runs = {run["config"]["zenml/step"]: run for run in read(tmp_path / "server", "churn")}
     run, nightly = runs["evaluate_model"], runs["nightly_evaluation"]
@@ -151,11 +151,9 @@ if __name__ == "__main__":
 
 
 @needs_their_flavor
-def test_a_stack_of_zenmls_own_flavor_works_with_the_variable_and_without(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_a_stack_of_zenmls_own_flavor_works_with_the_variable_and_without(tmp_path: Path) -> None:
     for with_page in (False, True):
-        out = shell(program(tmp_path, BUILT_IN), trackio=tmp_path, with_page=with_page)
+        out = python(BUILT_IN, trackio=tmp_path, with_page=with_page)
         assert ("Use the one or the other" in out) is with_page
     runs = read(tmp_path, "built-in")
     assert [values(run, "by/hand") for run in runs] == [[1], [1]]
@@ -178,7 +176,7 @@ if __name__ == "__main__":
 """
 
 
-def test_our_flavor_by_the_command_line(shell: Shell, tmp_path: Path) -> None:
+def test_our_flavor_by_the_command_line(tmp_path: Path) -> None:
     shell(
         "zenml experiment-tracker flavor register autolog.zenml.TrackioExperimentTrackerFlavor\n"
         "zenml experiment-tracker register our_tracker --flavor=trackio-autolog\n"
@@ -192,7 +190,7 @@ def test_our_flavor_by_the_command_line(shell: Shell, tmp_path: Path) -> None:
     )
     assert "neither base_url nor workspace" in out
     assert TOKEN not in out
-    shell(program(tmp_path, OURS), trackio=tmp_path)
+    python(OURS, trackio=tmp_path)
     (run,) = read(tmp_path, "ours")
     assert values(run, "by/hand") == [1]
 

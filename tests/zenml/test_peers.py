@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.programs import read
-from tests.zenml.conftest import Shell, program
+from tests.zenml.conftest import python
 
 for needed, package in (("zenml", "trackio-autolog[zenml]"), ("mlflow", "mlflow"), ("wandb", "wandb")):
     pytest.importorskip(needed, reason=f"it is not installed: pip install '{package}'")
@@ -76,13 +76,13 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def beside(shell: Shell, tmp_path: Path) -> Any:
+def beside(tmp_path: Path) -> Any:
     """Run the pipeline under a peer's tracker, bare and recorded: what ZenML knows of both, and our runs."""
 
     def run(peer: str, **configuration: str) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-        command = f"{program(tmp_path, PROGRAM)} {peer} '{json.dumps(configuration)}' {tmp_path / 'found'}"
+        told = (peer, json.dumps(configuration), str(tmp_path / "found"))
         variables = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "MLFLOW_TRACKING_URI": ""}
-        shell(command, trackio=tmp_path, **variables)
+        python(PROGRAM, *told, trackio=tmp_path, **variables)
         bare, found = json.loads((tmp_path / "found").read_text())
         assert bare["status"] == found["status"] == "completed"
         return bare, found, read(tmp_path, "tracked")
