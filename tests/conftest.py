@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # JAX is tested in programs of 
 for _name in list(os.environ):
     if _name.startswith(("AUTOLOG_", "TRACKIO_")) and _name not in ("TRACKIO_DIR", "AUTOLOG_QUIET"):
         del os.environ[_name]
+
+# Hundreds of programs are started here: what one of them has compiled, the next one need not.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # In the background of a shell Ctrl-C is ignored, and so it would be by all programs that are started here.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

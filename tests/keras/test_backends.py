@@ -14,6 +14,7 @@ import orjson
 import pytest
 from sklearn.datasets import load_digits
 
+from tests.keras.compiled import compiled_once
 from tests.programs import read, run, values
 
 X_val = (load_digits().data / 16).astype("float32")[256:384]
@@ -190,14 +191,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def variables(backend: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What is the same to the last instruction is compiled once, by JAX: that takes most of the time here."""
-    return {
-        "KERAS_BACKEND": backend,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
+    compiled = compiled_once(tmp_path_factory.mktemp("compiled"))
+    return {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", **compiled}
 
 
 @pytest.fixture(scope="module")

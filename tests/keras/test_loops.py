@@ -18,6 +18,7 @@ import autolog
 from autolog import MemorySink
 from autolog.core.training import end_abandoned_loops
 from autolog.sinks.memory import MemoryRun
+from tests.keras.compiled import compiled_once
 from tests.programs import read, run, values
 
 digits = load_digits(return_X_y=True)
@@ -352,6 +353,7 @@ def test_on_jax_a_gan_is_recorded_and_identical(tmp_path: Any) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(weights, bare[1]))
         """,
         KERAS_BACKEND="jax",
+        **compiled_once(tmp_path / "compiled"),
     )
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == "finished"
