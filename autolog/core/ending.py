@@ -108,8 +108,11 @@ def _end_all(status: str, timeout: float | None = None) -> None:
         is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
         run.end(status if is_interrupted else "finished")
     _write_adopted_configs()
-    if left := outlet.close(end):
-        logger.warning("autolog: not everything was delivered in time; %s.", "; ".join(left))
+    for what, is_warning in outlet.close(end):
+        if is_warning:
+            logger.warning("autolog: not everything has arrived: %s.", what)
+        else:
+            print(f"autolog: {what}", file=sys.stderr)
 
 
 # The machine's load ---------------------------------------------------------------------------------

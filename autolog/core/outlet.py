@@ -14,13 +14,14 @@ import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from autolog.core.settings import SettingError, Settings, current, truth
-from autolog.process import forks
+from autolog.process import apart, forks
 from autolog.process.guard import logger
+from autolog.process.outliving import why_none_outlives
 from autolog.sinks import Sink
 from autolog.sinks.identity import LOCAL, Destination
 
 if TYPE_CHECKING:
-    from autolog.sinks.trackio.sink import TrackioSink
+    from autolog.sinks.trackio.sink import Left, TrackioSink
 
 __all__ = [
     "close",
@@ -69,6 +70,8 @@ _is_worker = False
 _tokens: dict[Destination, str] = {}
 _is_private: dict[Destination, bool] = {}
 _timeouts: set[float] = set()  # of the runs that were opened since everything had arrived
+_is_quiet = True  # whether all runs were
+_detach: set[tuple[bool | None, float]] = set()  # of all runs: whether a process may be left, for how long
 
 
 def destination_of(settings: Settings) -> Destination:
@@ -85,10 +88,13 @@ def open_sink(settings: Settings, destination: Destination) -> Sink | None:
 
     None: nothing is recorded here.
     """
+    global _is_quiet
     if disabled_by_environment() or is_follower():
         return None
     with _lock:
         _timeouts.add(settings.finish_timeout)
+        _detach.add((settings.detach, settings.detach_timeout))
+        _is_quiet = _is_quiet and settings.quiet
         # A Space is made once. If any of its runs asks for a private one, it is private.
         _is_private[destination] = _is_private.get(destination, False) or settings.private
     if settings.sink == "trackio":
@@ -161,6 +167,7 @@ def deliver(end: float) -> bool:
     with _lock:
         waited_for = set(_timeouts)
         _timeouts.clear()
+    _open_for_what_is_left()
     arrived = [_delivered(sink, end) for sink in _sinks()]
     if not all(arrived):
         with _lock:
@@ -168,33 +175,73 @@ def deliver(end: float) -> bool:
     return all(arrived)
 
 
-def close(end: float) -> list[str]:
+def _open_for_what_is_left() -> None:
+    """Deliver as well what earlier programs have left for the place that is in force."""
+    from autolog.sinks.trackio.directory import journals
+
+    try:
+        settings = current()
+    except SettingError:  # of the environment: then no place is known
+        return
+    if settings.sink == "trackio" and any(journals().glob("*.jsonl")):
+        destination = destination_of(settings)
+        sink = open_sink(settings, destination)
+        if sink is _trackio and _trackio is not None and not _is_worker:
+            _trackio.open(destination)
+
+
+def _leave_seconds() -> float:
+    """How long a process that is left behind may deliver; 0: none is left."""
+    wishes = {wish for wish, _ in _detach}
+    if False in wishes or not apart.is_possible():
+        return 0.0
+    if True not in wishes:
+        from autolog.sinks.trackio.directory import data_directory
+
+        if why_none_outlives(data_directory()) is not None:
+            return 0.0
+    return max((seconds for _, seconds in _detach), default=0.0)
+
+
+def close(end: float) -> list[tuple[str, bool]]:
     """The process ends: deliver, and give up the journals. A worker's are left to its parent.
 
     Returns:
-        What has not arrived, in words.
+        What has not arrived, in words, and whether that is to be heard: a warning, or for information.
     """
     global _trackio
-    left: list[str] = []
+    said: list[tuple[str, bool]] = []
     sink, _trackio = _trackio, None
     if sink is not None and _is_worker:
         sink.leave_to_parent()
     elif sink is not None:
         try:
-            done = sink.close(remaining(end))
+            left = sink.close(remaining(end), _leave_seconds())
         except KeyboardInterrupt:  # somebody will not wait: it is closed once more, at once
             _trackio = sink
             raise
-        if not done:
-            lost = f"the disk has not taken the last {sink.unwritten:,} records, which are lost"
-            left.append(lost if sink.unwritten else "the rest is on disk, and goes out with the next run")
+        said += _in_words(left)
     with _lock:
         own = _own_sinks()
         _own.clear()  # first: if somebody will not wait, none is asked twice
     for one in own:
         if not _delivered(one, end):
-            left.append(f"{type(one).__name__} says that something has not arrived")
-    return left
+            said.append((f"{type(one).__name__} says that something has not arrived", True))
+    return said
+
+
+def _in_words(left: Left) -> list[tuple[str, bool]]:
+    if left.unwritten:
+        return [(f"the disk has not taken the last {left.unwritten:,} records, which are lost", True)]
+    if not left.is_any or (left.goes_on and not left.slow):  # the rest is there in a moment
+        return []
+    needs = {"rows": 0 if left.goes_on else left.rows, "pictures or files": left.slow}
+    parts = [f"{count} of {left.runs} runs still need {what}" for what, count in needs.items() if count]
+    what = ", ".join(parts) or "what earlier programs have left has not all arrived"
+    how = "in the background" if left.goes_on else "with the next run"
+    if left.goes_on and _is_quiet:
+        return []
+    return [(f"{what}; they go out {how}, or now: autolog sync", not left.goes_on)]
 
 
 def _delivered(sink: Sink, end: float) -> bool:

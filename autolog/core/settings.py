@@ -82,6 +82,14 @@ class Settings:
     finish_timeout: float = 2.0
     """Seconds that ``autolog.finish()`` and the interpreter's exit wait for delivery at most."""
 
+    detach: bool | None = None
+    """Whether what is left when the program ends is delivered by a process that stays behind. None: wherever
+    one can outlive the program; not in a container that ends with it, under CI, Kubernetes, SLURM, a systemd
+    unit or pytest, nor for a temporary directory. There the exit delivers, within ``finish_timeout``."""
+
+    detach_timeout: float = 600.0
+    """Seconds after which that process ends, whatever is left."""
+
     log_models: bool = True
     """Whether a trained model is kept as an artifact of type ``model``."""
 
@@ -210,7 +218,7 @@ def know_switch(variable: str) -> None:
 def _parse(variable: str, text: str, type_name: str) -> Any:
     if type_name.startswith("tuple"):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if type_name == "bool":
+    if type_name.startswith("bool"):
         return truth(variable, text)
     if type_name in ("int", "float"):
         try:
@@ -249,6 +257,11 @@ def _check(name: str, value: Any) -> None:
             raise SettingError(f"{name}={value!r}: expected a list of strings.")
         if name == "share" and (wrong := [part for part in value if part not in SHAREABLE]):
             raise SettingError(_unknown("kind of record in share", wrong[0], SHAREABLE))
+    elif name == "detach":
+        if value not in (True, False, None) or (
+            isinstance(value, (int, float)) and not isinstance(value, bool)
+        ):
+            raise SettingError(f"detach={value!r}: expected True, False or None. How long: detach_timeout.")
     elif isinstance(_DEFAULTS.get(name), bool):
         if not isinstance(value, bool):
             raise SettingError(f"{name}={value!r}: expected True or False.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
 __all__ = [
     "AlertRecord",
@@ -31,11 +31,12 @@ class _Record(TypedDict):
 
 
 class JournalRecord(TypedDict):
-    """The first of a journal: where all that follows goes."""
+    """The first of a journal: where all that follows goes, and which version wrote it."""
 
     kind: Literal["journal"]
     run: Literal[""]
     to: list[str]
+    version: NotRequired[int]
 
 
 class OpenRecord(_Record):

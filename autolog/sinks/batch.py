@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from autolog.sinks import AlertRecord, ArtifactRecord, ChartRecord, HtmlRecord, Record, SystemRecord
-from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
+from autolog.sinks import AlertRecord, ArtifactRecord, Record, SystemRecord
+from autolog.sinks.backlog import WORTH, Outcome, Slow
+from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Identity
 from autolog.sinks.place import Place, Row, birth_of, is_transient
 from autolog.sinks.state import RunState
@@ -20,43 +21,60 @@ __all__ = ["Batch", "Refused", "discard_staged"]
 logger = logging.getLogger("autolog")
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 class Batch:
-    """One run's records of one batch."""
+    """One run's records of one batch: rows and config; of pictures and files what the run says of them.
 
-    def __init__(self, run: RunState, helper: Helper, drawer: Helper):
+    Attributes:
+        slow: pictures and files, to be brought once it is there what they belong to.
+    """
+
+    def __init__(self, run: RunState, helper: Helper):
         self.run = run
-        self._helper, self._drawer = helper, drawer
+        self._helper = helper
         self.refusals = 0
         self.refusal: Exception | None = None
         self.is_alone = False  # others were taken while this one was refused
         self.config_changed = False
         self.rows: list[Row] = []
-        self.pictures: list[ChartRecord | HtmlRecord] = []
         self.system: list[SystemRecord] = []
         self.alerts: list[AlertRecord] = []
-        self.artifacts: list[ArtifactRecord] = []
-        self.arrived: list[ArtifactRecord] = []  # whose staged files may go
+        self.slow: list[Slow] = []
+        self._lost_ones: list[tuple[str, Exception]] = []
         self._since = 0.0
 
     def take(self, record: Record) -> None:
         """One more record of this run."""
         if record["kind"] == "row":
             self.rows.append(record)
-        elif record["kind"] == "chart" or record["kind"] == "html":
-            self.pictures.append(record)
         elif record["kind"] == "system":
             self.system.append(record)
         elif record["kind"] == "alert":
             self.alerts.append(record)
-        elif record["kind"] == "artifact":
-            self.artifacts.append(record)
         elif record["kind"] == "open":
             self.config_changed = self.config_changed or not record["joined"]
-        else:
+        elif record["kind"] not in WORTH:
             self.config_changed = True
+
+    def take_slow(self, slow: Slow) -> None:
+        """A picture or a file that is to be brought."""
+        self.slow.append(slow)
+        self.run.pending += 1
+        # What has ended says how much is still to come; what goes on says so when it says anything.
+        self.config_changed = self.config_changed or not self.run.running
+
+    def take_outcome(self, outcome: Outcome) -> None:
+        """What has become of a picture or file."""
+        self.run.pending -= 1
+        self.run.seconds += outcome.seconds
+        if outcome.row is not None:
+            self.rows.append(outcome.row)
+        if outcome.error is not None and outcome.record is not None:
+            self._lost_ones.append((_name_of(outcome.record), outcome.error))
+        told = self.run.told_pending
+        is_due = told is None or (told > 0 and self.run.pending in (0, told // 2))
+        self.config_changed = self.config_changed or is_due
 
     def deliver(self, place: Place) -> bool:
         """Deliver, and forget what has arrived: after an error the next call goes on from there.
@@ -76,66 +94,36 @@ class Batch:
         self.refusal = None
         return True
 
-    def deliver_rows(self, place: Place) -> None:
-        """Deliver what needs no drawing and no copy."""
-        self._since = time.thread_time()
-        self._deliver_rows(place)
-        self._count_time()
-
     def _count_time(self) -> None:
         now = time.thread_time()
-        self.run.seconds += now - self._since
-        self.run.seconds += self._helper.take_seconds() + self._drawer.take_seconds()
+        self.run.seconds += now - self._since + self._helper.take_seconds()
         self._since = now
 
     def give_up(self) -> None:
         """Nobody takes this run."""
         assert self.refusal is not None
         _say_lost(self.run, "anything", self.refusal)
-        self.__init__(self.run, self._helper, self._drawer)  # type: ignore[misc]
+        self.run.pending -= len(self.slow)
+        self.__init__(self.run, self._helper)  # type: ignore[misc]
 
     def _deliver(self, place: Place) -> None:
-        self._deliver_rows(place)  # they do not wait for pictures, which on a busy machine take long
-        while self.pictures:
-            row = self._attempt(self._picture, place, self.pictures[0])
-            self.rows += [row] if row is not None else []
-            del self.pictures[0]
-        self._deliver_rows(place)
+        self.config_changed = self.config_changed and not self.run.is_anothers
+        if self.rows or self.config_changed:
+            rows = self.rows or self._birth()
+            self._put_rows(place, rows, with_config=self.config_changed)
+            self.rows, self.config_changed = [], False
         if self.system:
             self._put(place.system, place, self.system)
             self.system = []
         if self.alerts:
             self._put(place.alerts, place, self.alerts)
             self.alerts = []
-        while self.artifacts:
-            self._attempt(self._artifact, place, self.artifacts[0])
-            self.arrived.append(self.artifacts.pop(0))
+        while self._lost_ones:
+            self._lost(place, *self._lost_ones[0])
+            del self._lost_ones[0]
         self._count_time()
         if self.run.has_become_dearer():
             self._put_config(place)
-
-    def _deliver_rows(self, place: Place) -> None:
-        if self.rows or self.config_changed:
-            self._count_time()
-            rows = self.rows or self._birth()
-            self._put_rows(place, rows, with_config=self.config_changed)
-            self.rows, self.config_changed = [], False
-
-    def _picture(self, place: Place, record: ChartRecord | HtmlRecord) -> Row:
-        """Have a chart drawn, and put it where the dashboard looks for it."""
-        if record["kind"] == "html":
-            text = record["text"]
-        else:
-            text = self._drawer.ask(draw, record["chart"], longest=DRAWING_SECONDS)
-        page = text if text.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(text)
-        value = place.picture(
-            self.run.identity, record["step"], f"{record['id']}.html", page, record.get("caption")
-        )
-        values = {record["key"]: value}
-        return {"id": record["id"], "time": record["time"], "step": record["step"], "values": values}
-
-    def _artifact(self, place: Place, record: ArtifactRecord) -> None:
-        place.artifact(self.run.identity, record)
 
     def _put_rows(self, place: Place, rows: list[Row], *, with_config: bool) -> None:
         """Rows and config. What nobody takes is found by halving: it must not keep the rest from arriving."""
@@ -159,6 +147,8 @@ class Batch:
                 self._lost(place, ", ".join(rows[0]["values"]), error)
 
     def _put_config(self, place: Place) -> None:
+        if self.run.is_anothers:
+            return
         try:
             with self.run.whole_config(place) as config:
                 place.rows(self.run.identity, self._birth(), config)
@@ -178,16 +168,6 @@ class Batch:
                 self._put(several, place, records[len(records) // 2 :])
             else:
                 self._lost(place, _name_of(records[0]), error)
-
-    def _attempt(self, do: Callable[[Place, R], T], place: Place, record: R) -> T | None:
-        """One picture or artifact that cannot be made must not keep the rest from arriving."""
-        try:
-            return do(place, record)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            self._lost(place, _name_of(record), error)
-            return None
 
     def _birth(self) -> list[Row]:
         """What a run begins with that has no row yet."""
@@ -223,6 +203,7 @@ def _name_of(record: Any) -> str:
 
 
 def _say_lost(run: RunState, what: str, error: Exception) -> None:
+    run.losses += 1
     logger.warning(
         "autolog: %s of run %s cannot be recorded: %s: %s",
         what[:200],
@@ -230,12 +211,6 @@ def _say_lost(run: RunState, what: str, error: Exception) -> None:
         type(error).__name__,
         error,
     )
-
-
-_PAGE = (
-    '<!doctype html><html><head><meta charset="utf-8"><style>body{{margin:0;background:#fff;'
-    "font-family:system-ui,sans-serif}}svg{{max-width:100%;max-height:100vh;display:block;margin:auto}}</style></head><body>{}</body></html>"
-)
 
 
 def discard_staged(record: ArtifactRecord) -> None:

@@ -1,34 +1,88 @@
 """Delivery: what journals hold is put together by run and brought to a place, in bulk and idempotently.
 
-Each record has an id of its own, so that nothing is lost and nothing doubled however often it is tried. What
-a destination is made of is the business of its :class:`autolog.sinks.place.Place`.
+By worth, over all runs: first rows, config and status of every run, then pictures, then files. Each record
+has an id of its own, so that nothing is lost and nothing doubled however often it is tried. What a
+destination is made of is the business of its :class:`autolog.sinks.place.Place`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import shutil
 import time
-from collections.abc import Callable, Container
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from autolog.sinks import AlertRecord, ConfigRecord, FinishRecord, OpenRecord, Record
-from autolog.sinks.batch import Batch, Refused, discard_staged
+from autolog.sinks.backlog import WORTH, Backlog, Outcome, Slow
+from autolog.sinks.batch import Batch, discard_staged
 from autolog.sinks.helper import Helper
-from autolog.sinks.identity import Destination, destination_of
-from autolog.sinks.journal import Journal, Line, Tail, cursor_of, remove
+from autolog.sinks.identity import Destination
+from autolog.sinks.journal import (
+    VERSION,
+    Cursor,
+    Journal,
+    Line,
+    Tail,
+    head_of,
+    one_at_a_time,
+    remove,
+    takers_of,
+)
 from autolog.sinks.place import Config, Place
-from autolog.sinks.state import RunState
+from autolog.sinks.state import PENDING_KEY, RunState
 from autolog.sinks.takeover import taken_over
 
 __all__ = ["Delivery"]
 
+logger = logging.getLogger("autolog")
+
 HALF_MADE_SECONDS = 3_600.0
 CONFIGS_KEPT = 500
 MOST_REFUSALS = 10  # two minutes and a half, with the pauses in between
+TAKERS_SECONDS = 5.0
 JOURNAL_BYTES = 16_000_000  # delivered; then the journal begins anew
+
+
+@dataclass(eq=False)
+class Source:
+    """A journal that is being delivered.
+
+    Attributes:
+        lock: the open file that holds its lock; None: it is our own.
+        cursor: what of it has arrived.
+        waiting: its pictures and files that have not, by their offset.
+        begun: the part of it that is being delivered: where it ends, and what is left of it. On a line that
+            breaks all the time a part that began from its start each time would never end.
+        taken_over: the runs in it that another process goes on with.
+        marks: what is said of runs that have no end in it; None: not before all else has arrived.
+    """
+
+    path: Path
+    lock: IO[bytes] | None = None
+    cursor: Cursor = field(default_factory=Cursor)
+    waiting: dict[int, Slow] = field(default_factory=dict)
+    begun: tuple[int, dict[str, Batch]] | None = None
+    taken_over: set[str] = field(default_factory=set)
+    marks: dict[str, Batch] | None = None
+
+    def begin_again(self) -> None:
+        """Read the part anew that is being delivered."""
+        for batch in self.begun[1].values() if self.begun else ():
+            batch.run.pending -= len(batch.slow)
+        self.begun = None
+
+    def keep(self) -> None:
+        """Keep what has arrived for whoever delivers the rest."""
+        if not self.waiting:
+            self.cursor.whole = self.cursor.rows
+            self.cursor.arrived.clear()
+        self.cursor.keep(self.path)
 
 
 class Delivery:
@@ -38,6 +92,7 @@ class Delivery:
         directory: where the journals are.
         make_place: makes the :class:`Place`; called by whoever delivers first, since it takes a while.
         helper: the process that the place may live in.
+        backlog: brings what takes long.
         write_through, when_stirred: see :class:`Journal`.
 
     Attributes:
@@ -51,6 +106,7 @@ class Delivery:
         directory: Path,
         make_place: Callable[[], Place],
         helper: Helper,
+        backlog: Backlog,
         *,
         write_through: bool,
         when_stirred: Callable[[], object],
@@ -58,22 +114,24 @@ class Delivery:
         self.destination = destination
         self.directory = directory
         self.helper = helper
+        self.backlog = backlog
         self.has_company = False
         self.runs: dict[str, RunState] = {}
         self.journal = Journal(directory, self.head, write_through=write_through, when_stirred=when_stirred)
         self._make_place = make_place
-        self._ours = Tail(self.journal.path)
-        self._drawer = Helper(niceness=10)  # a picture is half a second, and may come later
-        # Of each journal the part that is being delivered: from where, to where, and what is left of it. On a
-        # line that breaks all the time a part that began from its start each time would never end.
-        self._begun: dict[Path, tuple[int, int, dict[str, Batch]]] = {}
-        self._taken_over: dict[Path, set[str]] = {}  # runs of a journal that another one goes on with
-        self._rows_delivered: set[Path] = set()  # of those journals that others have left
+        self._ours = Source(self.journal.path)
+        self._left: dict[Path, Source] = {}
+        self._arriving: tuple[list[Outcome], dict[str, Batch]] | None = None
+        self.brought: Counter[str] = Counter()  # how many pictures and files are no longer to come, by run
+        self._number = 0  # of the last picture or file that was found
         self._is_tidy = False
+        self._has_lost = False
+        self._said_newer: set[Path] = set()
 
     def head(self) -> list[Line]:
         """What a journal begins with, for whoever may find it: where to, and who is open."""
-        head: list[Line] = [{"kind": "journal", "run": "", "to": list(self.destination)}]
+        to = list(self.destination)
+        head: list[Line] = [{"kind": "journal", "run": "", "to": to, "version": VERSION}]
         for run in list(self.runs.values()):
             if run.running and run.journal == self._ours.path:
                 head += [run.record, _config_record(run.id, run.config)]
@@ -90,97 +148,94 @@ class Delivery:
         return self.destination[0] == "local"
 
     @property
-    def is_done(self) -> bool:
-        """Whether all that stands in our journal has arrived."""
+    def has_left(self) -> bool:
+        """Whether something is on its way that others have left."""
+        return bool(self._left)
+
+    @property
+    def has_only_slow(self) -> bool:
+        """Whether nothing of ours is to be done but what the backlog does, and tells us when it has."""
         path = self.journal.path
-        return self._ours.path == path and self._ours.offset >= path.stat().st_size
+        owes = self._ours.begun or self._arriving
+        return not owes and self._ours.path == path and self._ours.cursor.rows >= path.stat().st_size
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that is known of has arrived."""
+        return not self._left and self._is_ours_done
+
+    @property
+    def _is_ours_done(self) -> bool:
+        return not self._ours.waiting and not self.backlog.brought and self.has_only_slow
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether something was never stored."""
+        return self._has_lost or any(run.losses for run in list(self.runs.values()))
+
+    def has_ended(self, run_id: str) -> bool:
+        """Whether it has been delivered that this run has ended."""
+        run = self.runs.get(run_id)
+        return run is not None and not run.running
 
     def close(self) -> None:
-        """Give up the journal; remove it if all of it is delivered and every run in it has ended."""
-        self.helper.close()
-        self._drawer.close()
+        """Give up the journals; remove ours if all of it is delivered and every run in it has ended."""
         self.journal.close()
-        whole = self._ours.offset >= self.journal.path.stat().st_size
-        if whole and not any(run.running for run in self.runs.values()):
-            remove(self.journal.path)
+        with contextlib.suppress(OSError):  # it was taken away
+            of_ours = [run for run in self.runs.values() if run.journal == self._ours.path]
+            if self._is_ours_done and not any(run.running for run in of_ours):
+                remove(self.journal.path)
+        for source in self._left.values():
+            _unlock(source)
+
+    # Rows, config, status ---------------------------------------------------------------------------
 
     def deliver_ours(self) -> None:
-        """Deliver what this process has logged."""
+        """Deliver what this process has logged, all but pictures and files."""
         if self._ours.path != self.journal.path:  # it was taken away; whoever has it delivers it
-            self._ours = Tail(self.journal.path)
-        self._deliver(self._ours)
+            self._ours.begin_again()
+            self._ours = Source(self.journal.path)
+        self._deliver_rows(self._ours)
+        if self._ours.cursor.rows > JOURNAL_BYTES and not self._ours.waiting:
+            self._cut()
 
-    def _deliver(self, delivered: Tail, until: Container[str] = ()) -> None:
-        """Deliver what stands behind ``delivered``, and move it on: only over what has arrived.
-
-        Args:
-            until: in parts that end with a record of these kinds; between them what is ours is delivered.
-        """
-        place, path = self.place, delivered.path
+    def _deliver_rows(self, source: Source) -> None:
+        """Deliver what stands behind the cursor, and move it on: only over what has arrived."""
         while True:
-            begun = self._begun.get(path)
-            if begun is None or begun[0] != delivered.offset:
-                ahead = Tail(path, delivered.offset)
-                records = ahead.read(until=until)
-                if ahead.offset == delivered.offset:
+            if source.begun is None:
+                ahead = Tail(source.path, source.cursor.rows)
+                records = ahead.read_placed()
+                if ahead.offset == source.cursor.rows:
                     return
-                begun = self._begun[path] = (delivered.offset, ahead.offset, self._batches(records, path))
-            self._deliver_batches(begun[2], place)
-            delivered.offset = begun[1]
-            del self._begun[path]
-            cursor_of(path).write_text(str(delivered.offset))
-            for batch in begun[2].values():  # not before: who comes after a crash needs them once more
-                for record in batch.arrived:
-                    discard_staged(record)
-            if delivered is self._ours and delivered.offset > JOURNAL_BYTES:
-                self._cut()
-            if until and self.is_local:
-                self.deliver_ours()
+                source.begun = ahead.offset, self._batches(records, source)
+            end, batches = source.begun
+            self._deliver_batches(batches)
+            for batch in batches.values():
+                source.waiting.update((slow.offset, slow) for slow in batch.slow)
+            source.cursor.rows, source.begun = end, None
+            source.keep()
+            for batch in batches.values():
+                self.backlog.add(batch.slow)
 
-    def say_what_the_disk_lost(self) -> None:
-        """Say in each run how many of its records no disk has taken."""
-        for run_id, count in list(self.journal.lost.items()):
-            del self.journal.lost[run_id]
-            known = self.runs[run_id].config.get("autolog/lost", {}) if run_id in self.runs else {}
-            lost = {**known, "journal": f"{count} records: {self.journal.last_error}"}
-            self.journal.append(_config_record(run_id, {"autolog/lost": lost}))
-
-    def _cut(self) -> None:
-        """Begin the journal anew when all of it has arrived."""
-        cursor_of(self.journal.path).write_text(
-            "0"
-        )  # first: of a crash in between nothing may be passed over
-        size = self.journal.restart(self.head(), expected=self._ours.offset)
-        if size is not None:
-            self._ours.offset = size
-        cursor_of(self.journal.path).write_text(str(self._ours.offset))
-
-    def _batches(self, records: list[Line], journal: Path) -> dict[str, Batch]:
+    def _batches(self, records: list[tuple[int, Line]], source: Source) -> dict[str, Batch]:
         batches: dict[str, Batch] = {}
-        for record in self._still_valid(records, journal):
-            run = self._state(record, journal)
+        for offset, record in _still_valid(records, source):
+            run = self._state(record, source.path)
             if run is not None:
                 run.take(record)
-                batches.setdefault(run.id, Batch(run, self.helper, self._drawer)).take(record)
+                batch = batches.setdefault(run.id, Batch(run, self.helper))
+                batch.take(record)
+                if record["kind"] in WORTH and not source.cursor.has(offset):
+                    batch.take_slow(self._slow(run, source, offset, record))
         return batches
 
-    def _still_valid(self, lines: list[Line], journal: Path) -> list[Record]:
-        """Of a run that another process goes on with: what was logged, but not its config and end."""
-        records = [line for line in lines if line["kind"] != "journal"]
-        elsewhere = self._taken_over.get(journal)
-        if not elsewhere:
-            return records
-        return [
-            cast(OpenRecord, {**record, "joined": True})
-            if record["kind"] == "open" and record["run"] in elsewhere
-            else record
-            for record in records
-            if record["run"] not in elsewhere or record["kind"] not in ("config", "finish")
-        ]
+    def _slow(self, run: RunState, source: Source, offset: int, record: Record) -> Slow:
+        self._number += 1
+        return Slow(run, source.path, offset, record["kind"], self._number)
 
-    def _deliver_batches(self, batches: dict[str, Batch], place: Place) -> None:
+    def _deliver_batches(self, batches: dict[str, Batch]) -> None:
         """After a failure the same batches come again, less what has arrived of them."""
-        refused = [batch for batch in batches.values() if not batch.deliver(place)]
+        refused = [batch for batch in batches.values() if not batch.deliver(self.place)]
         for batch in refused:
             batch.refusals += 1
             # A run that is refused alone must not keep the others waiting for ever.
@@ -196,9 +251,8 @@ class Delivery:
         if run is None and record["kind"] == "open":
             run = self.runs[record["run"]] = RunState(record, self.directory)
             run.forgotten = run.identity.joined or run.identity.resumed > 0
-        if run is not None and run.forgotten:
-            run.config = self.place.config(run.identity) or run.config
-            run.forgotten = False
+        if run is not None:
+            self._recall(run)
         if run is not None and record["kind"] == "open" and not record["joined"]:
             run.record = record
             run.journal = journal
@@ -207,6 +261,12 @@ class Delivery:
             run.is_of_several = True
         return run
 
+    def _recall(self, run: RunState) -> None:
+        if run.forgotten:
+            run.config = self.place.config(run.identity) or run.config
+            run.config.pop(PENDING_KEY, None)
+            run.forgotten = False
+
     def _let_go(self) -> None:
         """Of many finished runs only the newest keep their config in memory; it is read back if need be."""
         if len(self.runs) > CONFIGS_KEPT and self.place.recalls:
@@ -214,26 +274,163 @@ class Delivery:
             for run in kept[:-CONFIGS_KEPT]:
                 run.config, run.forgotten = {}, True
 
+    def say_what_the_disk_lost(self) -> None:
+        """Say in each run how many of its records no disk has taken."""
+        for run_id, count in list(self.journal.lost.items()):
+            del self.journal.lost[run_id]
+            self._has_lost = True
+            known = self.runs[run_id].config.get("autolog/lost", {}) if run_id in self.runs else {}
+            lost = {**known, "journal": f"{count} records: {self.journal.last_error}"}
+            self.journal.append(_config_record(run_id, {"autolog/lost": lost}))
+
+    def _cut(self) -> None:
+        """Begin the journal anew when all of it has arrived."""
+        Cursor().keep(self._ours.path)  # first: of a crash in between nothing may be passed over
+        size = self.journal.restart(self.head(), expected=self._ours.cursor.rows)
+        if size is not None:
+            self._ours.cursor.rows = size
+        self._ours.keep()
+
+    # Pictures and files -----------------------------------------------------------------------------
+
+    @property
+    def last_found(self) -> int:
+        """The number of the last picture or file that is known of."""
+        return self._number
+
+    def has_brought(self, number: int) -> bool:
+        """Whether all pictures and files up to this one have arrived."""
+        sources = [self._ours, *self._left.values()]
+        first = min((slow.number for source in sources for slow in source.waiting.values()), default=None)
+        return first is None or first > number
+
+    def take_what_was_brought(self) -> None:
+        """Say in the runs what the backlog has brought."""
+        while self.backlog.brought or self._arriving is not None:
+            if self._arriving is None:
+                outcomes = [self.backlog.brought.popleft() for _ in range(len(self.backlog.brought))]
+                batches: dict[str, Batch] = {}
+                for outcome in outcomes:
+                    run = outcome.slow.run
+                    self._recall(run)
+                    batch = batches.setdefault(run.id, Batch(run, self.helper))
+                    run.is_anothers = self._is_anothers(run, outcome.slow.journal)
+                    batch.take_outcome(outcome)
+                self._arriving = outcomes, batches
+            outcomes, batches = self._arriving
+            self._deliver_batches(batches)
+            self._arriving = None
+            self._strike_off(outcomes)
+
+    def _is_anothers(self, run: RunState, journal: Path) -> bool:
+        """Whether another process goes on with a run that somebody has left in this journal."""
+        return run.journal != self._ours.path and run.id in taken_over(journal)
+
+    def _strike_off(self, outcomes: list[Outcome]) -> None:
+        touched: dict[Path, Source] = {}
+        for outcome in outcomes:
+            self.brought[outcome.slow.run.id] += 1
+            source = self._source_of(outcome.slow)
+            if source is not None and source.waiting.pop(outcome.slow.offset, None) is not None:
+                source.cursor.arrived.add(outcome.slow.offset)
+                touched[source.path] = source
+        for source in touched.values():
+            source.keep()
+        for outcome in outcomes:  # not before: who comes after a crash needs them once more
+            if outcome.record is not None and outcome.record["kind"] == "artifact":
+                discard_staged(outcome.record)
+
+    def _source_of(self, slow: Slow) -> Source | None:
+        return self._ours if slow.journal == self._ours.path else self._left.get(slow.journal)
+
+    # What others have left --------------------------------------------------------------------------
+
     def sweep(self) -> None:
-        """Deliver what processes that are gone have left for this destination."""
-        left = list(self.journal.orphans())
+        """Deliver the rows of what processes that are gone have left for this destination.
+
+        Their pictures and files come with ours, by worth. A journal of which all has arrived is removed.
+        """
+        found = False
+        for path, lock in self.journal.orphans():
+            found = True
+            if path in self._left or not self.is_for_us(path):
+                lock.close()
+            else:
+                self._left[path] = Source(path, lock)
         self.has_company = len(list(self.directory.glob("*.jsonl"))) > 1
-        if not left:
+        if not found and not self._left:
             self._tidy()
         failure: Exception | None = None
-        try:
-            ours = [path for path, _ in left if _destination_of(path) == self.destination]
-            for deliver in (self._deliver_rows_of, self._deliver_orphan):
-                for path in ours:
-                    try:
-                        deliver(path)
-                    except Exception as error:
-                        failure = error
-        finally:
-            for _, file in left:
-                file.close()
+        for source in list(self._left.values()):
+            try:
+                self._deliver_left(source)
+            except Exception as error:
+                failure = error
         if failure is not None:
             raise failure
+
+    def is_for_us(self, path: Path) -> bool:
+        """Whether what this journal holds goes to where we deliver, in a way that we know."""
+        to, version = head_of(path)
+        if version > VERSION and path not in self._said_newer:
+            self._said_newer.add(path)
+            logger.warning(
+                "autolog: %s was written by a newer version of autolog; it is left for that one to deliver.",
+                path,
+            )
+        return to == self.destination and version <= VERSION
+
+    def _deliver_left(self, source: Source) -> None:
+        with one_at_a_time(takers_of(source.path), TAKERS_SECONDS):  # nobody goes on with a run meanwhile
+            self._go_on_with(source)
+            self._deliver_rows(source)
+            self._mark_crashed(source)
+            if not source.waiting:
+                remove(source.path)
+        if not source.waiting:
+            del self._left[source.path]
+            _unlock(source)
+        elif not self.journal.locks_work:
+            source.path.touch()  # that it is being delivered can be seen by its age alone
+
+    def _go_on_with(self, source: Source) -> None:
+        """Read what is delivered of it already: who its runs are, and which pictures and files are left.
+
+        And again when another process goes on with one of its runs meanwhile.
+        """
+        gone_on_with = taken_over(source.path)
+        if source.begun is None and source.cursor == Cursor():
+            source.cursor = Cursor.of(source.path)
+            source.taken_over = gone_on_with
+            tail = Tail(source.path)
+            while tail.offset < source.cursor.rows and (
+                records := tail.read_placed(source.cursor.rows - tail.offset)
+            ):
+                for batch in self._batches(records, source).values():
+                    batch.run.forgotten = True  # what stands at the place is said with what was lost
+                    source.waiting.update((slow.offset, slow) for slow in batch.slow)
+                    self.backlog.add(batch.slow)
+        elif gone_on_with != source.taken_over:
+            source.taken_over = gone_on_with
+            source.begin_again()
+
+    def _mark_crashed(self, source: Source) -> None:
+        """Say of the runs that have no end in it that they crashed."""
+        if source.marks is None:
+            source.marks = {}
+            now = time.time()
+            for run in list(self.runs.values()):
+                if run.id in source.taken_over:
+                    run.is_anothers = run.journal != self._ours.path
+                elif run.journal == source.path and run.running and not run.identity.adopted:
+                    self._recall(run)
+                    batch = source.marks[run.id] = Batch(run, self.helper)
+                    for record in _crash(run, now):
+                        run.take(record)
+                        batch.take(record)
+        if source.marks:
+            self._deliver_batches(source.marks)
+            source.marks = {}
 
     def _tidy(self) -> None:
         """Once: remove files that a killed process had not finished, if there is nobody whose they may be."""
@@ -248,92 +445,48 @@ class Delivery:
                     if path.stat().st_mtime < time.time() - HALF_MADE_SECONDS:
                         path.unlink() if path.is_file() else shutil.rmtree(path)
 
-    def _deliver_rows_of(self, path: Path) -> None:
-        """Once: what is soon done, of all who have left something, before the first picture is drawn.
 
-        Else short programs, each of which has time for a picture or two, would keep the runs of earlier ones
-        waiting for ever. It comes once more, in its place.
-        """
-        tail = self._opened(path)
-        if path in self._rows_delivered or not _holds(Tail(path, tail.offset), _SLOW):
-            return
-        while records := tail.read():
-            for batch in self._batches(records, path).values():
-                with contextlib.suppress(Refused):  # which is counted in its place
-                    batch.deliver_rows(self.place)
-        self._rows_delivered.add(path)
-
-    def _deliver_orphan(self, path: Path) -> None:
-        tail = self._opened(path)
-        self._deliver(tail, until=_SLOW)
-        for run in list(self.runs.values()):
-            if (
-                run.journal == path
-                and run.running
-                and not run.identity.adopted
-                and run.id not in self._taken_over[path]
-            ):
-                self._mark_crashed(run)
-        remove(path)
-
-    def _opened(self, path: Path) -> Tail:
-        """What is left of a journal that somebody has left; what is delivered of it is known."""
-        tail = Tail(path)
-        gone_on_with = taken_over(path)
-        if gone_on_with != self._taken_over.get(path, set()):
-            self._begun.pop(path, None)  # it was begun before
-        self._taken_over[path] = gone_on_with
-        try:
-            delivered = int(cursor_of(path).read_text())
-        except (OSError, ValueError):
-            delivered = 0
-        while tail.offset < delivered and (records := tail.read(delivered - tail.offset)):
-            for record in self._still_valid(records, path):
-                if (run := self._state(record, path)) is not None:
-                    run.take(record)
-        return tail
-
-    def _mark_crashed(self, run: RunState) -> None:
-        now = time.time()
-        alert: AlertRecord = {
-            "kind": "alert",
-            "run": run.id,
-            "id": f"{run.id}-crashed",
-            "time": now,
-            "step": run.last_step,
-            "title": f"{run.identity.name} crashed",
-            "text": "Its process ended without finishing it. What was recorded until then is here.",
-            "level": "error",
-        }
-        # What an owner that came after this process has said of the end of a shared run holds.
-        ended, status = run.ended
-        finish: FinishRecord = {
-            "kind": "finish",
-            "run": run.id,
-            "id": f"{run.id}-ended",
-            "time": now,
-            "status": status if ended > run.record["time"] else "crashed",
-        }
-        assert run.journal is not None
-        self._deliver_batches(self._batches([alert, finish], run.journal), self.place)
+def _crash(run: RunState, now: float) -> Iterator[Record]:
+    alert: AlertRecord = {
+        "kind": "alert",
+        "run": run.id,
+        "id": f"{run.id}-crashed",
+        "time": now,
+        "step": run.last_step,
+        "title": f"{run.identity.name} crashed",
+        "text": "Its process ended without finishing it. What was recorded until then is here.",
+        "level": "error",
+    }
+    yield alert
+    # What an owner that came after this process has said of the end of a shared run holds.
+    ended, status = run.ended
+    finish: FinishRecord = {
+        "kind": "finish",
+        "run": run.id,
+        "id": f"{run.id}-ended",
+        "time": now,
+        "status": status if ended > run.record["time"] else "crashed",
+    }
+    yield finish
 
 
-_SLOW = ("chart", "html", "artifact")  # records that may take as long as all others together
+def _still_valid(lines: list[tuple[int, Line]], source: Source) -> Iterator[tuple[int, Record]]:
+    """Of a run that another process goes on with: what was logged, but not its config and end."""
+    for offset, line in lines:
+        if line["kind"] == "journal":
+            continue
+        if line["run"] not in source.taken_over:
+            yield offset, line
+        elif line["kind"] == "open":
+            yield offset, cast(OpenRecord, {**line, "joined": True})
+        elif line["kind"] not in ("config", "finish"):
+            yield offset, line
 
 
 def _config_record(run_id: str, values: Config) -> ConfigRecord:
     return {"kind": "config", "run": run_id, "id": f"{run_id}-known", "time": time.time(), "values": values}
 
 
-def _holds(tail: Tail, kinds: Container[str]) -> bool:
-    while records := tail.read():
-        if any(record["kind"] in kinds for record in records):
-            return True
-    return False
-
-
-def _destination_of(journal: Path) -> Destination | None:
-    for record in Tail(journal).read(4096):
-        if record["kind"] == "journal":
-            return destination_of(record["to"])
-    return None
+def _unlock(source: Source) -> None:
+    if source.lock is not None:
+        source.lock.close()

@@ -18,15 +18,13 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-from autolog.capture.figures import Chart, render
+from autolog.process import apart
 from autolog.process.threads import hear_signals
 
-__all__ = ["DRAWING_SECONDS", "Helper", "draw", "import_paths"]
+__all__ = ["DRAWING_SECONDS", "Helper", "draw"]
 
 DRAWING_SECONDS = 180.0  # at most for one picture, the start of the process included
 IDLE_SECONDS = 600.0
-
-_PROGRAM = "from autolog.sinks.helper import serve; import sys; serve(int(sys.argv[1]))"
 
 
 class Helper:
@@ -43,7 +41,7 @@ class Helper:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self._pid = os.getpid()
-        self._is_possible = _is_python(sys.executable)
+        self._is_possible = apart.is_possible()
         self._turn = threading.Lock()
         self._seconds = 0.0
 
@@ -109,7 +107,7 @@ class Helper:
             return None
         if self._process is None or self._pid != os.getpid():
             self._pid = os.getpid()
-            self._process = _start(self._environment, self._niceness)
+            self._process = _start(self._niceness, self._environment)
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             return None
@@ -139,48 +137,22 @@ def draw(chart: dict[str, Any]) -> str:
     Returns:
         SVG or HTML.
     """
+    from autolog.capture.figures import Chart, render  # not where rows alone are delivered
+
     return render(Chart(**chart))
 
 
-def import_paths() -> list[str]:
-    """Where this process imports from: what else stands in ``sys.path`` Python passes over, too."""
-    return [path for path in sys.path if path and isinstance(path, str)]
-
-
-def _is_python(executable: str | None) -> bool:
-    """Whether this is an interpreter, and no program that has one inside and would be started once more."""
-    name = os.path.basename(executable or "").lower()
-    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
-
-
-def _start(more: dict[str, str], niceness: int) -> subprocess.Popen[bytes] | None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(import_paths()),
-        "OMP_NUM_THREADS": "1",
-        **more,
-    }
-    options: dict[str, Any] = {"start_new_session": True}  # Ctrl-C is for the user's program
-    if os.name == "nt":
-        options = {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)}
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-W", "ignore", "-c", _PROGRAM, str(niceness)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            **options,
-        )
-    except (OSError, RuntimeError):  # none can be started; or none any more, while the interpreter ends
-        return None
+def _start(niceness: int, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
+    return apart.start("autolog.sinks.helper:serve", str(niceness), environment=environment, answers=True)
 
 
 # In the other process -------------------------------------------------------------------------------
 
 
-def serve(niceness: int) -> None:
+def serve() -> None:
     """Do what is asked for on the standard input, until it ends or nothing comes for long."""
+    apart.begin()
+    niceness = int(sys.argv[1])
     hear_signals()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is no answer

@@ -26,7 +26,8 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -35,17 +36,20 @@ import orjson
 from autolog.process import threads
 from autolog.process.threads import Bell
 from autolog.sinks import JournalRecord, Record
+from autolog.sinks.identity import Destination, destination_of
 
 try:
     import fcntl
 except ImportError:  # Windows: no such lock, so a left journal is known by its age
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FLUSH_SECONDS", "Journal", "Line", "Tail"]
+__all__ = ["FLUSH_SECONDS", "VERSION", "Cursor", "Journal", "Line", "Tail"]
 
 logger = logging.getLogger("autolog")
 
 Line = JournalRecord | Record
+
+VERSION = 2  # of a journal, as its first record says; those of 0.1 say none
 
 FLUSH_SECONDS = 0.2  # SIGKILL loses at most half a second: this, and the time of one write
 RESTLESS_FLUSHES = 5  # with nothing to write; then the thread rests until something comes
@@ -70,6 +74,7 @@ class Journal:
     Attributes:
         path: the file. Another one if this one was taken away.
         is_resting: whether nothing has come for a while.
+        locks_work: whether a lock tells on this disk that a process lives.
         lost: records given up because the disk took nothing for too long, by run.
 
     Raises:
@@ -108,7 +113,7 @@ class Journal:
         self._file: IO[bytes] = new.open("ab", buffering=0)
         self._torn = False  # the last write was cut: the next one begins on a new line
         self._touched = time.monotonic()
-        self._locks_work = try_lock(self._file) and not _can_be_locked(new)
+        self.locks_work = try_lock(self._file) and not _can_be_locked(new)
         self._write(b"".join(_encode(record) for record in self._head()))
         new.rename(self.path)
 
@@ -152,7 +157,7 @@ class Journal:
         for path in sorted(self._directory.glob("*.jsonl")):
             try:
                 file = path.open("r+b", buffering=0)
-                ours_to_lock = self._locks_work and path.stem.rsplit("-", 2)[0] == hostname()
+                ours_to_lock = self.locks_work and path.stem.rsplit("-", 2)[0] == hostname()
                 if try_lock(file) if ours_to_lock else self._is_stale(path):
                     yield path if ours_to_lock else self._claim(path), file
                 else:
@@ -280,8 +285,45 @@ class Journal:
 
 
 def cursor_of(journal: Path) -> Path:
-    """The file that says how much of a journal has been delivered, in bytes."""
+    """The file that says how much of a journal has been delivered: see :class:`Cursor`."""
     return journal.with_suffix(".delivered")
+
+
+@dataclass
+class Cursor:
+    """How much of a journal has been delivered.
+
+    What is soon done goes first, so pictures and files arrive later than what stands behind them.
+
+    Attributes:
+        rows: the offset up to which all but pictures and files has arrived, in bytes.
+        whole: the offset up to which they have, too.
+        arrived: the offsets of pictures and files behind it that have arrived.
+    """
+
+    rows: int = 0
+    whole: int = 0
+    arrived: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, journal: Path) -> Cursor:
+        """As it was kept, by this version or an earlier one, which wrote one number for both."""
+        try:
+            known = orjson.loads(cursor_of(journal).read_bytes())
+            if isinstance(known, int):
+                return cls(known, known)
+            return cls(int(known["rows"]), int(known["whole"]), {int(at) for at in known["arrived"]})
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls()
+
+    def keep(self, journal: Path) -> None:
+        """For whoever delivers the rest."""
+        kept = {"rows": self.rows, "whole": self.whole, "arrived": sorted(self.arrived)}
+        cursor_of(journal).write_bytes(orjson.dumps(kept))
+
+    def has(self, offset: int) -> bool:
+        """Whether the picture or file at this offset has arrived."""
+        return offset < self.whole or offset in self.arrived
 
 
 def takers_of(journal: Path) -> Path:
@@ -303,13 +345,16 @@ class Tail:
         self.path = path
         self.offset = offset
 
-    def read(self, limit: int = 4_000_000, until: Container[str] = ()) -> list[Line]:
+    def read(self, limit: int = 4_000_000) -> list[Line]:
         """The next records. A torn or foreign line is passed over.
 
         Args:
             limit: about so many bytes at most.
-            until: kinds of records; the first of such a kind is the last one.
         """
+        return [record for _, record in self.read_placed(limit)]
+
+    def read_placed(self, limit: int = 4_000_000) -> list[tuple[int, Line]]:
+        """The next records, each with the offset at which it begins."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read(limit)
@@ -318,14 +363,31 @@ class Tail:
                 if not more:
                     break
                 data += more
-        records: list[Line] = []
+        records: list[tuple[int, Line]] = []
         for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
-            self.offset += len(line)
             if (record := _decode(line)) is not None:
-                records.append(record)
-                if record["kind"] in until:
-                    break
+                records.append((self.offset, record))
+            self.offset += len(line)
         return records
+
+
+def head_of(journal: Path) -> tuple[Destination | None, int]:
+    """Where what a journal holds goes, and the version that it was written by (1: of 0.1, it says none)."""
+    for record in Tail(journal).read(4096):
+        if record["kind"] == "journal":
+            return destination_of(record["to"]), record.get("version", 1)
+    return None, 1
+
+
+def record_at(journal: Path, offset: int) -> Line | None:
+    """The record that begins at this offset.
+
+    Raises:
+        FileNotFoundError: there is no such journal any more.
+    """
+    with journal.open("rb") as file:
+        file.seek(offset)
+        return _decode(file.readline())
 
 
 def try_lock(file: IO[bytes]) -> bool:
@@ -340,15 +402,15 @@ def try_lock(file: IO[bytes]) -> bool:
 
 
 @contextlib.contextmanager
-def one_at_a_time(directory: Path, timeout: float) -> Iterator[None]:
-    """Hold a directory's lock, so that of this machine's processes one does what is done inside.
+def one_at_a_time(path: Path, timeout: float) -> Iterator[None]:
+    """Hold the lock of a directory or file, so that of this machine's processes one does what is done inside.
 
     Without locks, or after ``timeout`` seconds of somebody else's, it is done all the same.
     """
     if fcntl is None:
         yield
         return
-    file = os.open(directory, os.O_RDONLY)
+    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
     try:
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -364,6 +426,26 @@ def one_at_a_time(directory: Path, timeout: float) -> Iterator[None]:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile holds the file open, too
         os.close(file)
+
+
+def is_left(journal: Path) -> bool:
+    """Whether the process that wrote it is gone, as this machine knows; somebody may be delivering it."""
+    host, pid, _ = journal.stem.rsplit("-", 2)
+    return host == hostname() and not _lives(int(pid))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")  # ended, and nobody has asked how
 
 
 def _can_be_locked(path: Path) -> bool:

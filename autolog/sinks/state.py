@@ -13,6 +13,11 @@ from autolog.sinks.place import Config, Place
 
 __all__ = ["RunState"]
 
+SCHEMA = 1
+"""The version of what a run's rows and config look like."""
+
+SCHEMA_KEY, PENDING_KEY = "autolog/schema", "autolog/pending"
+
 MUCH_SECONDS = 0.010
 SHARED_SECONDS = 5.0  # that others' change to a shared run's config is waited for
 
@@ -34,6 +39,10 @@ class RunState:
         self.journal: Path | None = None  # the one whose process owns the run
         self.running = False
         self.ended = (0.0, "crashed")  # when and how, as the last of its owners says
+        self.pending = 0  # pictures and files that are still to come
+        self.told_pending: int | None = None  # by the config that was put together last
+        self.is_anothers = False  # who has read the config where it stands, and is the one to change it
+        self.losses = 0  # of what no place has taken
         self.is_born = False  # whether the place has a row of it: a run is what has one
         self.last_step = 0
         self.config: Config = {}
@@ -50,9 +59,17 @@ class RunState:
         """The run's."""
         return self.identity.id
 
+    @property
+    def finished_at(self) -> float:
+        """When it ended, in seconds since 1970; 0: it has not."""
+        return 0.0 if self.running else self.ended[0]
+
     def ordered_config(self) -> Config:
         """The config as a person reads it: what one groups by first, the long tail after it."""
-        config = self.config
+        config = {**self.config, SCHEMA_KEY: SCHEMA}
+        self.told_pending = self.pending
+        if self.pending:
+            config[PENDING_KEY] = self.pending
         if self._overhead is not None:
             self._told_seconds = self.seconds
             callers, percent = self._overhead
@@ -68,6 +85,11 @@ class RunState:
         """Whether it has ended, and its delivery has cost more since its config was put together."""
         more = self.seconds - self._told_seconds
         return not self.running and self._overhead is not None and more > MUCH_SECONDS
+
+    def recall(self, place: Place) -> None:
+        """Take in what stands at the place by now, but for what is ours to say."""
+        self.config.update(place.config(self.identity) or {})
+        self.config.pop(PENDING_KEY, None)
 
     def change(self, values: Config) -> None:
         """Keys to add or replace."""
@@ -86,7 +108,7 @@ class RunState:
             yield self.ordered_config()
             return
         with one_at_a_time(self._directory, SHARED_SECONDS):
-            self.config.update(place.config(self.identity) or {})
+            self.recall(place)
             for values in self.changes:
                 if values.get("as_of", "") >= self.config.get("as_of", "") or "as_of" not in values:
                     self.config = _together(self.config, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from autolog.sinks.journal import Tail, takers_of, try_lock
+from autolog.sinks.journal import Tail, is_left, one_at_a_time, takers_of, try_lock
 from autolog.sinks.place import Config
 from autolog.sinks.state import RunState
 
@@ -17,21 +17,30 @@ def take_over(journal: Path, run_id: str, timeout: float) -> Config | None:
 
     Returns:
         The run's config as the journal tells it; empty if the journal has been delivered, and stands where
-        it was delivered to. None: somebody is delivering it, for longer than ``timeout`` seconds.
+        it was delivered to. None: its process lives, for longer than ``timeout`` seconds.
     """
     end = time.monotonic() + timeout
     while True:
         try:
             with journal.open("r+b") as file:
-                if try_lock(file) and journal.exists():  # who delivers it holds this lock
-                    with takers_of(journal).open("a") as takers:
-                        takers.write(f"{run_id}\n")
-                    return _config_in(journal, run_id)
+                if try_lock(file) or is_left(journal):  # then whoever delivers it holds this lock
+                    return _taken(journal, run_id, end - time.monotonic())
         except FileNotFoundError:
             return {}
         if time.monotonic() > end:
             return None
         time.sleep(0.02)
+
+
+def _taken(journal: Path, run_id: str, timeout: float) -> Config:
+    takers = takers_of(journal)
+    with one_at_a_time(takers, timeout):  # whoever delivers it asks for the takers before it says an end
+        if not journal.exists():
+            takers.unlink(missing_ok=True)
+            return {}
+        with takers.open("a") as file:
+            file.write(f"{run_id}\n")
+        return _config_in(journal, run_id)
 
 
 def _config_in(journal: Path, run_id: str) -> Config:

@@ -21,6 +21,7 @@ from autolog.sinks.channel import Channel
 from autolog.sinks.delivery import MOST_REFUSALS
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Identity
+from autolog.sinks.journal import Cursor
 from autolog.sinks.state import RunState
 from tests.programs import ON_DISK, journals, read, run, start, values
 
@@ -51,7 +52,7 @@ def test_one_record_that_nobody_takes_costs_only_itself(tmp_path: Path, poison: 
         print("arrived", autolog.finish())
         """,
     )
-    assert "arrived True" in out
+    assert "arrived False" in out  # it never will
     assert "cannot be recorded" in out
     kept = {r["name"]: r for r in read(tmp_path / "trackio")}
     assert values(kept["poisoned"], "before") == values(kept["poisoned"], "after") == list(range(5))
@@ -213,7 +214,7 @@ class Refusing:
 def batch_of(run: str, *metrics: str) -> Batch:
     record = {"kind": "open", "run": run, "project": "p", "name": run, "group": None, "time": 0.0}
     record |= {"joined": False, "adopted": False}
-    batch = Batch(RunState(record), Helper(), Helper())
+    batch = Batch(RunState(record), Helper())
     batch.take(record)
     for n, key in enumerate(metrics):
         batch.take({"kind": "row", "run": run, "id": f"{n}", "time": 0.0, "step": n, "values": {key: n}})
@@ -244,9 +245,9 @@ def test_a_run_that_is_refused_alone_does_not_keep_the_others_waiting_for_ever(
     batches = {run: batch_of(run, "m") for run in ("refused", "taken")}
     for _ in range(MOST_REFUSALS - 1):
         with pytest.raises(ConnectionError, match="refuses"):
-            channel._delivery._deliver_batches(batches, place)  # type: ignore[arg-type]
+            channel._delivery._deliver_batches(batches)
     assert place.taken == {"taken": ["m"]}
-    channel._delivery._deliver_batches(batches, place)  # type: ignore[arg-type]
+    channel._delivery._deliver_batches(batches)
     assert "anything of run refused cannot be recorded" in caplog.text
     channel.close()
 
@@ -276,7 +277,7 @@ class Board:
 def owner_of_a_shared_run(directory: Path) -> Batch:
     record = {"kind": "open", "run": "r", "project": "p", "name": "r", "group": None, "time": 0.0}
     record |= {"joined": False, "adopted": False, "shared": True}
-    return Batch(RunState(record, directory), Helper(), Helper())
+    return Batch(RunState(record, directory), Helper())
 
 
 def change(batch: Batch, **values: object) -> Batch:
@@ -397,28 +398,37 @@ def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path, monkeypatch: 
     channel.close()
 
 
+OPENED = {"kind": "open", "run": "r", "project": "p", "name": "r", "group": None, "time": 0.0}
+OPENED |= {"joined": False, "adopted": False, "shared": True}
+CHART = {"labels": ["x", "y"], "counts": [[5, 1], [2, 4]]}
+
+
+def picture(number: int = 0) -> Record:
+    chart = {"kind": "confusion_matrix", "title": "c", "data": CHART}
+    record = {"kind": "chart", "run": "r", "id": f"c{number}", "time": 0.0, "step": 0, "key": f"c{number}"}
+    return {**record, "chart": chart}  # type: ignore[return-value]
+
+
 def test_what_a_run_says_does_not_wait_for_its_pictures(tmp_path: Path) -> None:
     board: Any = Board()
-    owner = owner_of_a_shared_run(tmp_path)
-    data = {"labels": ["x", "y"], "counts": [[5, 1], [2, 4]]}
-    chart = {"kind": "confusion_matrix", "title": "c", "data": data}
-    picture = {"kind": "chart", "run": "r", "id": "c", "time": 0.0, "step": 0, "key": "c", "chart": chart}
-    change(owner, a=1).take(picture)
-    owner._drawer.close()  # the program ends before it is drawn
-    with pytest.raises(OSError, match="ends"):
-        owner.deliver(board)
+    drawer = Helper()
+    channel = Channel(("local", ""), tmp_path, lambda: board, drawer=drawer)
+    drawer.close()  # the program ends before it is drawn
+    for record in (OPENED, {"kind": "config", "run": "r", "values": {"a": 1}}, picture(), ENDED):
+        channel.journal.append(record)
+    assert not channel.ask()(3.0)
     assert board.written["a"] == 1
+    assert board.written["status"] == "finished"
+    assert board.written["autolog/pending"] == 1
+    channel.close()
+
+
+ENDED = {"kind": "finish", "run": "r", "id": "e", "time": 0.0, "status": "finished"}
 
 
 def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed(tmp_path: Path) -> None:
     board: Any = Board()
-    one, other = owner_of_a_shared_run(tmp_path), owner_of_a_shared_run(tmp_path)
-    change(one, trials=26, **{"autolog/overhead_seconds": 0.1, "autolog/overhead_percent": 1.0})
-    end = {"kind": "finish", "run": "r", "time": 0.0, "status": "finished"}
-    one.run.take(end)
-    one.take(end)
-    artifact = {"kind": "artifact", "run": "r", "id": "a", "name": "model", "files": {}, "staged": False}
-    one.take(artifact)
+    other = owner_of_a_shared_run(tmp_path)
 
     def artifact_is_slow(run: Identity, record: Record) -> None:
         """Until it is there, the other one has changed the config; then the first says what that has cost."""
@@ -428,9 +438,15 @@ def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed
             pass
 
     board.artifact = artifact_is_slow
-    assert one.deliver(board)
+    channel = Channel(("local", ""), tmp_path, lambda: board)
+    cost = {"autolog/overhead_seconds": 0.1, "autolog/overhead_percent": 1.0}
+    artifact = {"kind": "artifact", "run": "r", "id": "a", "name": "model", "files": {}, "staged": False}
+    for record in (OPENED, {"kind": "config", "run": "r", "values": {"trials": 26, **cost}}, ENDED, artifact):
+        channel.journal.append(record)
+    assert channel.ask()(60.0)
     assert board.written["autolog/overhead_seconds"] > 0.12  # type: ignore[operator]
     assert board.written["trials"] == 30
+    channel.close()
 
 
 def test_one_owner_at_a_time_changes_a_shared_config(tmp_path: Path) -> None:
@@ -529,5 +545,7 @@ def test_runs_that_were_left_are_seen_before_their_pictures_are_drawn(tmp_path: 
 def test_each_picture_that_was_drawn_counts_for_the_next_program(tmp_path: Path) -> None:
     leave_many_pictures(tmp_path)
     (left,) = journals(tmp_path)
-    found_by(tmp_path, lambda kept: left.with_suffix(".delivered").exists() and pictures_of(kept) > 1)
-    assert 0 < int(left.with_suffix(".delivered").read_text()) < left.stat().st_size
+    found_by(tmp_path, lambda kept: pictures_of(kept) > 1 and bool(Cursor.of(left).arrived))
+    cursor = Cursor.of(left)
+    assert cursor.rows == left.stat().st_size
+    assert 0 < len(cursor.arrived) < PICTURES

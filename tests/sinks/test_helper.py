@@ -139,8 +139,10 @@ def test_what_cannot_be_imported_there_is_done_here(helper: Helper) -> None:
 def test_what_an_environment_prints_at_its_start_is_no_answer(
     helper: Helper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("print('welcome to this cluster')")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho welcome to this cluster\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
     assert helper.ask(os.getpid) == os.getpid()  # what is no answer is not waited for
 
 

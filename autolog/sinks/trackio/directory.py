@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["data_directory"]
+__all__ = ["data_directory", "journals"]
 
 
 def data_directory() -> Path:
@@ -19,3 +19,8 @@ def data_directory() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     home = os.environ.get("HF_HOME") or os.path.join(cache, "huggingface")
     return Path(os.path.expandvars(os.path.expanduser(home))) / "trackio"
+
+
+def journals() -> Path:
+    """The folder of our journals, beside them."""
+    return data_directory() / "autolog" / "journal"

@@ -11,6 +11,7 @@ from autolog.sinks import AlertRecord, ArtifactRecord, SystemRecord
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination, Identity
 from autolog.sinks.place import Config, Place, Row
+from autolog.sinks.trackio.database import is_known, storage_mode
 from autolog.sinks.trackio.local import Inbox, Local
 from autolog.sinks.trackio.remote import Remote
 
@@ -76,6 +77,4 @@ def place_for(destination: Destination, token: Callable[[], str | None], private
     """The place for a destination, in this process."""
     if destination[0] != "local":
         return Remote(destination, token, private)
-    from trackio.utils import get_storage_mode
-
-    return Inbox() if get_storage_mode() == "jsonl" else Local()
+    return Local() if is_known() or storage_mode() == "sqlite" else Inbox()

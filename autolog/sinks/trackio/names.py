@@ -11,6 +11,7 @@ from autolog.capture.params import label
 
 __all__ = [
     "artifact_name",
+    "canonical_project",
     "check_project",
     "fitting_project",
     "known_metric_keys",
@@ -33,7 +34,7 @@ def check_project(name: str) -> None:
     Raises:
         ValueError: a name that Trackio keeps for itself.
     """
-    plain = "".join(c for c in name if c.isalnum() or c in "-_").rstrip() or "default"
+    plain = canonical_project(name)
     if plain.startswith("registry-"):
         raise ValueError(
             f"project={name!r}: names that begin with 'registry-' belong to Trackio's registries. "
@@ -47,6 +48,11 @@ def check_project(name: str) -> None:
                 f"project={name!r}: Trackio keeps files of its own under names that end with {suffix!r}. "
                 "Choose another one."
             )
+
+
+def canonical_project(name: str) -> str:
+    """What a project's files are named after (``canonical_project_name`` in trackio/utils.py)."""
+    return "".join(c for c in name if c.isalnum() or c in "-_").rstrip() or "default"
 
 
 RESERVED_PROJECT_SUFFIXES = (

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from autolog.process.apart import import_paths
 from autolog.sinks import AlertRecord, ArtifactRecord, SystemRecord
-from autolog.sinks.helper import import_paths
 from autolog.sinks.identity import Destination, Identity
 from autolog.sinks.place import Config, Row
 from autolog.sinks.trackio.local import Local, manifest_of, media_file, shown

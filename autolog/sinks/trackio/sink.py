@@ -8,23 +8,54 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 from autolog.sinks import Record
+from autolog.sinks.backlog import WORTH
 from autolog.sinks.channel import Channel
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination, destination_of
-from autolog.sinks.trackio.directory import data_directory
+from autolog.sinks.trackio.afterwards import leave
+from autolog.sinks.trackio.directory import data_directory, journals
 from autolog.sinks.trackio.elsewhere import Elsewhere
 from autolog.sinks.trackio.remote import space_url
 
-__all__ = ["TrackioSink"]
+__all__ = ["Left", "TrackioSink"]
 
 # concurrent.futures.thread refuses to be imported once the interpreter is shutting down, and Trackio's import
 # brings it along. A program that ends at once imports Trackio then: so it is imported here, before.
 
+_COUNTED = {"open", *WORTH}
+
 SAMPLE_SECONDS = 2.0  # that a sample of the machine's load waits for the helper
+
+
+@dataclass
+class Left:
+    """What has not arrived when a program ends.
+
+    Attributes:
+        runs: how many runs the program had.
+        rows: how many of them still need rows, or their config and status.
+        slow: how many still need pictures or files.
+        is_any: whether anything is left, of earlier programs as well.
+        goes_on: whether a process that stays behind delivers it.
+        unwritten: records that no disk has taken.
+    """
+
+    runs: int = 0
+    rows: int = 0
+    slow: int = 0
+    is_any: bool = False
+    goes_on: bool = True
+    unwritten: int = 0
+
+    def add(self, needs: tuple[int, int, int], goes_on: bool) -> None:
+        """Of one more place."""
+        self.runs, self.rows, self.slow = self.runs + needs[0], self.rows + needs[1], self.slow + needs[2]
+        self.is_any, self.goes_on = True, self.goes_on and goes_on
 
 
 class TrackioSink:
@@ -47,7 +78,6 @@ class TrackioSink:
         self._is_private = is_private
         self._closed = False
         self.write_through = False
-        self.unwritten = 0  # records that no disk has taken by the end
 
     def write(self, record: Record) -> None:
         """See :class:`autolog.sinks.Sink`.
@@ -64,6 +94,8 @@ class TrackioSink:
                 channel = self._of_run[record["run"]] = self._channel(to)
         if channel is None:
             raise KeyError(f"run {record['run']} has not been opened here")
+        if record["kind"] in _COUNTED:
+            channel.count(record)
         channel.journal.append(record)
 
     def stage(self, run_id: str) -> Path:
@@ -79,22 +111,45 @@ class TrackioSink:
         return all(synced)
 
     def deliver(self, timeout: float) -> bool:
-        """See :class:`autolog.sinks.Sink`."""
+        """See :class:`autolog.sinks.Sink`. False also if something was never stored."""
         end = time.monotonic() + timeout
         waits = [channel.ask() for channel in self._all()]
         arrived = [wait(max(0.0, end - time.monotonic())) for wait in waits]
-        return all(arrived)
+        return all(arrived) and not any(channel.has_lost for channel in self._all())
 
-    def close(self, timeout: float) -> bool:
-        """Deliver and remove what is delivered; what is not stays in the journal for the next process."""
-        done = self.deliver(timeout)
+    def open(self, destination: Destination) -> bool:
+        """Deliver to this place as well, if earlier programs have left something here."""
+        if any(journals().glob("*.jsonl")):
+            self._channel(destination)
+        return destination in self._channels
+
+    def close(self, timeout: float, leave_seconds: float = 0.0) -> Left:
+        """Remove what is delivered. The rest stays in the journals, for the next process or one that is left.
+
+        Args:
+            timeout: seconds that are waited for delivery, or if a process is left, for the disk.
+            leave_seconds: how long a process that is left behind may go on; 0: none is left.
+
+        Returns:
+            What has not arrived.
+        """
+        if not all(channel.journal.locks_work for channel in self._all()):
+            leave_seconds = 0.0  # nobody could tell what is left
+        has_arrived = self.deliver(timeout) if not leave_seconds else self.sync(timeout) and False
         self._closed = True
+        left = Left()
         for channel in self._all():
+            is_idle, needs = channel.is_idle, channel.needs()
             channel.close()
-            self.unwritten += channel.journal.waiting
+            left.unwritten += channel.journal.waiting
+            if is_idle or has_arrived:
+                continue
+            to = channel.destination
+            goes_on = leave_seconds > 0 and leave(to, self._tokens(to), self._is_private(to), leave_seconds)
+            left.add(needs, goes_on)
         self._channels.clear()
         self._of_run.clear()
-        return done
+        return left
 
     def leave_to_parent(self) -> None:
         """Give up the journals without delivering: another process of this family will."""
@@ -123,8 +178,8 @@ class TrackioSink:
     def sample_system(self) -> dict[str, float]:
         """See :class:`autolog.sinks.Sink`."""
         for channel in self._all():
-            if not channel.helper.is_busy(SAMPLE_SECONDS):  # with an upload, say: then with another one's
-                values: dict[str, float] = channel.helper.ask(_load_of_the_machine)
+            if not channel.drawer.is_busy(SAMPLE_SECONDS):  # with an upload, say: then with another one's
+                values: dict[str, float] = channel.drawer.ask(_load_of_the_machine)
                 return values
         return {}
 
@@ -132,10 +187,6 @@ class TrackioSink:
         """The journal that this run is written to."""
         channel = self._channel_of(run_id)
         return channel.journal.path if channel is not None else None
-
-    @staticmethod
-    def _journals() -> Path:
-        return data_directory() / "autolog" / "journal"
 
     def _all(self) -> list[Channel]:
         return list(self._channels.values())
@@ -147,17 +198,24 @@ class TrackioSink:
     def _channel(self, destination: Destination) -> Channel:
         with self._lock:
             if destination not in self._channels:
-                token = functools.partial(self._tokens, destination)
-                helper = Helper({"TRACKIO_DIR": str(data_directory())})
-                place = functools.partial(
-                    Elsewhere, helper, destination, token, self._is_private(destination)
-                )
-                channel = Channel(
-                    destination, self._journals(), place, helper, write_through=self.write_through
-                )
+                channel = self._made(destination)
                 if self._channels.setdefault(destination, channel) is not channel:
                     channel.close()  # a signal handler was faster
             return self._channels[destination]
+
+    def _made(self, destination: Destination) -> Channel:
+        token, private = functools.partial(self._tokens, destination), self._is_private(destination)
+        environment = {"TRACKIO_DIR": os.path.abspath(data_directory())}
+        helper, drawer = Helper(environment), Helper(environment, niceness=10)
+        return Channel(
+            destination,
+            journals(),
+            functools.partial(Elsewhere, helper, destination, token, private),
+            helper,
+            slow_place=functools.partial(Elsewhere, drawer, destination, token, private),
+            drawer=drawer,
+            write_through=self.write_through,
+        )
 
 
 def _load_of_the_machine() -> dict[str, float]:

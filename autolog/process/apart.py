@@ -1,0 +1,106 @@
+"""Starts Python apart from the user's program: nothing of the program's own reaches it, but what it is given.
+
+It has a session of its own, so that Ctrl-C and a closed terminal are the program's alone; the root for its
+folder, so that no folder of the user's is held; and of the descriptors none but a pipe, so that whoever reads
+the program's output does not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+__all__ = ["begin", "import_paths", "is_here", "is_possible", "start"]
+
+_PROGRAM = "import json, sys; sys.path += json.loads(sys.argv.pop(1)); from {module} import {name}; {name}()"
+
+# By which a Python finds, warns or runs something before its program begins.
+_WITHOUT = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONDEVMODE")
+
+_is_here = False
+
+
+def is_here() -> bool:
+    """Whether this process is one of ours, in which nothing of the user's runs."""
+    return _is_here
+
+
+def begin() -> None:
+    """This process is one of ours."""
+    global _is_here  # a process is one from its beginning on
+    _is_here = True
+
+
+def is_possible() -> bool:
+    """Whether we run in an interpreter, and not in a program with one inside, which would be started anew."""
+    name = os.path.basename(sys.executable or "").lower()
+    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+
+
+def start(
+    function: str, *arguments: str, environment: dict[str, str] | None = None, answers: bool = False
+) -> subprocess.Popen[bytes] | None:
+    """Start a Python that calls a function of ours; what it is asked comes on its standard input.
+
+    Args:
+        function: ``module:name``.
+        arguments: what it finds in ``sys.argv``.
+        environment: variables that it has beside this process's own.
+        answers: whether its standard output is a pipe, too.
+
+    Returns:
+        The process; None: none can be started, or none any more, while the interpreter ends.
+    """
+    module, _, name = function.partition(":")
+    options: dict[str, Any] = {"start_new_session": True, "cwd": "/"}
+    if os.name == "nt":
+        options = {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)}
+    inherited = {key: value for key, value in os.environ.items() if key not in _WITHOUT}
+    try:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                *("-P", "-W", "ignore", "-c", _PROGRAM.format(module=module, name=name)),
+                json.dumps(import_paths()),
+                *arguments,
+            ],
+            env={**inherited, "OMP_NUM_THREADS": "1", **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **options,
+        )
+    except (OSError, RuntimeError):
+        return None
+
+
+def import_paths() -> list[str]:
+    """Where it finds modules that its own interpreter does not: where this process does, but for the program.
+
+    A ``random.py`` beside the user's script is for the script.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    programs = {_absolute(""), _absolute(os.path.dirname(main)) if main else None}
+    programs -= {_home_of(name) for name in ("autolog", "trackio")}
+    paths = dict.fromkeys(_absolute(path) for path in sys.path if path and isinstance(path, str))
+    return [path for path in paths if path is not None and path not in programs]
+
+
+def _absolute(path: str) -> str | None:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # it begins at a folder that was deleted
+        return None
+
+
+def _home_of(package: str) -> str:
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return ""
+    return str(Path(spec.origin).parents[1]) if spec is not None and spec.origin else ""

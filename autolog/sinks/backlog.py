@@ -1,0 +1,216 @@
+"""The backlog: pictures and files, which take long, brought to a place one after the other by their worth.
+
+What a thread of its own brings it only makes and copies; what the run says of it, its row and its config, is
+written by whoever delivers rows. So one thread alone writes what a run says, and no row waits for a picture.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from autolog.process import threads
+from autolog.process.threads import Bell
+from autolog.sinks import ArtifactRecord, ChartRecord, HtmlRecord
+from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
+from autolog.sinks.journal import record_at
+from autolog.sinks.place import Place, Row, is_transient
+from autolog.sinks.state import RunState
+
+__all__ = ["WORTH", "Backlog", "Outcome", "Slow"]
+
+SlowRecord = ChartRecord | HtmlRecord | ArtifactRecord
+
+WORTH = {"chart": 1, "html": 1, "artifact": 2}  # what a person sees first; its kinds are those that take long
+FILES = WORTH["artifact"]
+
+START_SECONDS = 2.0  # a short program keeps its cores for itself
+LONGEST_PAUSE = 30.0
+
+
+@dataclass(eq=False)
+class Slow:
+    """A record that takes long: where it stands in a journal, until its turn comes.
+
+    Attributes:
+        number: in the order in which they were logged.
+    """
+
+    run: RunState
+    journal: Path
+    offset: int
+    kind: str
+    number: int
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What has become of one.
+
+    Attributes:
+        record: as the journal had it; None: somebody has taken the journal, and delivers it.
+        row: by which the run shows a picture.
+        error: why it can never be brought.
+        seconds: of CPU that it has cost.
+    """
+
+    slow: Slow
+    record: SlowRecord | None
+    row: Row | None = None
+    error: Exception | None = None
+    seconds: float = 0.0
+
+
+class Backlog:
+    """Brings what takes long, on a thread and in processes of low priority.
+
+    Args:
+        make_place: makes the place; called on that thread.
+        drawer: the process that draws, and that the place may live in.
+        when_brought: called on that thread after each one.
+
+    Attributes:
+        brought: what is done, for whoever delivers rows.
+        error: why it does not go on now; None: it does.
+    """
+
+    def __init__(self, make_place: Callable[[], Place], drawer: Helper, when_brought: Callable[[], object]):
+        self.drawer = drawer
+        self.brought: deque[Outcome] = deque()
+        self.error: Exception | None = None
+        self._make_place = make_place
+        self._when_brought = when_brought
+        self._waiting: dict[tuple[str, int], deque[Slow]] = {}  # by run and worth
+        self._lock = threading.Lock()
+        self._bell = Bell()
+        self._begins = 0.0  # by the monotonic clock
+        self._is_urged = False
+        self._failures = 0
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, several: list[Slow]) -> None:
+        """Take these on; the first of all has to wait a little."""
+        if not several:
+            return
+        with self._lock:
+            for slow in several:
+                self._waiting.setdefault((slow.run.id, WORTH[slow.kind]), deque()).append(slow)
+        if self._thread is None:
+            self._begins = 0.0 if self._is_urged else time.monotonic() + START_SECONDS
+            self._thread = threads.start("autolog-pictures", self._loop)
+        self._bell.ring()
+
+    def urge(self) -> None:
+        """Somebody waits for it: begin now."""
+        if not self._is_urged:
+            self._is_urged, self._begins = True, 0.0
+            self._bell.ring()
+
+    def close(self) -> None:
+        """The program ends, whatever is left."""
+        self._is_closed = True
+        self.drawer.close()
+        self._bell.ring()
+
+    def join(self, seconds: float) -> None:
+        """Wait until its thread has ended."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    @functools.cached_property
+    def _place(self) -> Place:
+        return self._make_place()
+
+    def _loop(self) -> None:
+        while not self._is_closed:
+            wait = self._begins - time.monotonic()
+            if wait > 0:
+                self._bell.wait(wait)
+                continue
+            slow = self._next()
+            if slow is None:
+                self._bell.wait(None)
+                continue
+            try:
+                outcome = self._bring(slow)
+            except Exception as error:  # for now
+                self._failures += 1
+                self.error = error
+                self._when_brought()
+                self._bell.wait(min(LONGEST_PAUSE, 0.5 * 2 ** min(self._failures, 8)))
+                continue
+            self._failures, self.error = 0, None
+            self._forget(slow)
+            self.brought.append(outcome)
+            self._when_brought()
+
+    def _next(self) -> Slow | None:
+        """By worth. Of equals those of the newest run that has ended; but files as they were logged.
+
+        Trackio numbers the versions of an artifact as they arrive, and the last one is its `latest`.
+        """
+        with self._lock:
+            return min((queue[0] for queue in self._waiting.values()), key=_turn, default=None)
+
+    def _forget(self, slow: Slow) -> None:
+        key = slow.run.id, WORTH[slow.kind]
+        with self._lock:
+            self._waiting[key].popleft()
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    def _bring(self, slow: Slow) -> Outcome:
+        """Bring it.
+
+        Raises:
+            Exception: trying again may help.
+        """
+        began = time.thread_time()
+        self.drawer.take_seconds()
+        try:
+            record = record_at(slow.journal, slow.offset)
+        except FileNotFoundError:
+            return Outcome(slow, None)
+        outcome = Outcome(slow, record)  # type: ignore[arg-type]
+        try:
+            outcome.row = self._put(slow.run, outcome.record)
+        except Exception as error:
+            if self._is_closed or is_transient(error):
+                raise
+            outcome.error = error
+        outcome.seconds = time.thread_time() - began + self.drawer.take_seconds()
+        return outcome
+
+    def _put(self, run: RunState, record: SlowRecord | None) -> Row | None:
+        if record is None:
+            return None
+        if record["kind"] == "artifact":
+            self._place.artifact(run.identity, record)
+            return None
+        if record["kind"] == "html":
+            text = record["text"]
+        else:
+            text = self.drawer.ask(draw, record["chart"], longest=DRAWING_SECONDS)
+        page = text if text.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(text)
+        name, caption = f"{record['id']}.html", record.get("caption")
+        value = self._place.picture(run.identity, record["step"], name, page, caption)
+        values = {record["key"]: value}
+        return {"id": record["id"], "time": record["time"], "step": record["step"], "values": values}
+
+
+def _turn(slow: Slow) -> tuple[int, float, int]:
+    worth = WORTH[slow.kind]
+    newest_first = 0.0 if worth == FILES else -slow.run.finished_at
+    return worth, newest_first, slow.number
+
+
+_PAGE = (
+    '<!doctype html><html><head><meta charset="utf-8"><style>body{{margin:0;background:#fff;'
+    "font-family:system-ui,sans-serif}}svg{{max-width:100%;max-height:100vh;display:block;margin:auto}}</style></head><body>{}</body></html>"
+)
