@@ -1,19 +1,27 @@
-"""Whether we may call the user's model once more: without side effects, and within the time limit."""
+"""Whether we may call the user's model once more: without side effects, and within the budget.
+
+The budget is one of work, by a table (see :mod:`autolog.sklearn.work`), and not one of time: else it would
+depend on what else the machine does which records a fit holds. The clock only ends what takes far longer.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autolog.core.allowance import LEAST_SECONDS
 from autolog.core.recording import Recording
 from autolog.sklearn.described import training_data
+from autolog.sklearn.work import cost_of, fit_factor
 
-__all__ = ["Rows", "affordable_rows", "seconds_left"]
+__all__ = ["Aborted", "Rows", "affordable_rows", "length", "predicted_by"]
 
-PROBE_ROWS = 32  # predicted first, to know what the rest would cost
+SECONDS = 1.0  # of work that the budget is a share of, whatever was fitted: 50 ms of 0.05
+PART_SECONDS = 0.1
+ABORT_SECONDS = 1.0
 
 
 @dataclass
@@ -40,16 +48,14 @@ class Rows:
         return _safe_indexing(values, np.linspace(0, self.whole - 1, self.count).astype(int))
 
 
-def seconds_left(run: Recording) -> float:
-    """What may be spent on one optional capture: a share of the fit's own time, 50 ms at least.
+class Aborted(Exception):  # noqa: N818 - it is no fault, and never leaves the room
+    """What we called took far longer than the table says."""
 
-    A loop of many short fits has no 50 ms for each of them.
-    """
-    known = training_data.get(run)
-    if known is None:
-        return LEAST_SECONDS
-    share = run.settings.budget * known.fit_seconds
-    return share if known.is_loop else max(LEAST_SECONDS, share)
+    def __init__(self, method: str, seconds: float, rows: int, whole: int):
+        super().__init__(
+            f"aborted: {method} of {rows:,} of {whole:,} rows had taken {seconds:.1f} s. A larger "
+            "Settings.budget gives it more time."
+        )
 
 
 def affordable_rows(
@@ -58,8 +64,8 @@ def affordable_rows(
     """How many rows we may call this method with, of our own accord; a text: none, and why.
 
     Only a model whose prediction is known to change nothing: scikit-learn's own and its boosting kin, with
-    no code or random generator of the user's inside. And only inside the budget, as one row and a few
-    foretell: all of them, or ``at_most`` so many, or none.
+    no code or random generator of the user's inside; and one whose cost is known. All of the rows, or
+    ``at_most`` so many, or none: what rests on other rows each time cannot be compared.
     """
     whole = length(X)
     if not whole or not hasattr(estimator, method):
@@ -67,21 +73,76 @@ def affordable_rows(
     if (stranger := _stranger_in(estimator)) is not None:
         return f"{method} of a {stranger} may have effects of its own, and is the user's to call"
     wanted = min(whole, at_most or whole)
-    budget = seconds_left(run)
-    one, few = Rows(1, whole), Rows(min(PROBE_ROWS, wanted), whole)
-    call = getattr(estimator, method)
-    fixed = _seconds(call, one.of(X))
-    if budget / 4 < fixed < 4 * budget:  # the first call of all may have been cold
-        fixed = _seconds(call, one.of(X))
-    # One row tells what a call costs at all, a few what a row costs. What may take many times the budget
-    # for those few is not asked for them.
-    short = f"{method} of {wanted} rows would pass the budget"
-    if fixed > budget / 4:
-        return short
-    spent = _seconds(call, few.of(X))
-    per_row = max(0.0, spent - fixed) / max(1, few.count - 1)
-    # Not as many as there is time for: what rests on other rows each time cannot be compared.
-    return Rows(wanted, whole) if spent + per_row * (wanted - few.count) <= budget else short
+    columns = _columns_of(X)
+    cost = cost_of(estimator, columns)
+    if cost is None:
+        kind = type(estimator).__name__
+        return f"what {method} of a {kind} costs stands in no table, so it is the user's to call"
+    needed = cost.seconds(wanted)
+    fitting, spent = 0.0, 0.0
+    known = training_data.get(run)
+    if known is not None:
+        fitting = fit_factor(estimator) * cost.row * (known.rows or 0) * max(1, known.fits) / 1e9
+        spent = known.spent if known.is_loop else 0.0  # a loop of many short fits shares what it has
+    there_is = run.settings.budget * (SECONDS + fitting)
+    if spent + needed > there_is:
+        enough = (spent + needed) / (SECONDS + fitting)
+        return (
+            f"{method} of {wanted:,} rows would pass the budget ({needed:.2g} s of work by our table); "
+            f"Settings.budget={_rounded_up(enough):g} records it"
+        )
+    if known is not None:
+        known.spent += needed
+    return Rows(wanted, whole)
+
+
+def predicted_by(run: Recording, estimator: Any, method: str, X: Any) -> Any:
+    """Call this method with all of these rows; in parts, if that takes long by our table.
+
+    Raises:
+        Aborted: it has taken far longer.
+    """
+    function = getattr(estimator, method)
+    whole = length(X) or 0
+    cost = cost_of(estimator, _columns_of(X))
+    parts = min(whole, int(cost.seconds(whole) / PART_SECONDS)) if cost is not None else 0
+    if parts < 2 or not hasattr(X, "shape"):
+        return function(X)
+    import numpy as np
+    from sklearn.utils import _safe_indexing
+
+    known = training_data.get(run)
+    share = run.settings.budget * (known.fit_seconds if known is not None else 0.0)
+    began, done = time.perf_counter(), []
+    if hasattr(X, "tocsr"):
+        X = X.tocsr()
+    bounds = np.linspace(0, whole, parts + 1).astype(int)
+    for first, last in itertools.pairwise(bounds):
+        taken = time.perf_counter() - began
+        if taken > max(ABORT_SECONDS, share):
+            raise Aborted(method, taken, int(first), whole)
+        done.append(function(_safe_indexing(X, slice(int(first), int(last)))))
+    if not all(isinstance(part, np.ndarray) for part in done):  # of several outputs: a list of arrays
+        return function(X)
+    return np.concatenate(done)
+
+
+def _columns_of(X: Any) -> float:
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if len(shape) > 1:
+        return float(shape[1])
+    some = X[:100] if isinstance(X, (list, tuple)) else ()
+    texts = [len(text) for text in some if isinstance(text, str)]
+    if texts:
+        return sum(texts) / len(texts)
+    return float(len(some[0])) if some and hasattr(some[0], "__len__") else 1.0
+
+
+def _rounded_up(value: float) -> float:
+    """To two digits."""
+    digits = 1 - math.floor(math.log10(value))
+    scale = 10.0**digits
+    return math.ceil(value * scale) / scale
 
 
 def length(values: Any) -> int | None:
@@ -90,12 +151,6 @@ def length(values: Any) -> int | None:
     if shape:
         return int(shape[0])
     return len(values) if hasattr(values, "__len__") else None
-
-
-def _seconds(function: Callable[[Any], Any], argument: Any) -> float:
-    started = time.perf_counter()
-    function(argument)
-    return time.perf_counter() - started
 
 
 _KNOWN_PACKAGES = {"sklearn", "xgboost", "lightgbm", "catboost", "numpy", "scipy"}

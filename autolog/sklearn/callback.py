@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -13,7 +14,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from autolog.core import catalogue
-from autolog.core.allowance import Allowance
 from autolog.core.callbacks import NativeCallback, callback_among
 from autolog.core.current import innermost
 from autolog.core.recording import Recording
@@ -24,13 +24,15 @@ from autolog.sklearn.budget import Rows, length
 __all__ = ["TrackioCallback", "callback_of"]
 
 LOSS_ROWS = 500  # of the training data, that the loss of one iteration rests on
+EACH = 64  # so many iterations are told each, at the default budget; then every second, every fourth, ...
 
 
 class TrackioCallback(NativeCallback):
     """Records the fits of one estimator: what ``autolog.enable("sklearn")`` records, and its iterations.
 
-    Where the estimator tells of its iterations (logistic regression does), ``train/loss`` is recorded for as
-    many of them as the budget allows: the log loss or squared error on up to 500 training rows. Where many
+    Where the estimator tells of its iterations (logistic regression does), ``train/loss`` is recorded: the
+    log loss or squared error on up to 500 training rows, after each of the first 64 iterations, every second
+    one up to 128, every fourth up to 256 and so on (``Settings.budget`` scales that). Where many
     fits are one run (``search/``, ``cv/``, ``fits/``), the last loss and the number of iterations of each fit
     are recorded instead, from worker processes too.
 
@@ -107,7 +109,7 @@ class TrackioCallback(NativeCallback):
             if fit is None:
                 fit = self._fits[parent] = _Fit(run, context)
             fit.iterations = context.task_id + 1
-            loss = fit.loss_of(run, fitted, X, y)
+            loss = fit.loss_of(fitted, X, y)
             if loss is not None and fit.among is None:
                 run.log({"train/loss": loss}, step=context.task_id)
         elif context in self._fits:
@@ -126,27 +128,38 @@ class _Fit:
         self.among, self.number = _place_of(run, context)
         self.iterations = 0
         self.loss: float | None = None
-        self._allowance = Allowance(run)
+        self.left_out = 0
+        self._each = int(EACH * run.settings.budget / 0.05)
 
-    def loss_of(self, run: Recording, fitted: Any, X: Any, y: Any) -> float | None:
-        """The loss after one iteration, if there is time for it."""
-        if self._allowance.is_used_up():
+    def loss_of(self, fitted: Any, X: Any, y: Any) -> float | None:
+        """The loss after one iteration, if this one is told: which are, is the same every time."""
+        number = self.iterations - 1
+        if number and number % _stride(number, self._each):
+            self.left_out += 1
             return None
-        with self._allowance:
-            loss = _loss(fitted, X, y)
+        loss = _loss(fitted, X, y)
         self.loss = self.loss if loss is None else loss
         return loss
 
     def record(self, run: Recording) -> None:
         """The fit has ended."""
-        if left_out := self._allowance.left_out:
-            told = self.iterations - left_out
-            run.note("train/loss", f"of {told} of {self.iterations} iterations: the budget")
+        if self.left_out:
+            told = self.iterations - self.left_out
+            enough = math.ceil(5 * self.iterations / EACH) / 100
+            run.note(
+                "train/loss",
+                f"of {told} of {self.iterations} iterations; Settings.budget={enough:g} records all of them",
+            )
         if self.among is not None:
             row: dict[str, float] = {f"{self.among}/iterations": self.iterations}
             if self.loss is not None:
                 row[f"{self.among}/loss"] = self.loss
             run.log(row, step=self.number)
+
+
+def _stride(number: int, each: int) -> int:
+    """1 for the first ``each``, then 2 until there are twice as many, then 4, ..."""
+    return number + 1 if not each else 1 << (number // each).bit_length()
 
 
 def _loss(fitted: Any, X: Any, y: Any) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from autolog.capture.figures import Chart
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
-from autolog.sklearn.budget import Rows, affordable_rows, length
+from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predicted_by
 
 __all__ = ["record_clusters"]
 
@@ -24,7 +24,14 @@ def record_clusters(run: Recording, estimator: Any, X: Any) -> None:
     rows: Rows | str = Rows(length(X) or 0, length(X) or 0)
     if labels is None and X is not None and hasattr(estimator, "predict"):
         rows = affordable_rows(run, estimator, "predict", X)
-        labels = estimator.predict(X) if not isinstance(rows, str) else None
+        if isinstance(rows, str):
+            run.note("train/clusters", f"left out: {rows}")
+            return
+        try:
+            labels = predicted_by(run, estimator, "predict", X)
+        except Aborted as aborted:
+            run.note("train/clusters", str(aborted))
+            return
     if labels is None or np.ndim(labels) != 1 or len(labels) == 0:
         return
     labels = np.asarray(labels)

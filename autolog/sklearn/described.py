@@ -125,7 +125,10 @@ class TrainingData:
     y: str | None
     task: str | None = None
     classes: Any = None
+    rows: int | None = None
     fit_seconds: float = 0.0
+    spent: float = 0.0
+    """Seconds of work, by our table, that were spent on calling the model once more."""
     fits: int = 0
     is_loop: bool = False
     """Of ``partial_fit`` or ``warm_start``: more of the same comes."""
@@ -210,7 +213,9 @@ def _as_array(values: Any) -> Any:
 
 def record_data(run: Recording, X: Any, y: Any) -> None:
     """Schema, class balance, fingerprint, and the first rows if they may be kept."""
-    training_data[run] = TrainingData(mark_of(X), mark_of(y), place=_place_of(X))
+    shape = getattr(X, "shape", None)
+    rows = int(shape[0]) if shape else len(X) if hasattr(X, "__len__") else None
+    training_data[run] = TrainingData(mark_of(X), mark_of(y), rows=rows, place=_place_of(X))
     if not run.settings.log_data:
         return
     described = datasets.describe(X, y)

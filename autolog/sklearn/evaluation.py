@@ -25,7 +25,7 @@ from autolog.core.training import find_run
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
-from autolog.sklearn.budget import affordable_rows, length
+from autolog.sklearn.budget import Aborted, affordable_rows, length, predicted_by
 from autolog.sklearn.described import mark_of, task_of, training_data
 
 __all__ = [
@@ -372,7 +372,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         if X is not None and is_the_same:
             try:
                 if not labels:
-                    predicted = _predicted(run, estimator, X)
+                    predicted = _predicted(run, estimator, X, which)
                 elif "scores" not in which.done:
                     scores = _scores(run, estimator, X, truth, which)
             except Exception as error:  # the model's own: the data has changed under it, say
@@ -420,11 +420,19 @@ def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:
 _SCORE_METRICS = {"roc_auc", "average_precision", "log_loss", "brier"}
 
 
-def _predicted(run: Recording, estimator: Any, X: Any) -> Any:
+def _predicted(run: Recording, estimator: Any, X: Any, which: _Set) -> Any:
     """The model's own labels of the same rows, when they cost no more than the budget."""
-    if X is None or isinstance(affordable_rows(run, estimator, "predict", X), str):
+    if X is None:
         return None
-    return estimator.predict(X)
+    rows = affordable_rows(run, estimator, "predict", X)
+    if isinstance(rows, str):
+        run.note(f"{which.name}/confusion_matrix", f"left out: {rows}")
+        return None
+    try:
+        return predicted_by(run, estimator, "predict", X)
+    except Aborted as aborted:
+        run.note(f"{which.name}/confusion_matrix", str(aborted))
+        return None
 
 
 def _whole_scores(value: Any, whole: Any, truth: Any, classes: Any) -> Any:
@@ -496,7 +504,11 @@ def _scores(run: Recording, estimator: Any, X: Any, truth: Any, which: _Set) -> 
                 run.note(f"{which.name}/roc", f"left out: {rows}")
                 return None
             which.done.add("scores")
-            return getattr(estimator, method)(X)
+            try:
+                return predicted_by(run, estimator, method, X)
+            except Aborted as aborted:
+                run.note(f"{which.name}/roc", str(aborted))
+                return None
     return None
 
 

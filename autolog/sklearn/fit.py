@@ -23,7 +23,7 @@ from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.boosting import evaluation_sets
-from autolog.sklearn.budget import affordable_rows
+from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
 from autolog.sklearn.described import (
@@ -225,7 +225,12 @@ def _record_training_metrics(run: Recording, estimator: Any, X: Any, y: Any) -> 
         run.note("train/metrics", f"left out: {rows}")
         return
     try:
-        result = evaluation.evaluate(rows.of(y), estimator.predict(rows.of(X)), task=task)
+        result = evaluation.evaluate(
+            rows.of(y), predicted_by(run, estimator, "predict", rows.of(X)), task=task
+        )
+    except Aborted as aborted:
+        run.note("train/metrics", str(aborted))
+        return
     except ValueError as error:  # several outputs, say
         run.note("train/metrics", f"left out: {error}")
         return

@@ -129,12 +129,7 @@ def test_what_has_no_iterations_is_recorded_all_the_same(into: MemorySink) -> No
     assert "train/r2" in kept.metrics
 
 
-def test_the_budget_bounds_the_iterations_that_are_told(
-    sink: MemorySink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from autolog.core import allowance
-
-    monkeypatch.setattr(allowance, "LEAST_SECONDS", 0.0)
+def test_the_budget_bounds_the_iterations_that_are_told(sink: MemorySink) -> None:
     settings_module.use(autolog.Settings(sink=sink, log_code=False, budget=0.0))
     model = LogisticRegression(max_iter=300).set_callbacks(TrackioCallback()).fit(X_train, y_train)
     (kept,) = sink.runs
