@@ -127,7 +127,8 @@ class Settings:
     """Whether metrics on the training data are computed after a fit, within the budget."""
 
     budget: float = 0.05
-    """Optional captures may take this share of the training's own time, or 50 ms if that is more."""
+    """Optional captures may take this share of the training's own work, and of one second beside it: by a
+    table, so that what is recorded does not depend on the clock, which only ends what takes far longer."""
 
     system_interval: float = 10.0
     """Seconds between two samples of the machine's CPU, memory and GPU; 0 turns them off."""

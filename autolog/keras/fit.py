@@ -73,7 +73,7 @@ def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -
         with shield("Keras: after the training"):
             recorder.close()
         if outcome.error is None:
-            _trained[run] = _trained.get(run, 0.0) + seconds
+            _trained[run] = _trained.get(run, 0) + recorder.trained_rows
             _record_result(run, model, callbacks, recorder, seconds)
 
     def close() -> None:
@@ -103,7 +103,7 @@ def _record_result(
                     }
                 )
     with shield("Keras: held-out evaluation"):
-        recorder.record_evaluation(seconds)
+        recorder.record_evaluation()
     with shield("Keras: model artifact"):
         record_model(run, model)
 
@@ -176,7 +176,7 @@ joined_late: weakref.WeakSet[Any] = weakref.WeakSet()
 
 # Of a run: the data that it was evaluated on, by their names, and the seconds of its trainings.
 _tests: weakref.WeakKeyDictionary[Recording, dict[str, str]] = weakref.WeakKeyDictionary()
-_trained: weakref.WeakKeyDictionary[Recording, float] = weakref.WeakKeyDictionary()
+_trained: weakref.WeakKeyDictionary[Recording, int] = weakref.WeakKeyDictionary()
 
 
 def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> None:
@@ -189,6 +189,6 @@ def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> N
     host = keras.ops.convert_to_numpy
     metrics = {f"{name}/{key}": float(host(value)) for key, value in model.get_metrics_result().items()}
     run.log(metrics, step=run.last_step)
-    found = held_out.predictions(_trained.get(run, 0.0))
+    found = held_out.predictions(_trained.get(run, 0))
     classes = getattr(call.get("x"), "class_names", None)
     record_evaluation(run, name, model, found, told=set(metrics), classes=classes)

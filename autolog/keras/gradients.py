@@ -53,7 +53,7 @@ class GradientNorms:
         if not self._outlive:
             return self._inside is not None
         is_wanted = self._every > 0 and steps > 0 and steps % self._every == 0
-        return is_wanted and not self._allowance.is_used_up()
+        return is_wanted and not self._allowance.is_used_up(steps)
 
     def before(self, steps: int, executed: int) -> None:
         """A step comes after so many, or several at once: the gradients of the last one are still there."""
@@ -65,8 +65,7 @@ class GradientNorms:
     def at_epoch_end(self, step: int) -> None:
         """An epoch has ended with this step."""
         if self._outlive:
-            if not self._allowance.is_used_up():
-                self._read(step)
+            self._read(step)
         elif self._latest is not None:
             self._due = [entry for entry in self._due if entry[0] < step]
             self._due.append((step, self._latest[1]))

@@ -194,7 +194,7 @@ class _Member:
         """On torch, where gradients outlive their step; as they are before clipping."""
         if keras.backend.backend() != "torch":
             return
-        if self._allowance.is_used_up():
+        if self._allowance.is_used_up(step):
             return
         with self._allowance:
             found = gradients_of(model)

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
-from autolog.core.allowance import LEAST_SECONDS
 from autolog.core.recording import Recording
 from autolog.keras.inside import Inside, by_output, predictions_of_step
 from autolog.process.hooks import Call
@@ -31,6 +29,12 @@ Arrays = tuple[Any, Any, Any]  # x, y, sample_weight or None
 MOST_VALUES = 8_000_000  # numbers that are kept of one validation's predictions, 32 MB
 MOST_INPUTS = 8_000_000  # and of its inputs
 ROWS_AT_ONCE = 256
+
+# Seconds of work, by which two equal trainings record the same whatever else the machine does.
+COMPILING = 0.5  # predicting is a function of its own
+PER_PRODUCT = 1e-9
+BOTH_WAYS = 3.0  # a step of training costs so many passes forward
+PLACES = 100  # of a text or series, where no size tells
 
 
 @dataclass
@@ -82,8 +86,7 @@ class HeldOut:
         self._data = data
         self._validation: _Validation | None = None
         self._best: _Validation | None = None
-        self._began = 0.0
-        self._first_seconds: float | None = None
+        self._has_validated = False
         self._inside: Inside | None = None
         self.is_open = False
         self.best_step: int | None = None
@@ -98,13 +101,11 @@ class HeldOut:
         """A validation begins."""
         self._validation = _Validation()
         self.is_open = True
-        self._began = time.perf_counter()
 
     def end(self) -> None:
         """It has ended."""
         self.is_open = False
-        if self._first_seconds is None:  # with its compilation: about what predicting once more takes
-            self._first_seconds = time.perf_counter() - self._began
+        self._has_validated = True
 
     def mark_best(self, step: int, *, validated: bool) -> None:
         """The weights of now will be restored; theirs is the validation that has just ended, if any."""
@@ -142,21 +143,21 @@ class HeldOut:
         if batch["y"]:
             self.take(batch)
 
-    def predictions(self, seconds: float) -> Predictions | str:
+    def predictions(self, trained_rows: int) -> Predictions | str:
         """Those of the last validation, or why there are none; "" if there was no validation.
 
         Args:
-            seconds: what the training took, for the budget.
+            trained_rows: on how many rows the model was trained, each as often as it was: for the budget.
         """
         if self._validation is None:
-            if self._first_seconds is None:
+            if not self._has_validated:
                 return ""
             return "not recorded: the epoch whose weights were restored was not validated"
         if self._validation.too_large:
             return "left out: the validation data is too large to be kept"
         if self._validation.batches:
             return self._kept()
-        if self._first_seconds is None or keras.backend.backend() == "torch":
+        if not self._has_validated or keras.backend.backend() == "torch":
             return ""
         setting = "Settings.compiled_steps would take them from the validation itself"
         if self._run.settings.compiled_steps:
@@ -167,11 +168,14 @@ class HeldOut:
             return f"not recorded: the data is no array. {setting}"
         if not _is_all_keras(self._model):
             return f"not recorded: the model has code of its own, which is not run once more. {setting}"
-        allowed = max(LEAST_SECONDS, self._run.settings.budget * seconds)
-        if self._first_seconds > allowed:
+        rows = len(keras.tree.flatten(self._data[0])[0])
+        forward = _forward_seconds(self._model)
+        needed = COMPILING + forward * rows
+        enough = needed / (1.0 + BOTH_WAYS * forward * trained_rows)
+        if self._run.settings.budget < enough:
             return (
-                f"left out: predicting once more takes about {self._first_seconds:.2g} s, "
-                f"and the budget allows {allowed:.2g} s. {setting}"
+                f"left out: predicting once more would pass the budget. Settings.budget={enough:.2g} records "
+                f"it. {setting}"
             )
         return self._made_once_more()
 
@@ -206,6 +210,24 @@ class HeldOut:
         names = getattr(self._model, "output_names", None) or []
         parts = [by_output(batch, names) for batch in batches]
         return {name: _one_after_the_other([part[name] for part in parts]) for name in parts[0]}
+
+
+def _forward_seconds(model: Any) -> float:
+    """What a row costs: each weight of a layer once for each place of its output, as in a convolution."""
+    products = 0.0
+    for layer in _layers_of(model):
+        weights = sum(math.prod(one.shape) for one in layer.weights)
+        shape = getattr(getattr(layer, "output", None), "shape", ())
+        products += float(weights) * math.prod(size or PLACES for size in shape[1:-1])
+    return products * PER_PRODUCT
+
+
+def _layers_of(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if getattr(layer, "layers", None):
+            yield from _layers_of(layer)
+        else:
+            yield layer
 
 
 def _inputs_of(batches: list[dict[str, Any]]) -> Any:

@@ -35,6 +35,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._restoring = [c for c in callbacks if getattr(c, "restore_best_weights", False)]
         self._every = int(run.settings.log_every_n_steps)
         self._base = 0  # optimizer steps before this training and in its finished epochs
+        self.trained_rows = 0  # each as often as it was trained on
         self._epoch_began = time.perf_counter()
         self._batches = 0
         self._rows = training_rows(call)
@@ -109,6 +110,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
             if (rate := learning_rate(self.model)) is not None:
                 row["lr"] = rate
+            self.trained_rows += self._rows or batches * (self._batch_size or 1)
             if samples := self._rows or batches * (self._batch_size or 0):
                 row["perf/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
             self._run.log(row, step=step)
@@ -140,26 +142,26 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 self._held_out.close()
                 self._checkpoints.close()
 
-    def record_evaluation(self, seconds: float) -> None:
+    def record_evaluation(self) -> None:
         """The held-out evaluation of the weights that the training ends with."""
         step = None
         if any(callback.best_weights is not None for callback in self._restoring):
             self._held_out.go_back_to_best()
             step = self._held_out.best_step
-        self._evaluate(seconds, step)
+        self._evaluate(step)
 
     def _look_at_validation(self, epoch: int, step: int) -> None:
         if any(callback.best_epoch == epoch for callback in self._restoring):
             self._held_out.mark_best(step, validated=self._validated)
         every = self._run.settings.evaluate_every_n_epochs
         if every and (epoch + 1) % every == 0 and self._validated:
-            self._evaluate(time.perf_counter() - self._began, step)
+            self._evaluate(step)
 
-    def _evaluate(self, seconds: float, step: int | None) -> None:
+    def _evaluate(self, step: int | None) -> None:
         at = step or self._run.last_step
         if self._evaluated != at:  # not the last epoch's once more
             self._evaluated = at
-            found = self._held_out.predictions(seconds)
+            found = self._held_out.predictions(self.trained_rows)
             record_evaluation(
                 self._run, "val", self._trained, found, told=self._told, classes=self._classes, step=step
             )

@@ -35,8 +35,8 @@ class GradientNorms:
         self._row: dict[str, float] = {}
         self._unclipped: dict[int, dict[str, float] | None] = {}  # by optimizer, until it makes its step
 
-    def before_clipping(self, trainer: Any, module: Any, clipped: Any) -> None:
-        """A module that optimizes by hand clips these, before the step is about to be made."""
+    def before_clipping(self, trainer: Any, module: Any, clipped: Any, step: int) -> None:
+        """A module that optimizes by hand clips these, before this step is about to be made."""
         if not self._are_wanted:
             return
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
@@ -48,12 +48,12 @@ class GradientNorms:
         for optimizer in trainer.optimizers:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             if any(id(parameter.grad) in theirs for parameter in parameters):
-                parts = None if self._are_too_dear() else self._norms(trainer, module, optimizer)
+                parts = None if self._are_too_dear(step) else self._norms(trainer, module, optimizer)
                 self._unclipped[_identity(optimizer)] = parts
 
-    def are_left_out(self) -> bool:
-        """Whether nothing is read at the step that an optimizer is about to make: asked once."""
-        return not self._are_wanted or (not self._unclipped and self._are_too_dear())
+    def are_left_out(self, step: int) -> bool:
+        """Whether nothing is read at this step, which an optimizer is about to make."""
+        return not self._are_wanted or (not self._unclipped and self._are_too_dear(step))
 
     def before_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
         """An optimizer is about to make a step that is logged. Every rank says so: some norms need all."""
@@ -86,8 +86,8 @@ class GradientNorms:
                 parts = dict(zip(modules, gradients.norms(groups)[1], strict=True))
         return parts
 
-    def _are_too_dear(self) -> bool:
-        return self._needs_all is False and self._allowance.is_used_up()
+    def _are_too_dear(self, step: int) -> bool:
+        return self._needs_all is False and self._allowance.is_used_up(step)
 
     def note_left_out(self) -> None:
         """At the training's end."""

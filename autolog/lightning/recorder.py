@@ -167,7 +167,7 @@ class Recorder(Callback):  # type: ignore[misc]
         try:
             if not is_logged(trainer):
                 return
-            has_norms = not self.gradients.are_left_out()
+            has_norms = not self.gradients.are_left_out(step_of(trainer))
         except Exception:
             with shield("Lightning: which steps are logged"):
                 raise
@@ -188,7 +188,7 @@ class Recorder(Callback):  # type: ignore[misc]
         with shield("Lightning: gradients before clipping"):
             if is_logged(trainer):
                 charge(self.run)
-                self.gradients.before_clipping(trainer, module, gradients)
+                self.gradients.before_clipping(trainer, module, gradients, step_of(trainer))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         with shield("Lightning: an epoch"):

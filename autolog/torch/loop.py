@@ -273,7 +273,7 @@ class Watch(Loop):
             return
         charge(self.recording)
         # Ranks that decide by their own clocks would wait for each other.
-        if not is_sharded(list(model.parameters())) and self._allowance.is_used_up():
+        if not is_sharded(list(model.parameters())) and self._allowance.is_used_up(self.step):
             self._left_out_step = self.step  # also if there is time again after they were clipped
             return
         with self._allowance:

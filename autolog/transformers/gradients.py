@@ -43,7 +43,8 @@ class GradientNorms:
         optimizer = self._trainer.optimizer
         differ = len({group.get("lr") for group in optimizer.param_groups}) > 1
         self._rates = learning_rates(optimizer) if differ else {}
-        self._parts, self._step = self._norms(), int(state.global_step) + 1
+        self._step = int(state.global_step) + 1
+        self._parts = self._norms()
 
     def _norms(self) -> dict[str, float]:
         if not self._run.settings.log_gradients:
@@ -51,7 +52,7 @@ class GradientNorms:
         modules = self._modules
         if modules is None:
             modules = self._modules = self._found()
-        if not modules or self._allowance.is_used_up():
+        if not modules or self._allowance.is_used_up(self._step):
             return {}
         with self._allowance:
             groups = [[p.grad for p in module if p.grad is not None] for module in modules.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import autolog
 from autolog import MemorySink
 from autolog.core import allowance as allowance_module
-from autolog.core.allowance import LEAST_SECONDS, UNASKED, Allowance
+from autolog.core.allowance import ABORT_SECONDS, UNASKED, Allowance
 from autolog.core.recording import Recording
 from autolog.core.run import recording_of
 
@@ -22,46 +21,71 @@ def run_with(budget: float) -> tuple[Recording, MemorySink]:
         return recording_of(run), sink
 
 
-def test_it_is_used_up_by_what_was_spent_and_comes_again_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(allowance_module, "time", SimpleNamespace(perf_counter=lambda: now))
-    run, _ = run_with(1.0)  # all of the training's time
-    allowance = Allowance(run, UNASKED)
-    assert not allowance.is_used_up()
-    allowance.spent = UNASKED * LEAST_SECONDS + 0.002  # that a tenth of the time pays for
-    assert allowance.is_used_up()
-    now = 0.1
-    assert not allowance.is_used_up()
+def steps_of(allowance: Allowance, several: range) -> list[int]:
+    return [step for step in several if not allowance.is_used_up(step)]
+
+
+@pytest.mark.parametrize(
+    ("budget", "part", "steps"),
+    [
+        (0.05, UNASKED, [1, 11, 21]),
+        (0.05, 1.0, [*range(1, 31)]),
+        (0.5, UNASKED, [*range(1, 31)]),
+        (0.01, 1.0, [1, 6, 11, 16, 21, 26]),
+        (0.0, 1.0, [1]),
+    ],
+)
+def test_which_steps_are_taken_follows_from_the_settings(
+    budget: float, part: float, steps: list[int]
+) -> None:
+    allowance = Allowance(run_with(budget)[0], part)
+    assert steps_of(allowance, range(1, 31)) == steps
+    assert allowance.left_out == 30 - len(steps)
+
+
+def test_where_rows_are_further_apart_each_has_it() -> None:
+    assert steps_of(Allowance(run_with(0.05)[0], UNASKED), range(50, 500, 50)) == [*range(50, 500, 50)]
+
+
+def test_what_is_asked_twice_at_a_step_has_one_answer() -> None:
+    allowance = Allowance(run_with(0.05)[0], UNASKED)
+    assert [allowance.is_used_up(step) for step in (1, 1, 2, 2, 11, 11)] == [False] * 2 + [True] * 2 + [
+        False
+    ] * 2
     assert allowance.left_out == 1
 
 
-def test_without_a_budget_there_is_what_is_there_at_once() -> None:
-    allowance = Allowance(run_with(0.0)[0])
-    allowance.spent = 0.9 * LEAST_SECONDS
-    assert not allowance.is_used_up()
-    allowance.spent = 1.1 * LEAST_SECONDS
-    assert allowance.is_used_up()
+def test_a_training_that_begins_anew_is_asked_anew() -> None:
+    allowance = Allowance(run_with(0.05)[0], UNASKED)
+    assert not allowance.is_used_up(100)
+    assert not allowance.is_used_up(1)
 
 
-def test_the_time_of_a_capture_counts_also_if_it_fails() -> None:
-    allowance = Allowance(run_with(0.0)[0])
-    try:
-        with allowance:
-            time.sleep(2 * LEAST_SECONDS)
-            raise ValueError
-    except ValueError:
-        pass
-    assert allowance.is_used_up()
+def test_the_clock_ends_what_has_taken_far_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(allowance_module, "time", SimpleNamespace(perf_counter=lambda: now))
+    run, sink = run_with(1.0)
+    allowance = Allowance(run, 1.0)
+    with pytest.raises(ValueError, match="his"), allowance:
+        now = ABORT_SECONDS + 10.0  # also if it fails
+        raise ValueError("his")
+    now = 100.0
+    assert not allowance.is_used_up(1), "a tenth of the time is what the budget allows"
+    allowance.spent = 200.0
+    assert [allowance.is_used_up(step) for step in (2, 30)] == [True, True]
+    allowance.note("grad_norm")
+    assert (
+        sink.runs[-1].config["autolog/notes"]["grad_norm"].startswith("aborted at step 2: it had taken 200")
+    )
 
 
-def test_what_was_left_out_is_said_and_nothing_is_where_nothing_was() -> None:
+def test_what_was_left_out_is_said_with_what_brings_it_back() -> None:
     sink = MemorySink()
     notes: list[Any] = []
-    for spent in (1.0, 0.0):
-        with autolog.enabled(sink=sink, log_code=False, budget=0.0), autolog.run() as run:
-            allowance = Allowance(recording_of(run))
-            allowance.spent = spent
-            allowance.is_used_up()
+    for budget in (0.05, 0.5):
+        with autolog.enabled(sink=sink, log_code=False, budget=budget), autolog.run() as run:
+            allowance = Allowance(recording_of(run), UNASKED)
+            steps_of(allowance, range(3))
             allowance.note("grad_norm")
         notes.append(sink.runs[-1].config.get("autolog/notes"))
-    assert notes == [{"grad_norm": "left out at 1 steps: they would pass the budget"}, None]
+    assert notes == [{"grad_norm": "left out at 2 steps; Settings.budget=0.5 records all of them"}, None]

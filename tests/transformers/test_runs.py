@@ -209,7 +209,8 @@ def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
     assert code
     assert "of rank 1" in said
     (kept,) = read(tmp_path)
-    assert kept["config"]["status"] in ("failed", "killed")  # by an error of the others', or by the launcher
+    # By an error of the others', or by the launcher.
+    assert kept["config"]["status"] in ("failed", "killed"), said
 
 
 # Beside other trackers ----------------------------------------------------------------------------------
