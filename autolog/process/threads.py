@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from autolog.process import forks
 
-__all__ = ["Bell", "hear_signals", "start"]
+__all__ = ["Bell", "after", "hear_signals", "start"]
 
 MOST_SECONDS = 10.0  # what takes longer hangs itself, perhaps on what the thread that forks holds
 LOOK_EVERY = 0.001
@@ -68,6 +71,15 @@ def start(name: str, target: Callable[..., object], *args: Any) -> threading.Thr
     return thread
 
 
+def after(seconds: float, target: Callable[..., object]) -> threading.Timer:
+    """A timer of ours, started; it is cancelled when nobody waits for it any more."""
+    timer = threading.Timer(seconds, _unheard, args=(target,))
+    timer.daemon = True
+    _ours[:] = [one for one in _ours if one.is_alive()] + [timer]
+    timer.start()
+    return timer
+
+
 def _unheard(target: Callable[..., object], *args: Any) -> None:
     _mask("SIG_BLOCK")
     target(*args)
@@ -84,7 +96,38 @@ def _mask(how: str) -> None:
         signal.pthread_sigmask(getattr(signal, how), named)
 
 
+# Python 3.12 and later say so to whoever forks, in the parent, after all that can be registered for a fork.
+_OF_THREADS = r"This process \(pid=\d+\) is multi-threaded, use of fork"
+
+
+def _keep_quiet_of_ours() -> None:
+    """Python warns of a fork beside other threads. Of ours it need not: what they hold is made anew.
+
+    Where the user has threads as well, it warns as it would without us.
+    """
+    if sys.version_info < (3, 12):
+        return
+    others = _threads_of_this_process() - sum(thread.is_alive() for thread in _ours)
+    if others <= 1:
+        warnings.filterwarnings("ignore", _OF_THREADS, DeprecationWarning)
+        return
+    ours = ("ignore", re.compile(_OF_THREADS, re.I), DeprecationWarning, None, 0)
+    if ours in warnings.filters:
+        warnings.filters.remove(ours)
+        getattr(warnings, "_filters_mutated", lambda: None)()
+
+
+def _threads_of_this_process() -> int:
+    """As Python counts them: those that no Python made, too."""
+    try:
+        status = Path("/proc/self/stat").read_text()
+    except OSError:
+        return threading.active_count()
+    return int(status.rpartition(")")[2].split()[17])
+
+
 def _before_fork() -> None:
+    _keep_quiet_of_ours()
     _lock.acquire()
     end = time.monotonic() + MOST_SECONDS
     while _is_importing() and time.monotonic() < end:

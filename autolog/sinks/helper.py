@@ -18,8 +18,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-from autolog.process import apart
-from autolog.process.threads import hear_signals
+from autolog.process import apart, threads
 
 __all__ = ["DRAWING_SECONDS", "Helper", "draw"]
 
@@ -114,9 +113,7 @@ class Helper:
         watchdog: threading.Timer | None = None
         try:
             if longest is not None:  # what hangs is killed: then its answer ends
-                watchdog = threading.Timer(longest, process.kill)
-                watchdog.daemon = True
-                watchdog.start()
+                watchdog = threads.after(longest, process.kill)
             _write(process.stdin, request)
             answer: dict[str, Any] = pickle.loads(_read(process.stdout))
             return answer
@@ -153,7 +150,7 @@ def serve() -> None:
     """Do what is asked for on the standard input, until it ends or nothing comes for long."""
     apart.begin()
     niceness = int(sys.argv[1])
-    hear_signals()
+    threads.hear_signals()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is no answer
     if hasattr(os, "nice"):

@@ -186,3 +186,31 @@ def test_threads_of_a_child_may_all_log_at_once(tmp_path: Path, method: str) -> 
     assert "Exception" not in out
     (found,) = read(tmp_path / "trackio")
     assert sorted(values(found, "x")) == sorted([*range(160)] * 3)
+
+
+FORK = """
+import warnings
+warnings.simplefilter("always")
+def fork():
+    with warnings.catch_warnings(record=True) as told:
+        pid = os.fork()
+        if not pid: os._exit(0)
+        os.waitpid(pid, 0)
+    return [str(one.message)[:30] for one in told]
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_is_warned_of_as_it_would_be_without_us(tmp_path: Path) -> None:
+    """Since Python 3.12: beside threads of the user's, and not beside ours."""
+    users = """
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait, daemon=True)
+    thread.start()
+    print("user", len(fork()))
+    done.set(); thread.join(); time.sleep(0.2)
+    """
+    opened = "r = autolog.run('r').__enter__(); r.log({'a': 1})\n"
+    told = "print('ours', len(fork()))\n" + textwrap.dedent(users) + "print('again', len(fork()))"
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert run(tmp_path, FORK + opened + told, **threads) == run(tmp_path, FORK + told, **threads)

@@ -208,6 +208,7 @@ def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
     code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), "break", **HERE)
     assert code
     assert "of rank 1" in said
+    run(tmp_path, "assert autolog.finish()")  # if the launcher has ended rank 0 while it delivered
     (kept,) = read(tmp_path)
     # By an error of the others', or by the launcher.
     assert kept["config"]["status"] in ("failed", "killed"), said

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from autolog.capture.origin.result import Provenance
 from autolog.capture.params import mask
+from autolog.process import threads
 
 _SECONDS = 2.0
 _BYTES = 1_000_000
@@ -133,9 +133,7 @@ def _ask(root: Path, *arguments: str, end: str = "\n") -> _Answer:
     except OSError as error:
         return _Answer(problem=f"git cannot be run ({error.strerror})")
     assert process.stdout is not None
-    timer = threading.Timer(_SECONDS, process.kill)
-    timer.daemon = True
-    timer.start()
+    timer = threads.after(_SECONDS, process.kill)
     with process:
         content = process.stdout.read(_BYTES + 1)
         timed_out = not timer.is_alive()
