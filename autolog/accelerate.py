@@ -112,7 +112,7 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
                 run.is_training = True
                 self._training = Training(run, owns=True)
             else:
-                self._training = begin_training(self, "accelerate", given=self._given)
+                self._training = begin_training(self, "accelerate", framework=None, given=self._given)
             self._alerts = Alerts(self._training.run)
             _open.add(self)
         with shield("accelerate: where it runs"):

@@ -17,8 +17,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from autolog.core import hooked, statuses, surroundings
 from autolog.core import settings as settings_module
-from autolog.core import statuses, surroundings
+from autolog.core.hooked import HookCounts
 from autolog.core.outlet import disabled_by_environment
 from autolog.core.settings import Settings
 from autolog.process.hooks import Hook, install, uninstall
@@ -156,7 +157,9 @@ def enable(*frameworks: str, **settings: Any) -> None:
         for name in frameworks or TABLE:
             if name not in _on:
                 _on[name] = []
-                when_imported(TABLE[name].trigger, functools.partial(_turn_on, name))
+                turn_on = functools.partial(_turn_on, name)
+                # A framework in which even that module is gone is told of by what its hooks do not find.
+                when_imported(TABLE[name].trigger, turn_on, gone=turn_on)
 
 
 def disable(*frameworks: str) -> None:
@@ -201,7 +204,7 @@ def _turn_on(name: str) -> None:
     with _lock:
         if name in _on and not _on[name]:
             _on[name] = list(room.HOOKS)
-            install(_on[name])
+            _put_in(name, _on[name])
 
 
 def arm(name: str) -> None:
@@ -215,7 +218,11 @@ def arm(name: str) -> None:
     with _lock:
         if name not in _armed:
             _armed[name] = list(importlib.import_module(TABLE[name].module).HOOKS)
-            install(_armed[name])
+            _put_in(name, _armed[name])
+
+
+def _put_in(name: str, hooks: list[Hook]) -> None:
+    hooked.put_in(name, hooks, TABLE[name].distribution)
 
 
 def is_armed(name: str) -> bool:
@@ -296,41 +303,63 @@ def _warn_if_newer_than_tested(name: str, version: str) -> None:
 
 @dataclass(frozen=True)
 class Status:
-    """What :func:`status` found out of one framework."""
+    """What :func:`status` found out of one framework.
+
+    Attributes:
+        hooks: how many of its hooks are in, how many wait for an import, and which of them are missing,
+            with the reason and what is not recorded for that.
+    """
 
     name: str
     on: bool
     version: str | None
     requires: str
     why: str
+    hooks: HookCounts
 
 
 class StatusTable(list[Status]):
     """The rows of :func:`status`; prints as a table."""
 
     def __repr__(self) -> str:
-        cells = [("framework", "on", "found", "required", "why")] + [
-            (row.name, "on" if row.on else "off", row.version or "-", row.requires, row.why) for row in self
+        cells = [("framework", "on", "found", "required", "hooks", "why")] + [
+            (row.name, "on" if row.on else "off", row.version or "-", row.requires, str(row.hooks), row.why)
+            for row in self
         ]
-        widths = [max(len(row[column]) for row in cells) for column in range(4)]
+        widths = [max(len(row[column]) for row in cells) for column in range(5)]
         lines = [
-            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in cells
+            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in cells
         ]
+        for row in self:
+            lines += [f"{row.name}: missing: {why}" for why in row.hooks.missing]
         return "\n".join(line.rstrip() for line in lines)
 
     __str__ = __repr__
 
 
 def status() -> StatusTable:
-    """Per framework: the version found, the versions required, on or off, and why. Readable when printed."""
+    """Per framework: versions found and required, on or off, its hooks, and why. Readable when printed.
+
+    Of the hooks it says how many are in, wait for an import, or are missing, and what is lost by each of
+    those.
+    """
     rows = StatusTable()
     for name, framework in TABLE.items():
         version, why_not = _installed(name)
+        is_wanted = (name in _on or name in _armed) and why_not is None
+        hooks = HookCounts()
+        if is_wanted:  # (a room imports nothing of its framework)
+            hooks = hooked.count(name, importlib.import_module(framework.module).HOOKS)
         if name in _on and why_not is None:
-            why = "records every training" if _on[name] else f"waits for {framework.trigger} to be imported"
+            but = ", but for what is missing" if hooks.missing else ""
+            why = (
+                f"records every training{but}"
+                if _on[name]
+                else f"waits for {framework.trigger} to be imported"
+            )
         elif disabled_by_environment():
             why = "AUTOLOG_DISABLE is set"
         else:
             why = why_not or f"not turned on: autolog.enable({name!r})"
-        rows.append(Status(name, name in _on and why_not is None, version, framework.requires, why))
+        rows.append(Status(name, name in _on and why_not is None, version, framework.requires, why, hooks))
     return rows

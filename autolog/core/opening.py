@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from autolog.capture.origin.provenance import project_name
 from autolog.capture.params import label, sanitize
-from autolog.core import current, ending, outlet, surroundings
+from autolog.core import current, ending, hooked, outlet, surroundings
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.outlet import disabled_by_environment
@@ -56,6 +56,7 @@ def open_run(
     shared_id: str | None = None,
     settings: Settings | None = None,
     face: Face = Run,
+    framework: str | None = None,
 ) -> Recording:
     """Open a run. It is nobody's current run until it is entered.
 
@@ -66,6 +67,7 @@ def open_run(
         shared_id: its id, if several processes write to it at the same time, each as its owner.
         settings: None: those in force.
         face: a room's own kind of run, with names that its users expect.
+        framework: whose run it is, as the catalogue names it, where no training begins in it at once.
 
     Raises:
         SettingError: a project name that Trackio refuses, a wrong setting in the environment.
@@ -105,6 +107,8 @@ def open_run(
     if config is not None:
         values.update(without_underscores(sanitize(dict(config))))
     run.put(values)
+    if framework is not None:
+        hooked.is_of(run, framework)
     begin(run, is_told=by_user or parent is None)
     return run
 

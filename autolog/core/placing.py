@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autolog.core import opening, outlet, resuming
+from autolog.core import hooked, opening, outlet, resuming
 from autolog.core import settings as settings_module
 from autolog.core.adopting import adopted_run
 from autolog.core.current import innermost
@@ -33,6 +33,7 @@ def begin_training(
     subject: Any,
     name: str,
     *,
+    framework: str | None,
     given: Recording | None = None,
     resume: Checkpoint | None = None,
     shared_id: str | None = None,
@@ -43,6 +44,7 @@ def begin_training(
     Args:
         subject: the estimator, model, trainer: later calls on it find the run by it.
         name: of what is trained, e.g. its class.
+        framework: whose training it is, as the catalogue names it. None: no hook is needed to record it.
         given: a run that the user gave by hand.
         resume: where the training saves itself. If there is something to go on from, and the run that saved
             it is known and has nobody any more, it goes on in that run; in a run of the user's never.
@@ -55,6 +57,8 @@ def begin_training(
     training = _place_for_training(name, given, resume, shared_id, suggested or {})
     training.run.is_training = True
     guard.charge(training.run)
+    if framework is not None:
+        hooked.is_of(training.run, framework)
     bind_run(subject, training.run)
     if resume is not None and training.owns and training.run.parent is None:
         with shield("remembering where a training could go on"):

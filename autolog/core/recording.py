@@ -415,6 +415,10 @@ class Recording(Writer):
         if notes is not None:
             self.put({"autolog/notes": notes})
 
+    def note_lost(self, what: str, why: str) -> None:
+        """Say in the run what was to be recorded and could not be: nobody has left it out on purpose."""
+        self.note(what, f"lost: {why}")
+
     def note_no_more(self, what: str) -> None:
         """What was said to be missing is there now."""
         with self.lock:

@@ -45,13 +45,26 @@ HOOKS = [
     hook
     for module, trainer in _TRAINERS.items()
     for hook in (
-        Hook(module, f"{trainer}.fit", "autolog.keras.fit:observe_fit", outermost_of="keras"),
-        Hook(module, f"{trainer}.evaluate", "autolog.keras.fit:observe_evaluate", outermost_of="keras"),
+        Hook(
+            module,
+            f"{trainer}.fit",
+            "autolog.keras.fit:observe_fit",
+            outermost_of="keras",
+            records="trainings by fit",
+        ),
+        Hook(
+            module,
+            f"{trainer}.evaluate",
+            "autolog.keras.fit:observe_evaluate",
+            outermost_of="keras",
+            records="evaluations by evaluate",
+        ),
         Hook(
             module,
             f"{trainer}.train_on_batch",
             "autolog.keras.loops:observe_train_on_batch",
             outermost_of="keras",
+            records="loops of train_on_batch",
         ),
     )
 ] + [
@@ -61,6 +74,7 @@ HOOKS = [
         "Trainer.compute_metrics",
         "autolog.keras.predictions:observe_compute_metrics",
         kind="after",
+        records="what the evaluation predicts (where a model cannot be asked once more)",
     ),
     # `train_on_batch` returns a list: which number is which stands only here.
     Hook(
@@ -68,17 +82,25 @@ HOOKS = [
         "Trainer._flatten_metrics_in_order",
         "autolog.keras.loops:observe_flatten_metrics",
         kind="after",
+        records="names of the metrics of train_on_batch",
     ),
-    Hook("keras_tuner.src.engine.base_tuner", "BaseTuner.search", "autolog.keras.tuner:observe_search"),
+    Hook(
+        "keras_tuner.src.engine.base_tuner",
+        "BaseTuner.search",
+        "autolog.keras.tuner:observe_search",
+        records="KerasTuner's searches",
+    ),
     Hook(
         "keras_tuner.src.engine.base_tuner",
         "BaseTuner._run_and_update_trial",
         "autolog.keras.tuner:observe_trial",
+        records="trials of KerasTuner as runs of their own",
     ),
     Hook(
         "keras_tuner.src.engine.base_tuner",
         "BaseTuner.on_trial_end",
         "autolog.keras.tuner:observe_trial_end",
         kind="after",
+        records="scores of KerasTuner's trials",
     ),
 ]

@@ -38,7 +38,8 @@ def observe_fit(call: Call) -> Frame:
     with watching("keras"):  # first: if this run cannot be opened, its inner calls are no runs either
         try:
             given, resume = given_by(ours), backup_of(callbacks)
-            training = begin_training(model, type(model).__name__, given=given, resume=resume)
+            name = type(model).__name__
+            training = begin_training(model, name, framework="keras", given=given, resume=resume)
         except Exception:
             yield
             raise
@@ -143,7 +144,7 @@ def observe_evaluate(call: Call) -> Frame:
         training = None
         if run is None:
             try:
-                training = begin_training(model, f"{type(model).__name__}-evaluate")
+                training = begin_training(model, f"{type(model).__name__}-evaluate", framework="keras")
             except Exception:
                 yield
                 raise

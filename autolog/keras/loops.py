@@ -254,7 +254,7 @@ def _joined(model: Any) -> tuple[_Loop, _Member] | None:
 
 
 def _opened(model: Any) -> tuple[_Loop, _Member]:
-    loop = _Loop(begin_training(model, type(model).__name__))
+    loop = _Loop(begin_training(model, type(model).__name__, framework="keras"))
     return loop, loop.add(model, named=_is_one_of_several(model))
 
 

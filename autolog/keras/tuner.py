@@ -38,7 +38,7 @@ def observe_search(call: Call) -> Frame:
     if not is_wanted("keras", ours) or tuner in _searches:
         yield
         return
-    training = begin_training(tuner, type(tuner).__name__, given=given_by(ours))
+    training = begin_training(tuner, type(tuner).__name__, framework="keras", given=given_by(ours))
     search = _searches[tuner] = _Search(training.run, tuner)
 
     def before() -> None:
@@ -120,7 +120,7 @@ class _Search:
         values = dict(trial.hyperparameters.values)
         self._began[trial.trial_id] = time.perf_counter()
         name = f"{self.run.name}-trial-{trial.trial_id}"
-        run = open_run(name, parent=self.run, by_user=False)
+        run = open_run(name, parent=self.run, by_user=False, framework="keras")
         with shield("KerasTuner: a trial's hyperparameters"):
             run.params(values)  # until a fit in this run tells its own
             run.params(values, prefix="hyperparameters")

@@ -43,24 +43,29 @@ def hooks_of(namespace: str) -> list[Hook]:
     """What is recorded of one of Lightning's two packages."""
     trainer, connectors = f"{namespace}.trainer.trainer", f"{namespace}.trainer.connectors"
     return [
-        Hook(trainer, "Trainer.fit", "autolog.lightning.fit:observe_fit", outermost_of="lightning"),
         *(
             Hook(
-                trainer, f"Trainer.{name}", f"autolog.lightning.fit:observe_{name}", outermost_of="lightning"
+                trainer,
+                f"Trainer.{name}",
+                f"autolog.lightning.fit:observe_{name}",
+                outermost_of="lightning",
+                records=f"Trainer.{name}",
             )
-            for name in ("validate", "test", "predict")
+            for name in ("fit", "validate", "test", "predict")
         ),
         Hook(
             trainer,
             "Trainer.save_checkpoint",
             "autolog.lightning.recorder:observe_save_checkpoint",
             kind="after",
+            records="checkpoints",
         ),
         Hook(
             f"{connectors}.logger_connector.logger_connector",
             "_LoggerConnector.log_metrics",
             "autolog.lightning.recorder:observe_log_metrics",
             kind="after",
+            records="metrics that are logged",
         ),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from autolog.core import hooked
 from autolog.core.callbacks import callback_among, given_by, is_wanted
 from autolog.core.opening import silent_run
 from autolog.core.placing import begin_training
@@ -176,9 +177,12 @@ def _is_recorded(trainer: Any) -> bool:
 def _begin(trainer: Any, module: Any, name: str, resume: Checkpoint | None = None) -> Training:
     """The run: of a logger of ours, which has one for all its trainings, or of this training alone."""
     given, logger = given_by(callback_among(trainer.callbacks)), logger_of(trainer)
+    package = package_of(trainer)
     if logger is None:
-        return begin_training(module, name, given=given, resume=resume)
-    return logger.begin_training(trainer, module, name, given)
+        return begin_training(module, name, framework=package, given=given, resume=resume)
+    training = logger.begin_training(trainer, module, name, given)
+    hooked.is_of(training.run, package)
+    return training
 
 
 def _run_of(call: Call) -> Recording | None:

@@ -162,7 +162,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
                 run = open_run(self._name, parent=innermost(), by_user=False, subject=subject, **self._new)
                 self._training = Training(run, owns=True)
             else:
-                self._training = begin_training(self, subject, given=self._given)
+                self._training = begin_training(self, subject, framework=None, given=self._given)
             conclude(self._training, more_to_come=True)
             if self._training.owns:
                 _Session(self._training, self)

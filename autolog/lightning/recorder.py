@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from autolog.core import hooked
 from autolog.core.current import enter
 from autolog.core.health import Alerts
 from autolog.core.opening import silent_run
@@ -143,6 +144,7 @@ class Recorder(Callback):  # type: ignore[misc]
             if not pl_module.automatic_optimization:  # else Lightning clips after it has told of the step
                 before_clipping = functools.partial(self._before_clipping, trainer, pl_module)
                 self._stop_clipping = listen_to_clipping(before_clipping)
+                hooked.is_of(self.run, "torch")
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._epoch_began = time.perf_counter()

@@ -35,17 +35,32 @@ def __getattr__(name: str) -> Any:
 _OBSERVERS = "autolog.optuna.optimize"
 
 HOOKS = [
-    Hook("optuna.study.study", "_optimize", f"{_OBSERVERS}:observe_optimize"),
-    Hook("optuna.study._optimize", "_run_trial", f"{_OBSERVERS}:observe_trial"),
+    Hook("optuna.study.study", "_optimize", f"{_OBSERVERS}:observe_optimize", records="studies by optimize"),
+    Hook(
+        "optuna.study._optimize",
+        "_run_trial",
+        f"{_OBSERVERS}:observe_trial",
+        records="what trains and logs in a trial, as a run of its own",
+    ),
     *(
-        Hook(module, path, f"{_OBSERVERS}:{observer}", kind="after")
-        for module, path, observer in (
-            ("optuna.study.study", "Study.ask", "observe_ask"),
-            ("optuna.study._optimize", "_tell_with_warning", "observe_end_of_trial"),
-            ("optuna.study.study", "_tell_with_warning", "observe_tell"),
-            ("optuna.study.study", "Study.add_trial", "observe_add_trial"),
-            ("optuna.trial._trial", "Trial.report", "observe_report"),
-            ("optuna.trial._trial", "Trial.should_prune", "observe_should_prune"),
+        Hook(module, path, f"{_OBSERVERS}:{observer}", kind="after", records=records)
+        for module, path, observer, records in (
+            ("optuna.study.study", "Study.ask", "observe_ask", "studies by ask and tell"),
+            (
+                "optuna.study._optimize",
+                "_tell_with_warning",
+                "observe_end_of_trial",
+                "why trials have failed",
+            ),
+            (
+                "optuna.study.study",
+                "_tell_with_warning",
+                "observe_tell",
+                "ends of trials that are told by hand",
+            ),
+            ("optuna.study.study", "Study.add_trial", "observe_add_trial", "trials that are added by hand"),
+            ("optuna.trial._trial", "Trial.report", "observe_report", "intermediate values of a trial"),
+            ("optuna.trial._trial", "Trial.should_prune", "observe_should_prune", "that a trial was to stop"),
         )
     ),
 ]

@@ -270,7 +270,7 @@ def _recorder_for(
             outer.claim()  # the trial's run tells of the trial: a study inside of it has its own
         name = study.study_name
         name = type(study).__name__ if name.startswith(MADE_UP) else name
-        training = begin_training(study, name, given=given, shared_id=shared)
+        training = begin_training(study, name, framework="optuna", given=given, shared_id=shared)
         training.run.claim()  # what trains inside is below it
         is_shared = training.run.id == shared
         trials = wanted or training.run.settings.trials

@@ -359,7 +359,8 @@ class TrialRecorder:
         with self._lock:
             if self.run is None and self.study.trials != "rows":
                 parent = self.study.run
-                self.run = open_run(f"{parent.name}-trial-{self.number}", parent=parent, by_user=False)
+                name = f"{parent.name}-trial-{self.number}"
+                self.run = open_run(name, parent=parent, by_user=False, framework="optuna")
                 self.run.is_training = True
                 _of_trials.add(self.run)
                 with shield("Optuna: a trial's parameters"):

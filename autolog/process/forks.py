@@ -34,6 +34,7 @@ IN_CHILD = (
     "loops",
     "writer",
     "surroundings",
+    "hooked",
     "rooms",  # the frameworks' own locks and registers
 )
 

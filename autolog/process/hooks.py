@@ -32,8 +32,19 @@ from autolog.process.accounts import account_of
 from autolog.process.context import watched
 from autolog.process.guard import shield, this_thread
 from autolog.process.imports import when_imported
+from autolog.process.interrupts import came_by_signal
 
-__all__ = ["NOWHERE", "Call", "Hook", "Outcome", "install", "installed", "uninstall"]
+__all__ = [
+    "NOWHERE",
+    "Call",
+    "Hook",
+    "Outcome",
+    "State",
+    "install",
+    "installed",
+    "state_of",
+    "uninstall",
+]
 
 Observer = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,6 +66,8 @@ class Hook:
         outermost_of: a framework whose outermost call alone is watched: inside of one that is recorded (see
             :class:`autolog.process.context.watching`) the calls are passed on at once. A search makes
             hundreds.
+        records: what is recorded by it, in words: what a user is told is lost where it cannot be put in.
+        optional: some of the framework's versions do not have it, and nothing is lost there.
     """
 
     module: str
@@ -63,6 +76,13 @@ class Hook:
     kind: Literal["around", "after"] = "around"
     tree: bool = False
     outermost_of: str | None = None
+    records: str = ""
+    optional: bool = False
+
+    @property
+    def place(self) -> str:
+        """The full name of the function."""
+        return f"{self.module}.{self.path}"
 
 
 class Binding:
@@ -329,12 +349,35 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
 # Putting in and taking out ----------------------------------------------------------------------
 
 
-def install(hooks: Iterable[Hook]) -> None:
-    """Put hooks where their modules are loaded, now; the others right after their module is imported."""
+State = Literal["out", "waiting", "in", "missing", "left out"]
+Missing = Callable[[Hook, str], object]
+
+
+def install(hooks: Iterable[Hook], missing: Missing = lambda hook, why: None) -> None:
+    """Put hooks where their modules are loaded, now; the others right after their module is imported.
+
+    It never raises: what a framework has renamed costs the record, not the training.
+
+    Args:
+        missing: is told of each hook that cannot be put in, and why, as soon as that is known.
+    """
     for hook in hooks:
         with _lock:
             _wanted.add(hook)
-        when_imported(hook.module, functools.partial(_install_now, hook))
+        then = functools.partial(_install_now, hook, missing)
+        gone = functools.partial(_is_missing, hook, missing, "no such module")
+        when_imported(hook.module, then, gone)
+
+
+def state_of(hook: Hook) -> State:
+    """Whether a hook stands where it belongs: ``left out`` is an optional one that has no place there."""
+    if hook not in _wanted:
+        return "out"
+    if hook not in _why_missing:
+        return "waiting"
+    if _why_missing[hook] is None:
+        return "in"
+    return "left out" if hook.optional else "missing"
 
 
 def uninstall(hooks: Iterable[Hook]) -> None:
@@ -342,6 +385,8 @@ def uninstall(hooks: Iterable[Hook]) -> None:
     hooks = set(hooks)
     with _lock:
         _wanted.difference_update(hooks)
+        for hook in hooks:
+            _why_missing.pop(hook, None)
         # Backwards: where two hooks share a place, the one on top leaves first.
         for patch in reversed(list(_patches.values())):
             still_wanted = (
@@ -383,23 +428,51 @@ class _Absent:
 
 _ABSENT: Any = _Absent()
 _wanted: set[Hook] = set()
+_why_missing: dict[Hook, str | None] = {}  # of those whose place has been looked at. None: it is in
 
 
-def _install_now(hook: Hook) -> None:
-    owner: Any = sys.modules[hook.module]
-    *classes, name = hook.path.split(".")
-    for part in classes:
-        owner = getattr(owner, part)
+def _install_now(hook: Hook, missing: Missing) -> None:
+    try:
+        why = _put_in(hook)
+    except Exception as error:  # a module that fails when it is asked, a class that takes no attribute
+        if came_by_signal(error):
+            raise
+        why = f"{type(error).__name__}: {error}"
+    if why is not None:
+        _is_missing(hook, missing, why)
+
+
+def _is_missing(hook: Hook, missing: Missing, why: str) -> None:
     with _lock:
         if hook not in _wanted:
             return
+        _why_missing[hook] = why
+    if not hook.optional:
+        missing(hook, why)
+
+
+def _put_in(hook: Hook) -> str | None:
+    """Put it in if it is wanted still. Returns why that cannot be done."""
+    owner: Any = sys.modules[hook.module]
+    *classes, name = hook.path.split(".")
+    for part in classes:
+        if not hasattr(owner, part):
+            return f"no class {part}"
+        owner = getattr(owner, part)
+    with _lock:
+        if hook not in _wanted:
+            return None
         if not hook.tree:
-            _patch_definer(owner, name, hook, None)
-            return
-        for cls in _class_and_subclasses(owner):
-            with shield(f"hooking {cls.__name__}"):  # one class that refuses must not cost the others
-                _patch_definer(cls, name, hook, owner)
-        _watch_new_subclasses(owner)
+            why = _patch_definer(owner, name, hook, None)
+        else:
+            for cls in _class_and_subclasses(owner):
+                with shield(f"hooking {cls.__name__}"):  # one class that refuses must not cost the others
+                    _patch_definer(cls, name, hook, owner)
+            _watch_new_subclasses(owner)
+            why = None  # it is there for the classes that are to come
+        if why is None:
+            _why_missing[hook] = None
+        return why
 
 
 def _class_of(hook: Hook) -> Any:
@@ -410,16 +483,17 @@ def _class_of(hook: Hook) -> Any:
     return owner
 
 
-def _patch_definer(owner: Any, name: str, hook: Hook, base: type | None) -> None:
+def _patch_definer(owner: Any, name: str, hook: Hook, base: type | None) -> str | None:
     """Patch where the method stands in a ``__dict__``: anywhere else, undo would leave a copy behind.
 
     For a class of a tree that may be a mixin outside of it: scikit-learn's LogisticRegression has its
-    ``predict`` from LinearClassifierMixin.
+    ``predict`` from LinearClassifierMixin. Returns why it cannot be patched.
     """
     places = owner.__mro__ if inspect.isclass(owner) else [owner]
     definer = next((place for place in places if name in vars(place)), None)
-    if definer is not None:
-        _patch(definer, name, hook, base)
+    if definer is None:
+        return "no such function"
+    return _patch(definer, name, hook, base)
 
 
 def _class_and_subclasses(cls: type) -> Iterator[type]:
@@ -433,10 +507,10 @@ def _class_and_subclasses(cls: type) -> Iterator[type]:
             todo.extend(type.__subclasses__(current))
 
 
-def _patch(owner: Any, name: str, hook: Hook, base: type | None) -> None:
+def _patch(owner: Any, name: str, hook: Hook, base: type | None) -> str | None:
     original = vars(owner)[name]
     if (id(owner), name, hook) in _places:
-        return
+        return None
     patch = _Patch(owner, name, hook, base)
     make = _wrapper_around if hook.kind == "around" else _wrapper_after
     if isinstance(original, (staticmethod, classmethod)) and isinstance(original.__func__, FunctionType):
@@ -450,8 +524,9 @@ def _patch(owner: Any, name: str, hook: Hook, base: type | None) -> None:
     else:
         # A property, a partial, a class, an object with __call__: in a class these bind in ways of their
         # own, which no function in their place would keep.
-        return
+        return f"no function but {type(original).__name__}"
     _put(patch, original, replacement)
+    return None
 
 
 def _put(patch: _Patch, original: Any, replacement: Any) -> None:

@@ -7,6 +7,7 @@ itself; it lets the others find a module that is waited for, and hangs on to the
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections import defaultdict
@@ -24,10 +25,14 @@ _waiting: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
 _executing: set[str] = set()  # of those waited for, the modules whose code runs right now
 
 
-def when_imported(name: str, then: Callable[[], None]) -> None:
+def when_imported(name: str, then: Callable[[], None], gone: Callable[[], None] | None = None) -> None:
     """Call ``then`` once: now if the module is imported, else right after it will be.
 
     A fault in ``then`` is shielded: it never fails the user's import.
+
+    Args:
+        gone: called if the package that the module was in is imported, and has no such module. (A package
+            that is not installed at all may be some day.)
     """
     if name in sys.modules and name not in _executing:
         then()
@@ -35,6 +40,16 @@ def when_imported(name: str, then: Callable[[], None]) -> None:
     _waiting[name].append(then)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+    package = name.rpartition(".")[0]
+    if gone is not None and package:
+        when_imported(package, functools.partial(_look_for, name, package, gone), gone)
+
+
+def _look_for(name: str, package: str, gone: Callable[[], None]) -> None:
+    with shield(f"looking for {name}"):
+        path = getattr(sys.modules[package], "__path__", None)
+        if name not in sys.modules and (path is None or _found_by_others(name, path, None) is None):
+            gone()
 
 
 class _Finder(MetaPathFinder):

@@ -49,24 +49,44 @@ _DISPLAYS = {
 }
 
 _TREE: dict[str, Any] = {"tree": True, "outermost_of": "sklearn"}
+_TESTED = "evaluations of a model after its fit"
 
 HOOKS = [
     *(
-        Hook("sklearn.base", f"BaseEstimator.{name}", "autolog.sklearn.fit:observe_fit", **_TREE)
+        Hook(
+            "sklearn.base",
+            f"BaseEstimator.{name}",
+            "autolog.sklearn.fit:observe_fit",
+            records=f"calls of {name}",
+            **_TREE,
+        )
         for name in _FITS
     ),
-    Hook("sklearn.base", "BaseEstimator.partial_fit", "autolog.sklearn.fit:observe_partial_fit", **_TREE),
+    Hook(
+        "sklearn.base",
+        "BaseEstimator.partial_fit",
+        "autolog.sklearn.fit:observe_partial_fit",
+        records="loops of partial_fit",
+        **_TREE,
+    ),
     *(
         Hook(
             "sklearn.base",
             f"BaseEstimator.{name}",
             f"autolog.sklearn.evaluation:observe_{name}",
             kind="after",
+            records=_TESTED,
             **_TREE,
         )
         for name in _OUTPUTS
     ),
-    Hook("sklearn.base", "BaseEstimator.score", "autolog.sklearn.evaluation:observe_score", **_TREE),
+    Hook(
+        "sklearn.base",
+        "BaseEstimator.score",
+        "autolog.sklearn.evaluation:observe_score",
+        records=_TESTED,
+        **_TREE,
+    ),
     # Every metric function asks this one, by its global name, with the user's own arrays: so metrics are
     # seen however and whenever they were imported, and no function that users pickle is replaced.
     Hook(
@@ -75,13 +95,20 @@ HOOKS = [
         "autolog.sklearn.evaluation:observe_metric",
         kind="after",
         outermost_of="sklearn",
+        records="evaluations by scikit-learn's metric functions",
     ),
-    Hook("joblib.parallel", "Parallel.__call__", "autolog.sklearn.workers:observe_parallel"),
+    Hook(
+        "joblib.parallel",
+        "Parallel.__call__",
+        "autolog.sklearn.workers:observe_parallel",
+        records="what joblib's workers log to the run",
+    ),
     Hook(
         "sklearn.utils.parallel",
         "Parallel.__call__",
         "autolog.sklearn.crossvalidation:observe_parallel",
         outermost_of="sklearn",
+        records="cross-validation",
     ),
     # It fits once by itself, before its permutations begin, which are a run.
     Hook(
@@ -89,6 +116,7 @@ HOOKS = [
         "_permutation_test_score",
         "autolog.sklearn.crossvalidation:observe_permutation",
         outermost_of="sklearn",
+        records="the score of permutation_test_score without permutation",
     ),
     # permutation_importance itself is a function that users import; this one it asks by its global name.
     Hook(
@@ -96,9 +124,16 @@ HOOKS = [
         "_create_importances_bunch",
         "autolog.sklearn.learned:observe_permutation_importances",
         kind="after",
+        records="permutation importances",
     ),
     *(
-        Hook(module, f"{display}.plot", "autolog.sklearn.displays:observe_plot", kind="after")
+        Hook(
+            module,
+            f"{display}.plot",
+            "autolog.sklearn.displays:observe_plot",
+            kind="after",
+            records=f"pictures that a {display} draws",
+        )
         for module, displays in _DISPLAYS.items()
         for display in displays
     ),

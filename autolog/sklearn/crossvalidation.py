@@ -54,7 +54,8 @@ def observe_parallel(call: Call) -> Frame:
         return
     with watching("sklearn"):
         try:
-            training = begin_training(call.subject, f"{type(given['estimator']).__name__}-{function}")
+            name = f"{type(given['estimator']).__name__}-{function}"
+            training = begin_training(call.subject, name, framework="sklearn")
         except Exception:
             yield
             raise

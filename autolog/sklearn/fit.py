@@ -141,7 +141,7 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
 
 def _begin(estimator: Any) -> Training:
     given = given_by(callback_of(estimator))
-    return begin_training(estimator, type(estimator).__name__, given=given)
+    return begin_training(estimator, type(estimator).__name__, framework="sklearn", given=given)
 
 
 # A loop of short trainings --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-from autolog.core import outlet
+from autolog.core import hooked, outlet
 from autolog.core.allowance import Allowance
 from autolog.core.current import enter
 from autolog.core.health import Alerts
@@ -30,7 +30,7 @@ from autolog.core.run import Run
 from autolog.core.training import Loop, Training, conclude
 from autolog.process import forks
 from autolog.process.guard import charge, measured, shield
-from autolog.process.hooks import Hook, install, uninstall
+from autolog.process.hooks import Hook, uninstall
 from autolog.torch.measures import Found, Measures, describe, is_sharded, learning_rates, skips
 
 __all__ = ["HOOKS", "Watch", "listen_to_clipping", "unwatch", "watch"]
@@ -79,7 +79,7 @@ def watch(
     unwatch(model)
     leads = _leads()
     if leads:
-        training = begin_training(model, type(model).__name__, given=given)
+        training = begin_training(model, type(model).__name__, framework="torch", given=given)
         conclude(training, more_to_come=True)
     else:
         training = Training(silent_run(), owns=True)
@@ -310,7 +310,7 @@ class Watch(Loop):
 def listen_to_clipping(listener: Callable[[Any], None]) -> Callable[[], None]:
     """Show this function the gradients that torch's own functions are about to clip; returns how to stop."""
     _listeners.append(listener)
-    install(HOOKS)
+    hooked.put_in("torch", HOOKS, "torch")
 
     def stop() -> None:
         if listener in _listeners:
@@ -332,7 +332,13 @@ def observe_grouping(tensors: Any, args: Any, kwargs: Any, result: Any) -> None:
 # too late. What it and its kin (`clip_grad_value_`, `get_total_norm`) look up in their module with every
 # call, before they change anything, does not. Private, so tests/torch/test_norms.py watches it.
 HOOKS = [
-    Hook("torch.nn.utils.clip_grad", "_group_tensors_by_device_and_dtype", observe_grouping, kind="after")
+    Hook(
+        "torch.nn.utils.clip_grad",
+        "_group_tensors_by_device_and_dtype",
+        observe_grouping,
+        kind="after",
+        records="gradient norms as they were before they were clipped",
+    )
 ]
 
 _listeners: list[Callable[[Any], None]] = []

@@ -33,6 +33,7 @@ def __getattr__(name: str) -> Any:
 
 
 _TRAINER = "transformers.trainer"
+_PREDICTED = "what is made from predictions: the confusion matrix, entities"
 
 # Seq2SeqTrainer's own `evaluate` and `predict`, and TRL's trainers', end in these.
 HOOKS = [
@@ -42,16 +43,33 @@ HOOKS = [
             f"Trainer.{name}",
             f"autolog.transformers.fit:observe_{name}",
             outermost_of="transformers",
+            records=f"Trainer.{name}",
         )
         for name in ("train", "evaluate", "predict")
     ),
-    Hook(_TRAINER, "Trainer.hyperparameter_search", "autolog.transformers.fit:observe_search"),
-    Hook(_TRAINER, "Trainer.evaluation_loop", "autolog.transformers.fit:observe_evaluation_loop"),
+    Hook(
+        _TRAINER,
+        "Trainer.hyperparameter_search",
+        "autolog.transformers.fit:observe_search",
+        records="searches by hyperparameter_search",
+    ),
+    Hook(
+        _TRAINER,
+        "Trainer.evaluation_loop",
+        "autolog.transformers.fit:observe_evaluation_loop",
+        records=_PREDICTED,
+    ),
     # A callback is told that a batch was predicted, and neither of its labels nor of what was generated.
-    Hook(_TRAINER, "Trainer.prediction_step", "autolog.transformers.fit:observe_prediction_step"),
+    Hook(
+        _TRAINER,
+        "Trainer.prediction_step",
+        "autolog.transformers.fit:observe_prediction_step",
+        records=_PREDICTED,
+    ),
     Hook(
         "transformers.trainer_seq2seq",
         "Seq2SeqTrainer.prediction_step",
         "autolog.transformers.fit:observe_generating_step",
+        records="texts that are generated",
     ),
 ]

@@ -227,7 +227,10 @@ def _begin(trainer: Any, what: str, resume: Checkpoint | None = None) -> Trainin
         place, notes = suggested(trainer)
     subject = trainer.model if trainer.model is not None else trainer
     name = f"{type(subject).__name__}{what}"
-    training = begin_training(subject, name, given=given_by(_ours(trainer)), resume=resume, suggested=place)
+    given = given_by(_ours(trainer))
+    training = begin_training(
+        subject, name, framework="transformers", given=given, resume=resume, suggested=place
+    )
     bind_run(trainer, training.run)
     for key, note in notes.items():
         training.run.note(f"params/{key}", note)

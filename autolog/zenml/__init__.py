@@ -55,4 +55,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-HOOKS = [Hook("zenml.orchestrators.step_runner", "StepRunner.run", "autolog.zenml.steps:observe_step")]
+HOOKS = [
+    Hook(
+        "zenml.orchestrators.step_runner",
+        "StepRunner.run",
+        "autolog.zenml.steps:observe_step",
+        records="steps of pipelines as runs",
+    )
+]

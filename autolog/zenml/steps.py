@@ -105,6 +105,7 @@ class Step:
             run_name if run_name and self.attempt == 1 else self._run_name(run_name),
             project=project or settings.project or fitting_project(self.pipeline),
             group=self.pipeline_run,
+            framework="zenml",
             tags=[*tags, self.pipeline, self.pipeline_run, self.name],
             config={
                 "framework": "zenml",

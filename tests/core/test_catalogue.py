@@ -129,7 +129,7 @@ def test_newer_than_tested_is_on_with_one_warning(
 
 def test_status_reads_well() -> None:
     lines = str(autolog.status()).splitlines()
-    assert lines[0].split() == ["framework", "on", "found", "required", "why"]
+    assert lines[0].split() == ["framework", "on", "found", "required", "hooks", "why"]
     assert "off" in lines[1]
     assert "autolog.enable('sklearn')" in lines[1]
     with autolog.enabled():

@@ -215,7 +215,7 @@ def test_the_first_training_writes_in_place_later_ones_are_children(sink: Memory
 
     models = [Model(), Model(), Model()]
     with autolog.run("mine") as run:
-        trainings = [begin_training(model, "Model") for model in models]
+        trainings = [begin_training(model, "Model", framework=None) for model in models]
         for training in trainings:
             conclude(training)
         assert run.status == "running"
@@ -230,9 +230,9 @@ def test_without_a_run_every_training_has_its_own_and_stays_findable(sink: Memor
 
     first, second = Model(), Model()
     for model in (first, second):
-        conclude(begin_training(model, "Model"))
+        conclude(begin_training(model, "Model", framework=None))
     assert find_run(first) is not find_run(second)
-    again = begin_training(first, "Model")
+    again = begin_training(first, "Model", framework=None)
     conclude(again)
     assert find_run(first) is again.run
     assert len(sink.runs) == 3
@@ -245,7 +245,7 @@ def test_without_a_run_every_training_has_its_own_and_stays_findable(sink: Memor
 def test_a_run_given_by_hand_comes_first(sink: MemorySink) -> None:
     with autolog.run("outer"):
         given = opening.open_run("given")
-        training = begin_training(object(), "Model", given=given)
+        training = begin_training(object(), "Model", framework=None, given=given)
     assert training.run is given
     given.face.finish()
 
@@ -330,10 +330,10 @@ def test_finish_ends_what_autolog_left_open_and_nothing_else(sink: MemorySink) -
         pass
 
     loop, fit, model = Model(), Model(), Model()
-    conclude(begin_training(loop, "Loop"), more_to_come=True)
-    going_on = begin_training(fit, "Fit")
+    conclude(begin_training(loop, "Loop", framework=None), more_to_come=True)
+    going_on = begin_training(fit, "Fit", framework=None)
     with autolog.run("his"):
-        begin_training(model, "Model")
+        begin_training(model, "Model", framework=None)
         assert autolog.finish()
         statuses = {run.name.split("-")[0]: run.status for run in sink.runs}
         assert statuses == {"Loop": "finished", "Fit": "running", "his": "running"}
@@ -396,7 +396,7 @@ def test_any_nesting_keeps_every_run_whole(moves: list[str]) -> None:
             open_runs.pop().__exit__(None, None, None)
         elif move == "train":
             models.append(type("Model", (), {})())
-            training = begin_training(models[-1], "Model")
+            training = begin_training(models[-1], "Model", framework=None)
             assert bool(open_runs) == (training.run.parent is not None or not training.owns)
             conclude(training)
     while open_runs:

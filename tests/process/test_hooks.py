@@ -409,15 +409,39 @@ def test_an_import_that_fails_fails_as_it_always_did(put: Any, tmp_path: Any, mo
 
 
 def test_a_hook_for_what_is_not_there_never_fails_the_users_import(
-    put: Any, tmp_path: Any, monkeypatch: Any, expected_faults: list[guard.Fault]
+    tmp_path: Any, monkeypatch: Any
 ) -> None:
-    (tmp_path / "without_it.py").write_text("x = 1\n")
+    package = tmp_path / "without_it"
+    package.mkdir()
+    (package / "__init__.py").write_text("x = 1\nclass Class:\n    value = 1\n    here = lambda self: 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    put("Missing.method", Watch().around, module="without_it")
-    import without_it  # type: ignore[import-not-found]
+    paths = {"Class.here": "in", "Missing.method": "missing", "Class.value": "missing", "function": "missing"}
+    wanted = [Hook("without_it", path, Watch().around) for path in paths]
+    optional = Hook("without_it", "since_another_version", Watch().around, optional=True)
+    gone, elsewhere = (Hook(f"{name}.gone", "function", Watch().around) for name in ("without_it", "nowhere"))
+    everything = [*wanted, optional, gone, elsewhere]
+    told: list[tuple[Hook, str]] = []
+    for _ in ("before the import", "after it"):
+        told.clear()
+        install(everything, lambda hook, why: told.append((hook, why)))
+        import without_it  # type: ignore[import-not-found]
 
-    assert without_it.x == 1
-    assert len(expected_faults) == 1
+        assert without_it.x == 1
+        assert [hooks.state_of(hook) for hook in wanted] == list(paths.values())
+        assert [hooks.state_of(hook) for hook in (optional, gone, elsewhere)] == [
+            "left out",
+            "missing",
+            "waiting",  # a package that is not installed is no loss
+        ]
+        assert {hook: why for hook, why in told} == {
+            wanted[1]: "no class Missing",
+            wanted[2]: "no function but int",
+            wanted[3]: "no such function",
+            gone: "no such module",
+        }
+        assert len(told) == 4
+        uninstall(everything)
+        assert {hooks.state_of(hook) for hook in everything} == {"out"}
 
 
 def test_threads_may_install_and_uninstall_while_others_call(framework: Any) -> None:
