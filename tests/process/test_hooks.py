@@ -408,9 +408,7 @@ def test_an_import_that_fails_fails_as_it_always_did(put: Any, tmp_path: Any, mo
         import no_such_module  # type: ignore[import-not-found]  # noqa: F401
 
 
-def test_a_hook_for_what_is_not_there_never_fails_the_users_import(
-    tmp_path: Any, monkeypatch: Any
-) -> None:
+def test_a_hook_for_what_is_not_there_never_fails_the_users_import(tmp_path: Any, monkeypatch: Any) -> None:
     package = tmp_path / "without_it"
     package.mkdir()
     (package / "__init__.py").write_text("x = 1\nclass Class:\n    value = 1\n    here = lambda self: 1\n")
@@ -433,7 +431,7 @@ def test_a_hook_for_what_is_not_there_never_fails_the_users_import(
             "missing",
             "waiting",  # a package that is not installed is no loss
         ]
-        assert {hook: why for hook, why in told} == {
+        assert dict(told) == {
             wanted[1]: "no class Missing",
             wanted[2]: "no function but int",
             wanted[3]: "no such function",

@@ -1,0 +1,68 @@
+"""What is hooked of scikit-learn, and what is used of it that is private."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import pytest
+from joblib import Parallel
+from sklearn.linear_model import LogisticRegression
+
+from autolog.sklearn import HOOKS
+from tests.contract import Private, check_hooks, check_table, local
+
+
+def _module(name: str, *parts: str) -> object:
+    found = importlib.import_module(name)
+    for part in parts:
+        found = getattr(found, part)
+    return found
+
+
+def _callbacks_of_an_estimator() -> object:
+    bar = importlib.import_module("sklearn.callback").ProgressBar()
+    return LogisticRegression().set_callbacks(bar)._skl_callbacks == [bar]
+
+
+_FOLDS = "sklearn.model_selection._validation"
+
+PRIVATE = {
+    "_safe_indexing": Private(lambda: _module("sklearn.utils", "_safe_indexing")([4, 5, 6], [1]) == [5]),
+    "_skl_callbacks": Private(_callbacks_of_an_estimator, needs="scikit-learn>=1.9"),
+    "_backend": Private(lambda: type(Parallel(n_jobs=1)._backend).__name__ == "LokyBackend"),
+    # Variables of the functions that hand their folds to joblib.
+    "cross_validate: estimator": Private(lambda: local(_module(_FOLDS, "cross_validate"), "estimator")),
+    "cross_val_predict: le": Private(lambda: local(_module(_FOLDS, "cross_val_predict"), "le")),
+    "permutation_importance: estimator": Private(
+        lambda: local(
+            _module("sklearn.inspection._permutation_importance", "permutation_importance"), "estimator"
+        )
+    ),
+    "estimator_checks": Private(lambda: _module("sklearn.utils.estimator_checks", "check_estimator")),
+    "validate_parameter_constraints": Private(
+        lambda: (
+            [
+                *inspect.signature(
+                    _module("sklearn.utils._param_validation", "validate_parameter_constraints")
+                ).parameters
+            ]
+            == ["parameter_constraints", "params", "caller_name"]
+        )
+    ),
+}
+
+
+def test_every_hook_finds_its_place() -> None:
+    for module in ("cluster", "linear_model", "pipeline", "preprocessing"):
+        importlib.import_module(f"sklearn.{module}")
+    check_hooks(HOOKS)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_private_name_is_there(name: str) -> None:
+    PRIVATE[name].check()
+
+
+def test_the_table_is_whole() -> None:
+    check_table("sklearn", PRIVATE)

@@ -1,0 +1,39 @@
+"""What is hooked of torch, and what is used of it that is private."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.distributed.fsdp import _common_utils as fsdp
+
+from autolog.torch.loop import HOOKS
+from autolog.torch.measures import WRAPPERS
+from tests.contract import Private, check_hooks, check_table
+
+
+def _is_between(wrapped: torch.nn.Module, name: str) -> bool:
+    return name in [part for key, _ in wrapped.named_modules() for part in key.split(".")]
+
+
+PRIVATE = {
+    "_orig_mod": Private(lambda: _is_between(torch.compile(torch.nn.Linear(1, 1)), "_orig_mod")),
+    "_checkpoint_wrapped_module": Private(
+        lambda: hasattr(checkpoint_wrapper(torch.nn.Linear(1, 1)), "_checkpoint_wrapped_module")
+    ),
+    "_fsdp_wrapped_module": Private(lambda: fsdp.FSDP_WRAPPED_MODULE == "_fsdp_wrapped_module"),
+}
+
+
+def test_every_hook_finds_its_place() -> None:
+    check_hooks(HOOKS)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_private_name_is_there(name: str) -> None:
+    PRIVATE[name].check()
+
+
+def test_the_table_is_whole() -> None:
+    check_table("torch", PRIVATE)
+    assert set(WRAPPERS) <= set(PRIVATE)
