@@ -46,7 +46,7 @@ class Private:
                 with pytest.raises((AttributeError, ImportError)):
                     self.found()
                 return
-        assert self.found() is not False
+        assert self.found() is not False, "it is something else now"
 
 
 def sets(cls: type, name: str) -> bool:
@@ -82,7 +82,7 @@ def check_hooks(hooks: Iterable[Hook], *, sources: Mapping[str, str] | None = No
             uninstall([hook])
         if not (is_there or hook.optional):
             missing.append(hook.place)
-    assert missing == []
+    assert not missing, missing
 
 
 def _is_written(hook: Hook, source: str) -> bool:
@@ -115,4 +115,4 @@ def check_table(room: str, table: Iterable[str]) -> None:
                 case ast.alias(name=name):
                     used |= set(name.split("."))
     private = {name for name in used - ours - PYTHONS if name.startswith("_") and not name.startswith("__")}
-    assert private - set(table) == set()
+    assert not private - set(table), private - set(table)
