@@ -11,7 +11,7 @@ import pytest
 from packaging.version import Version
 
 from autolog.core.catalogue import TABLE
-from tests.programs import run
+from tests.programs import run, run_warm
 
 # As a newer version of it would: the names are others in all of its source.
 RENAMING = """
@@ -50,6 +50,7 @@ def same(recorded, train):
     tell()
     autolog.disable()
     assert train([]) == recorded
+    autolog.enable(FRAMEWORK)  # what has been said is not said again
 """
 
 HOW = {
@@ -237,3 +238,31 @@ def test_a_class_and_a_function_of_the_others(
     tmp_path: Path, by: str, order: str, framework: str, train: str, lost: dict[str, str]
 ) -> None:
     check(tmp_path, by, order, framework, train, lost)
+
+
+def test_what_a_watched_loop_loses_is_said_too(tmp_path: Path) -> None:
+    said = run_warm(
+        tmp_path,
+        """
+        import torch
+        del torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype
+        sink = autolog.MemorySink()
+        s.use(autolog.Settings(sink=sink, log_code=False))
+        for _ in range(2):
+            model = torch.nn.Linear(2, 1)
+            with autolog.torch.watch(model, optimizer := torch.optim.SGD(model.parameters(), 0.1), every=1):
+                model(torch.ones(1, 2)).sum().backward()
+                optimizer.step()
+        for run in sink.runs:
+            print(run.status, "grad_norm" in run.metrics, run.config["autolog/notes"])
+        """,
+    )
+    place = "torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype"
+    why = "Not recorded: gradient norms as they were before they were clipped."
+    warning, *runs = sorted(said.splitlines(), key=lambda line: line.startswith("finished"))
+    assert warning.startswith(f"autolog: {place} cannot be watched: no such function (torch ")
+    assert warning.endswith(why)
+    assert len(runs) == 2
+    for line in runs:
+        assert line.startswith("finished True {'" + place + "': 'lost: no such function")
+        assert line.endswith(why + "'}")
