@@ -54,7 +54,7 @@ def record_evaluation(
         try:
             result = _evaluated(_loss_of(model, output, index), truth, predicted, classes)
         except ValueError as error:
-            run.note(place, f"not evaluated: {error}")
+            run.note_lost(place, f"not evaluated: {error}")
             continue
         if len(truth) == result.rows and result.samples and run.keeps("predictions"):
             result = _with_inputs(result, found.inputs)

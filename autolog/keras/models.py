@@ -43,7 +43,7 @@ def record_model(run: Recording, model: Any) -> None:
         else:
             model.save(path)
     except Exception as error:  # a class that is not registered, say
-        run.note("model", f"not kept: {type(error).__name__}: {error}")
+        run.note_lost("model", f"not kept: {type(error).__name__}: {error}")
         return
     run.staged_artifact(f"model-{model.name}", "model", {name: path}, {"bytes": path.stat().st_size})
 

@@ -255,6 +255,6 @@ def _record_predictions(run: Recording, given: Mapping[str, Any], tasks: list[_T
             task=task,
         )
     except ValueError as error:  # several outputs, say
-        run.note("cv", f"not evaluated: {error}")
+        run.note_lost("cv", f"not evaluated: {error}")
         return
     record_evaluation(run, "cv", found)

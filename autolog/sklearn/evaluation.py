@@ -376,7 +376,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
                 elif "scores" not in which.done:
                     scores = _scores(run, estimator, X, truth, which)
             except Exception as error:  # the model's own: the data has changed under it, say
-                run.note(f"{which.name}/roc", f"left out: {type(error).__name__}: {error}"[:300])
+                run.note_lost(f"{which.name}/roc", f"{type(error).__name__}: {error}"[:300])
     if predicted is not None:
         which.done.add("labels")
     if weight is not None:
@@ -391,7 +391,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
             task=task,
         )
     except ValueError as error:
-        run.note(which.name, f"not evaluated: {error}")
+        run.note_lost(which.name, f"not evaluated: {error}")
         return
     if predicted is None:
         result = _of_scores_only(result)

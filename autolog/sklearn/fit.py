@@ -232,7 +232,7 @@ def _record_training_metrics(run: Recording, estimator: Any, X: Any, y: Any) -> 
         run.note("train/metrics", str(aborted))
         return
     except ValueError as error:  # several outputs, say
-        run.note("train/metrics", f"left out: {error}")
+        run.note_lost("train/metrics", f"not evaluated: {error}")
         return
     run.log({f"train/{name}": value for name, value in result.metrics.items()}, step=run.last_step)
     if rows.sampled:
@@ -246,7 +246,7 @@ def _record_model(run: Recording, estimator: Any) -> None:
     try:
         size = model.dump(estimator, path, limit=run.settings.artifact_limit)
     except Exception as error:  # a lambda or a local class inside: nothing that pickles
-        run.note("model", f"not kept: {type(error).__name__}: {error}")
+        run.note_lost("model", f"not kept: {type(error).__name__}: {error}")
         return
     if size is None:
         limit = f"{run.settings.artifact_limit:,} bytes"

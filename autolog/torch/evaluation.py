@@ -143,7 +143,7 @@ def record_evaluation(
             truth, predicted = kept.arrays()
             result = evaluated(truth, predicted, classes)
     except ValueError as error:
-        run.note(name, f"not evaluated: {error}")
+        run.note_lost(name, f"not evaluated: {error}")
         return
     if result.samples and truth is not None and result.rows == len(truth) and run.keeps("predictions"):
         chosen = kept.chosen(result.samples)
