@@ -134,3 +134,22 @@ def test_status_reads_well() -> None:
     assert "autolog.enable('sklearn')" in lines[1]
     with autolog.enabled():
         assert str(autolog.status()).splitlines()[1].split()[1] == "on"
+
+
+def test_a_framework_without_the_module_that_is_waited_for_is_turned_on_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed(monkeypatch, trigger="sklearn.renamed.base")
+    with autolog.enabled("sklearn"):
+        assert is_on()
+
+
+def test_status_counts_hooks() -> None:
+    row = autolog.status()[0]
+    assert str(row.hooks) == "-"
+    with autolog.enabled("sklearn", "zenml"):
+        rows = {row.name: row.hooks for row in autolog.status()}
+        assert rows["sklearn"].put_in > 0
+        assert rows["sklearn"].missing == ()
+        assert (rows["zenml"].put_in + rows["zenml"].waiting, rows["zenml"].missing) == (1, ())
+        assert f"{rows['sklearn'].put_in} in" in str(autolog.status())
