@@ -12,6 +12,7 @@ import functools
 import io
 import math
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from autolog.capture.chart import Chart
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "render", "to_html"]
+__all__ = ["Chart", "is_figure", "render", "to_html"]
 
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 FAR_AWAY = 10_000.0  # points from a page, where lines are cut off
@@ -41,12 +42,23 @@ def render(chart: Chart) -> str:
     return _drawn_once(draw(chart))
 
 
+def is_figure(value: object) -> bool:
+    """Whether :func:`to_html` takes it."""
+    kinds = _kinds(value)
+    return (
+        "plotly.basedatatypes.BaseFigure" in kinds
+        or "matplotlib.animation.Animation" in kinds
+        or _is_pyplot(value)
+        or _owner(value, kinds) is not None
+    )
+
+
 def to_html(figure: object) -> str:
     """A user's figure as text that a browser shows without a network.
 
     Args:
-        figure: A matplotlib figure, anything that belongs to one (axes, seaborn's grids), or a
-            Plotly figure.
+        figure: A matplotlib figure, anything that belongs to one (axes, seaborn's grids), an animation,
+            pyplot itself (its current figure), or a Plotly figure.
 
     Returns:
         SVG for matplotlib, a whole HTML page with plotly.js inside for Plotly.
@@ -54,19 +66,38 @@ def to_html(figure: object) -> str:
     Raises:
         TypeError: For anything else.
     """
-    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(figure).__mro__}
+    kinds = _kinds(figure)
     if "plotly.basedatatypes.BaseFigure" in kinds:
         return str(figure.to_html(full_html=True, include_plotlyjs=True))  # type: ignore[attr-defined]
-    owner: Any = figure if "matplotlib.figure.Figure" in kinds else getattr(figure, "figure", None)
-    while owner is not None and type(owner).__name__ == "SubFigure":
-        owner = owner.figure
-    if any(kind.__module__ == "matplotlib.figure" for kind in type(owner).__mro__):
+    if "matplotlib.animation.Animation" in kinds:
+        return str(figure.to_jshtml())  # type: ignore[attr-defined]
+    if _is_pyplot(figure):
+        return _svg(figure.gcf())  # type: ignore[attr-defined]
+    owner = _owner(figure, kinds)
+    if owner is not None:
         return _svg(owner)
     kind = type(figure)
     raise TypeError(
         "a figure must be a matplotlib Figure or Axes, or a Plotly Figure, "
         f"not {kind.__module__}.{kind.__qualname__}"
     )
+
+
+def _kinds(value: object) -> set[str]:
+    return {f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__}
+
+
+def _is_pyplot(value: object) -> bool:
+    return value is not None and value is sys.modules.get("matplotlib.pyplot")
+
+
+def _owner(value: object, kinds: set[str]) -> Figure | None:
+    """The matplotlib figure that it is, or belongs to."""
+    owner: Any = value if "matplotlib.figure.Figure" in kinds else getattr(value, "figure", None)
+    while owner is not None and type(owner).__name__ == "SubFigure":
+        owner = owner.figure
+    is_matplotlibs = any(kind.__module__ == "matplotlib.figure" for kind in type(owner).__mro__)
+    return owner if is_matplotlibs else None
 
 
 def _svg(figure: Figure) -> str:

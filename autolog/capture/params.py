@@ -557,7 +557,7 @@ def metric(value: Any) -> float | int:
     if kind is float:
         return value  # type: ignore[no-any-return]
     number = value if kind is int else _single(value)
-    if isinstance(number, int) and -(2**63) <= number < 2**63:
+    if isinstance(number, int) and -(2**63) <= number < 2**64:
         return int(number)
     if isinstance(number, (int, float, decimal.Decimal, fractions.Fraction)):
         try:

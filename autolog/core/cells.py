@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autolog.capture.params import REDACTED, is_secret, label, metric, sanitize
@@ -12,40 +12,37 @@ from autolog.sinks.trackio.names import known_metric_keys, metric_key
 __all__ = ["brief", "clean_table", "csv_cells", "flatten", "table_rows", "whole_step"]
 
 
+MOST_NESTED = 10  # mappings in mappings: one that holds itself has no end
+
+
 def flatten(
-    metrics: Mapping[str, Any],
-    prefix: str,
-    values: dict[str, Any],
-    refuse: Callable[[str, TypeError], None],
-    depth: int = 0,
+    metrics: Mapping[str, Any], prefix: str, values: dict[str, Any], others: list[str], depth: int = 0
 ) -> None:
-    """Put numbers by name into ``values``; names of nested mappings are joined by ``/``.
+    """Put values by name into ``values``; names of nested mappings are joined by ``/``.
 
     Args:
-        refuse: called with the name of what is no number, and why it is none.
+        others: gets the names of the values that are not plain numbers yet.
 
     Raises:
-        TypeError: ``metrics`` is no mapping, or is nested more than ten deep.
+        TypeError: ``metrics`` is no mapping.
     """
-    if depth > 10:
-        raise TypeError("log: mappings nested more than ten deep; expected names and numbers.")
-    if not isinstance(metrics, Mapping):
+    if type(metrics) is not dict and not isinstance(metrics, Mapping):  # the second costs more to ask
         raise TypeError(
-            f"log: expected a mapping of names to numbers, got {type(metrics).__name__}. "
+            f"log: expected a mapping of names to values, got {type(metrics).__name__}. "
             'Write run.log({"loss": 0.1}).'
         )
     known = known_metric_keys.get  # looked up once: this loop is most of what logging a row costs
     for name, value in metrics.items():
         key = name if not prefix and type(name) is str else f"{prefix}{name}"
-        if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
+        if type(value) is float or (type(value) is int and -(2**63) <= value < 2**64):
             values[known(key) or metric_key(key)] = value
-        elif isinstance(value, Mapping):
-            flatten(value, f"{key}/", values, refuse, depth + 1)
-        else:
-            try:
-                values[metric_key(key)] = metric(value)
-            except TypeError as error:
-                refuse(key, error)
+        elif isinstance(value, float):  # NumPy's
+            values[known(key) or metric_key(key)] = float(value)
+        elif isinstance(value, Mapping) and depth < MOST_NESTED and "_type" not in value:
+            flatten(value, f"{key}/", values, others, depth + 1)
+        else:  # a mapping with a "_type" is one value in Trackio's own form
+            values[metric_key(key)] = value
+            others.append(metric_key(key))
 
 
 def whole_step(step: Any) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from autolog.capture.params import label, sanitize
+from autolog.capture.params import label, metric, sanitize
 from autolog.core import statuses
 from autolog.core.cells import clean_table, flatten, whole_step
 from autolog.core.notes import Notes
@@ -68,6 +68,7 @@ class Recording(Writer):
         status: ``running``, ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``.
         is_closed: whether the user has finished it.
         exits: how to leave the ``with`` blocks that the user has entered with it.
+        left_out: names that the user logs values under which nobody takes, as they were told.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Recording(Writer):
         self._first_children: list[str] = []
         self._params: dict[str, dict[str, Any]] = {}
         self._notes = Notes()
+        self.left_out: set[str] = set()
         self._last_words: list[Callable[[], None]] = []
         super().__init__(identity, sink=sink, settings=settings)
 
@@ -226,7 +228,14 @@ class Recording(Writer):
             step: the optimizer's global step, not negative. None: one more than the last.
         """
         values: dict[str, Any] = {}
-        flatten(metrics, "", values, self._leave_out)
+        others: list[str] = []
+        flatten(metrics, "", values, others)
+        for key in dict.fromkeys(others):
+            try:
+                values[key] = metric(values[key])
+            except TypeError as error:
+                del values[key]
+                self.note(key, f"not recorded: {error}")
         if values or step is not None:
             self.write("row", step=self.step(step), values=values)
 
@@ -439,9 +448,6 @@ class Recording(Writer):
             text = _story_of(error)
             self.alert(f"{self.name} failed: {type(error).__name__}", text, level="error")
             self.describe({"error": f"{type(error).__name__}: {error}"[:500]})
-
-    def _leave_out(self, key: str, error: TypeError) -> None:
-        self.note(key, f"not recorded: {error}")
 
     # Its end ----------------------------------------------------------------------------------------
 

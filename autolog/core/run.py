@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from autolog.core.cells import flatten
+from autolog.core.given import log
 from autolog.core.recording import Recording
 from autolog.core.statuses import STATUSES, status_of
 from autolog.core.writer import RunError
@@ -91,26 +91,27 @@ class Run:
         self._recording.params(values, prefix=prefix)
 
     @measured
-    def log(self, metrics: Mapping[str, Any], *, step: int | None = None) -> None:
-        """Record metrics at a step.
+    def log(self, metrics: Mapping[str, Any], *, step: int | None = None, strict: bool = False) -> None:
+        """Record values at a step: whatever ``trackio.log`` takes, in the form in which it stores them.
 
         Args:
-            metrics: names to numbers (Python, NumPy, torch and JAX scalars too); nested mappings are joined
-                by ``/``.
+            metrics: names to numbers (Python, NumPy, torch and JAX scalars too), texts, lists, figures, and
+                Trackio's own ``Table``, ``Image``, ``Html``, ``Histogram``, ``Markdown``, ``Trace``; names of
+                nested mappings are joined by ``/``. What Trackio does not take either is left out: a warning
+                says so, once for each name, and a note in the run.
             step: the optimizer's global step, not negative. None: one more than the last.
+            strict: whether a value that nobody takes is an error.
 
         Raises:
-            TypeError: a value that is no number, or a step that is none; nothing of the call is recorded.
+            TypeError: no mapping, or a step that is no whole number; with ``strict`` a value that Trackio
+                does not take. Nothing of the call is recorded.
             ValueError: a negative step.
             RunError: the run is finished.
         """
         recording = self._recording
         if recording.is_closed:
             self._check_open("log")
-        values: dict[str, Any] = {}
-        flatten(metrics, "", values, _refuse)
-        if values or step is not None:
-            recording.write("row", step=recording.step(step), values=values)
+        log(recording, metrics, step, strict)
 
     @measured
     def figure(self, key: str, figure: Any, *, step: int | None = None, caption: str | None = None) -> None:
@@ -292,10 +293,3 @@ def _face_of(recording: Recording, kind: type[Run]) -> Run:
 def recording_of(run: Run) -> Recording:
     """The run as rooms write it."""
     return run._recording
-
-
-def _refuse(key: str, error: TypeError) -> None:
-    raise TypeError(
-        f"log: {key!r} is no number: {error}. For pictures, tables and files use "
-        "run.figure, run.table and run.artifact."
-    ) from None

@@ -13,6 +13,7 @@ __all__ = [
     "FinishRecord",
     "HtmlRecord",
     "JournalRecord",
+    "MediaRecord",
     "OpenRecord",
     "Record",
     "RowRecord",
@@ -65,11 +66,15 @@ class ConfigRecord(_Record):
 
 
 class RowRecord(_Record):
-    """What was logged at a step: numbers, and tables as lists of rows, by key."""
+    """What was logged at a step: numbers, and tables as lists of rows, by key.
+
+    ``as_stored``: the values are in the form in which Trackio stores them, and a list is a list.
+    """
 
     kind: Literal["row"]
     step: int
     values: dict[str, Any]
+    as_stored: NotRequired[bool]
 
 
 class ChartRecord(_Record):
@@ -90,6 +95,15 @@ class HtmlRecord(_Record):
     key: str
     caption: str | None
     text: str
+
+
+class MediaRecord(_Record):
+    """A file of Trackio's media folder that a row refers to, and that a server or Space needs as well."""
+
+    kind: Literal["media"]
+    step: int
+    key: str
+    path: str
 
 
 class AlertRecord(_Record):
@@ -139,6 +153,7 @@ Record = (
     | RowRecord
     | ChartRecord
     | HtmlRecord
+    | MediaRecord
     | AlertRecord
     | SystemRecord
     | ArtifactRecord

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from autolog.process import threads
 from autolog.process.threads import Bell
-from autolog.sinks import ArtifactRecord, ChartRecord, HtmlRecord
+from autolog.sinks import ArtifactRecord, ChartRecord, HtmlRecord, MediaRecord
 from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
 from autolog.sinks.journal import record_at
 from autolog.sinks.place import Place, Row, is_transient
@@ -24,9 +24,14 @@ from autolog.sinks.state import RunState
 
 __all__ = ["WORTH", "Backlog", "Outcome", "Slow"]
 
-SlowRecord = ChartRecord | HtmlRecord | ArtifactRecord
+SlowRecord = ChartRecord | HtmlRecord | MediaRecord | ArtifactRecord
 
-WORTH = {"chart": 1, "html": 1, "artifact": 2}  # what a person sees first; its kinds are those that take long
+WORTH = {
+    "chart": 1,
+    "html": 1,
+    "media": 1,
+    "artifact": 2,
+}  # what a person sees first; its kinds are those that take long
 FILES = WORTH["artifact"]
 
 START_SECONDS = 2.0  # a short program keeps its cores for itself
@@ -192,6 +197,9 @@ class Backlog:
             return None
         if record["kind"] == "artifact":
             self._place.artifact(run.identity, record)
+            return None
+        if record["kind"] == "media":
+            self._place.media(run.identity, record["step"], record["path"])
             return None
         if record["kind"] == "html":
             text = record["text"]

@@ -84,8 +84,9 @@ class MemoryRun:
             self.status = self.config.get("status", self.status)
         elif record["kind"] == "row":
             values = dict(record["values"])
-            for key in [key for key, value in values.items() if isinstance(value, list)]:
-                self.tables[key] = values.pop(key)
+            if not record.get("as_stored"):
+                for key in [key for key, value in values.items() if isinstance(value, list)]:
+                    self.tables[key] = values.pop(key)
             if values:
                 self.rows.append((record["step"], values))
         elif record["kind"] == "chart":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 from autolog.sinks import AlertRecord, ArtifactRecord, SystemRecord
 from autolog.sinks.identity import Identity
@@ -16,13 +16,14 @@ __all__ = ["Config", "Place", "Row", "birth_of", "is_transient"]
 class Row(TypedDict):
     """What a place stores at a step of a run. A value is a number, a table (a list of rows), or a picture.
 
-    A picture is whatever :meth:`Place.picture` has returned.
+    A picture is whatever :meth:`Place.picture` has returned. With ``as_stored`` a list is no table.
     """
 
     id: str
     time: float
     step: int
     values: dict[str, Any]
+    as_stored: NotRequired[bool]
 
 
 Config = dict[str, Any]
@@ -47,6 +48,9 @@ class Place(Protocol):
 
     def picture(self, run: Identity, step: int, name: str, page: str, caption: str | None) -> Any:
         """Put a page of HTML where a person looks for it; returns the value by which a row shows it."""
+
+    def media(self, run: Identity, step: int, path: str) -> None:
+        """Put a file of Trackio's media folder there too, under the name that the rows know it by."""
 
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
         """A version of an artifact."""

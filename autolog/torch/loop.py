@@ -152,9 +152,14 @@ class Watch(Loop):
         return self.recording.face
 
     @measured
-    def log(self, metrics: Mapping[str, Any]) -> None:
-        """Record metrics of your own at the step that was made last, as ``run.log`` does."""
-        self.run.log(metrics, step=self.step)
+    def log(self, metrics: Mapping[str, Any], *, strict: bool = False) -> None:
+        """Record values of your own at the step that was made last, see :meth:`autolog.Run.log`.
+
+        Raises:
+            TypeError: no mapping; with ``strict`` a value that Trackio does not take.
+            RunError: the run is finished.
+        """
+        self.run.log(metrics, step=self.step, strict=strict)
 
     @measured
     def unwatch(self, error: BaseException | None = None) -> None:

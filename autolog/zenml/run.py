@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autolog.core.given import log
 from autolog.core.recording import Recording
 from autolog.core.run import Run
 from autolog.process.guard import charge, shield
@@ -21,17 +22,16 @@ class StepRun(Run):
     >>> run["parameters"] = {"depth": 4}
     """
 
-    def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Record metrics at a step, and tables and pictures beside them, as ``trackio.log`` takes them.
+    def log(self, metrics: Mapping[str, Any], step: int | None = None, *, strict: bool = False) -> None:
+        """Record values at a step as :meth:`autolog.Run.log` does; DataFrames and lists of dicts are tables.
 
         Raises:
-            TypeError: a value that is no number, DataFrame, list of dicts, ``trackio.Table`` or figure.
+            TypeError: no mapping, or a step that is no whole number; with ``strict`` a value that Trackio
+                does not take.
             RunError: the run is finished.
         """
-        metrics, pictures, tables = _sorted_out(metrics)
-        super().log(metrics, step=step)
-        for key, value in pictures.items():
-            self.figure(key, value, step=step)
+        metrics, tables = _sorted_out(metrics)
+        super().log(metrics, step=step, strict=strict)
         for key, value in tables.items():
             self.table(key, value, step=step)
 
@@ -70,10 +70,8 @@ class StandIn:
         """See ``trackio.log``."""
         with shield("trackio.log in a step"):
             charge(self.stands_for)
-            metrics, pictures, tables = _sorted_out(metrics)
-            self.stands_for.log(metrics, step=step)
-            for key, value in pictures.items():
-                self.stands_for.figure(key, value, step=step)
+            metrics, tables = _sorted_out(metrics)
+            log(self.stands_for, metrics, step)
             for key, value in tables.items():
                 self.stands_for.table(key, value, step=step)
 
@@ -104,28 +102,16 @@ class StandIn:
         """It ends with its step."""
 
 
-def _sorted_out(metrics: Any) -> tuple[Any, dict[Any, Any], dict[Any, Any]]:
-    """Numbers, pictures and tables of one call, each by name."""
-    pictures = {key: value for key, value in _items(metrics) if _is_figure(value)}
-    tables = {key: _rows(value) for key, value in _items(metrics) if _rows(value) is not None}
-    if pictures or tables:
-        metrics = {k: v for k, v in metrics.items() if k not in pictures and k not in tables}
-    return metrics, pictures, tables
+def _sorted_out(metrics: Any) -> tuple[Any, dict[Any, Any]]:
+    """What ``Run.log`` takes and what is a table, each by name."""
+    items = metrics.items() if isinstance(metrics, Mapping) else ()
+    tables = {key: value for key, value in items if _is_table(value)}
+    if tables:
+        metrics = {key: value for key, value in metrics.items() if key not in tables}
+    return metrics, tables
 
 
-def _items(metrics: Any) -> list[tuple[Any, Any]]:
-    return list(metrics.items()) if isinstance(metrics, Mapping) else []
-
-
-def _is_figure(value: Any) -> bool:
-    module = type(value).__module__.partition(".")[0]
-    return module in ("matplotlib", "plotly") and (hasattr(value, "savefig") or hasattr(value, "to_html"))
-
-
-def _rows(value: Any) -> Any:
-    """A table's rows, if it is one."""
-    if type(value).__module__ == "trackio.table":
-        return value.data
+def _is_table(value: Any) -> bool:
     is_frame = hasattr(value, "columns") and (hasattr(value, "to_dict") or hasattr(value, "to_dicts"))
     is_list = isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value)
-    return value if is_frame or is_list else None
+    return bool(is_frame or is_list)

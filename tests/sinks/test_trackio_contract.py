@@ -15,7 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trackio import Artifact, cpu, fragments, gpu, references, server, utils
+from trackio import (
+    Artifact,
+    Histogram,
+    Markdown,
+    Table,
+    Trace,
+    cpu,
+    fragments,
+    gpu,
+    references,
+    server,
+    utils,
+)
+from trackio.media import TrackioMedia
 from trackio.media.utils import get_project_media_path
 from trackio.remote_client import RemoteClient
 from trackio.run import Run
@@ -55,6 +68,16 @@ def test_the_tables_have_the_columns_we_write_and_ids_are_unique() -> None:
         keys = [[c[2] for c in connection.execute(f"PRAGMA index_info({i[1]})")] for i in indices]
         assert [unique] in keys
     connection.close()
+
+
+def test_objects_that_a_user_logs_say_how_they_are_stored() -> None:
+    for kind in (Table, Trace):
+        assert {"project", "run", "step"} <= parameters(kind._to_dict)
+    for kind in (Histogram, Markdown, TrackioMedia):
+        assert parameters(kind._to_dict) == {"self"}
+    assert list(inspect.signature(TrackioMedia._save).parameters) == ["self", "project", "run", "step"]
+    needed = {"project", "run", "metrics_list", "steps", "timestamps", "log_ids", "run_id"}
+    assert needed <= parameters(SQLiteStorage.bulk_log)
 
 
 def test_what_we_write_is_what_trackio_reads_and_twice_is_once() -> None:

@@ -30,6 +30,23 @@ def test_in_a_run_of_the_users_own(recording: MemorySink) -> None:
         autolog.torch.watch(model, optimizer, run=his)
 
 
+def test_no_value_that_is_logged_ends_a_training(
+    recording: MemorySink, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = network()
+    optimizer = sgd(model)
+    with autolog.torch.watch(model, optimizer, every=0) as watch:
+        for _ in range(2):
+            train(model, optimizer, 1)
+            watch.log({"loss": torch.tensor(0.5), "text": "x", "logits": torch.ones(3)})
+        with pytest.raises(TypeError, match=r"'logits': .*value.tolist\(\)"):
+            watch.log({"logits": torch.ones(3)}, strict=True)
+        with pytest.raises(TypeError, match="expected a mapping"):
+            watch.log(0.5)  # type: ignore[arg-type]
+    assert only(recording).rows == [(n, {"loss": 0.5, "text": "x"}) for n in (1, 2)]
+    assert [record.args[0] for record in caplog.records] == ["logits"]  # type: ignore[index]
+
+
 def test_a_run_that_ends_is_watched_no_more(recording: MemorySink) -> None:
     model = network()
     optimizer = sgd(model)

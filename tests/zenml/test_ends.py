@@ -249,7 +249,8 @@ def test_steps_at_the_same_time_do_not_mix(
 def uses_trackio() -> None:
     import trackio
 
-    trackio.log({"a": 1, "rows": trackio.Table(data=[[1]], columns=["x"]), "text": "no number"})
+    rows = trackio.Table(data=[[1]], columns=["x"])
+    trackio.log({"a": 1, "rows": rows, "text": "a text", "nothing of Trackio's": object()})
     trackio.alert("odd", level=trackio.AlertLevel.INFO)
     trackio.finish()
     autolog.current_run().log({"b": 2})
@@ -280,7 +281,8 @@ def test_trackios_own_functions_write_to_the_steps_run(tracker: str, delivered: 
     assert [row["b"] for row in run["logs"] if "b" in row] == [2]
     assert "rows" in {key for row in run["logs"] for key in row}
     assert run["alerts"][0]["title"] == "odd"
-    assert "text" in run["config"]["autolog/notes"]
+    assert [row["text"] for row in run["logs"] if "text" in row] == ["a text"]
+    assert list(run["config"]["autolog/notes"]) == ["nothing of Trackio's"]
     assert [row["d"] for row in other["logs"] if "d" in row] == [4]
     assert {run["config"]["status"], other["config"]["status"]} == {"finished"}
     (its_own,) = delivered("its-own")

@@ -10,6 +10,9 @@ Private names of Trackio that are used here, each with the test that fails when 
 - ``sqlite_storage.SQLiteStorage.init_db`` and the columns of its tables ``metrics``, ``configs``,
   ``system_metrics``, ``alerts``: the public ``Run.log`` cannot set a log id, a time, or a second config.
 - ``SQLiteStorage.commit_artifact_version``: ``Run.log_artifact`` needs a Run.
+- ``SQLiteStorage.bulk_log``, for rows with a trace in them: traces have a table of their own.
+- ``_to_dict`` of ``Table``, ``Trace``, ``Histogram``, ``Markdown``, and ``_save`` and ``_to_dict`` of
+  ``media.TrackioMedia``: what a user gives to ``Run.log`` as they would to ``trackio.log``.
 - ``SQLiteStorage.get_run_config``: to go on with the config of a run opened elsewhere.
 - ``artifact.Artifact._build_manifest``: same reason.
 - ``fragments.FragmentWriter`` and the ``*_record`` functions: Trackio's jsonl mode.

@@ -16,6 +16,7 @@ from autolog.sinks.trackio.rows import (
     alert_entry,
     as_json,
     entry,
+    holds_traces,
     iso,
     metric_entries,
     recalled,
@@ -42,14 +43,19 @@ class Local:
 
     def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
         database = self._database(run.project)
+        values = [stored(row) for row in rows]
         database.insert(
             "INSERT OR IGNORE INTO metrics (timestamp, run_id, run_name, step, metrics, log_id)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (iso(r["time"]), run.id, run.name, r["step"], as_json(stored(r["values"])), r["id"])
-                for r in rows
+                (iso(r["time"]), run.id, run.name, r["step"], as_json(v), r["id"])
+                for r, v in zip(rows, values, strict=True)
+                if not holds_traces(v)
             ],
         )
+        for row, value in zip(rows, values, strict=True):
+            if holds_traces(value):
+                _put_traces(run, row, value)
         if config is not None:
             database.insert(
                 "INSERT OR REPLACE INTO configs (run_id, run_name, config, created_at) VALUES (?, ?, ?, ?)",
@@ -77,6 +83,9 @@ class Local:
         path = media_file(run, step, name, page)
         return shown(path, caption)
 
+    def media(self, run: Identity, step: int, path: str) -> None:
+        """It is there already."""
+
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
@@ -94,6 +103,21 @@ class Local:
 
     def config(self, run: Identity) -> Config | None:
         return recalled(run, self._database(run.project).config(run.id))
+
+
+def _put_traces(run: Identity, row: Row, values: dict[str, Any]) -> None:
+    """A row with traces, by Trackio's own way: it keeps them in a table of theirs, with a text to search."""
+    from trackio.sqlite_storage import SQLiteStorage
+
+    SQLiteStorage.bulk_log(
+        project=run.project,
+        run=run.name,
+        metrics_list=[values],
+        steps=[row["step"]],
+        timestamps=[iso(row["time"])],
+        log_ids=[row["id"]],
+        run_id=run.id,
+    )
 
 
 def media_file(run: Identity, step: int, name: str, text: str) -> Path:

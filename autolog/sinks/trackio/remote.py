@@ -158,23 +158,26 @@ class Remote(Local):
         self._call("/bulk_alert", alerts=[alert_entry(run, alert) for alert in alerts])
 
     def picture(self, run: Identity, step: int, name: str, page: str, caption: str | None) -> Any:
-        from gradio_client import handle_file
-
         # The same path here and there: the row refers to it, and the server stores it by its name.
         path = media_file(run, step, name, page)
         try:
-            upload = {
-                "project": run.project,
-                "run": run.name,
-                "run_id": run.id,
-                "step": step,
-                "relative_path": None,
-                "uploaded_file": handle_file(str(path)),
-            }
-            self._call("/bulk_upload_media", uploads=[upload])
+            self.media(run, step, str(path))
         finally:
             path.unlink(missing_ok=True)
         return shown(path, caption)
+
+    def media(self, run: Identity, step: int, path: str) -> None:
+        from gradio_client import handle_file
+
+        upload = {
+            "project": run.project,
+            "run": run.name,
+            "run_id": run.id,
+            "step": step,
+            "relative_path": None,
+            "uploaded_file": handle_file(path),
+        }
+        self._call("/bulk_upload_media", uploads=[upload])
 
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
         from gradio_client import handle_file

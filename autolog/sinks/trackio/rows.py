@@ -14,7 +14,17 @@ from autolog.sinks import AlertRecord, SystemRecord
 from autolog.sinks.identity import Identity
 from autolog.sinks.place import Config, Row, birth_of
 
-__all__ = ["alert_entry", "as_json", "entry", "iso", "metric_entries", "recalled", "stored", "stored_config"]
+__all__ = [
+    "alert_entry",
+    "as_json",
+    "entry",
+    "holds_traces",
+    "iso",
+    "metric_entries",
+    "recalled",
+    "stored",
+    "stored_config",
+]
 
 
 def iso(at: float) -> str:
@@ -41,19 +51,30 @@ def alert_entry(run: Identity, alert: AlertRecord) -> dict[str, Any]:
 def metric_entries(run: Identity, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as Trackio's API takes them. A config needs one that carries it: then the run's first row."""
     return [
-        {**entry(run, row), "metrics": stored(row["values"]), "step": row["step"], "log_id": row["id"]}
+        {**entry(run, row), "metrics": stored(row), "step": row["step"], "log_id": row["id"]}
         for row in rows or [birth_of(run.id)]
     ]
 
 
-def stored(values: dict[str, Any]) -> dict[str, Any]:
+def stored(row: Row) -> dict[str, Any]:
     """A row's values as Trackio stores them: a list of rows is a table."""
-    if list not in map(type, values.values()):  # nearly all are numbers alone
+    values = row["values"]
+    if list not in map(type, values.values()) or row.get("as_stored"):  # nearly all are numbers alone
         return values
     return {
         key: {"_type": "trackio.table", "_value": value} if isinstance(value, list) else value
         for key, value in values.items()
     }
+
+
+def holds_traces(values: dict[str, Any]) -> bool:
+    """Whether a value is a trace of Trackio's, or a list with one."""
+    for value in values.values():
+        if type(value) is dict or type(value) is list:  # nearly all are numbers alone
+            for item in value if type(value) is list else [value]:
+                if isinstance(item, dict) and item.get("_type") == "trackio.trace":
+                    return True
+    return False
 
 
 # The config keys that Trackio's dashboard reads, and what delivery calls them.
