@@ -43,7 +43,7 @@ def finish() -> bool:
     delivered by then stays on disk and goes out later, with the next run or at the next start.
 
     Returns:
-        Whether everything has arrived.
+        Whether everything has arrived. False also if a place could not be written, and nothing was recorded.
     """
     end = time.monotonic() + _timeout()
     done = background.drain(outlet.remaining(end))

@@ -71,7 +71,6 @@ def open_run(
 
     Raises:
         SettingError: a project name that Trackio refuses, a wrong setting in the environment.
-        RunError: the place for records cannot be written.
     """
     settings = settings or settings_module.current()
     run_id = shared_id or uuid.uuid4().hex
@@ -114,19 +113,9 @@ def open_run(
 
 
 def make(identity: Identity, settings: Settings, *, face: Face = Run, **fields: Any) -> Recording:
-    """A run with a sink, announced there.
-
-    Raises:
-        RunError: the place for records cannot be written.
-    """
-    try:
-        sink = outlet.open_sink(settings, identity.destination)
-        return Recording(identity, sink=sink, settings=settings, keeper=_keeper, face=face, **fields)
-    except OSError as error:
-        raise RunError(
-            f"autolog cannot write its journal: {error}. "
-            "Make that folder writable, or set TRACKIO_DIR to one that is."
-        ) from error
+    """A run with a sink, announced there. Where that cannot be written, it records nothing, and we say so."""
+    sink = outlet.open_sink(settings, identity.destination)
+    return Recording(identity, sink=sink, settings=settings, keeper=_keeper, face=face, **fields)
 
 
 def begin(run: Recording, *, is_told: bool) -> None:

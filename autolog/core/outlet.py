@@ -66,6 +66,7 @@ _lock = threading.RLock()  # a signal handler may come back to it
 _trackio: TrackioSink | None = None
 _memory: Sink | None = None  # "memory" by name is one sink of the process
 _own: dict[int, weakref.ref[Sink] | Sink] = {}  # the user's
+_unwritable: set[str] = set()  # places that could not be written, as they were told
 _is_worker = False
 _tokens: dict[Destination, str] = {}
 _is_private: dict[Destination, bool] = {}
@@ -139,6 +140,21 @@ def _own_is_gone(key: int, reference: Any) -> None:
         _own.pop(key, None)
 
 
+def say_unwritable(error: OSError, sink: Sink | None) -> None:
+    """Say once of each place that nothing can be written there. What was to be recorded there is lost."""
+    from autolog.sinks.trackio.directory import data_directory
+
+    if sink is _trackio:
+        where, mend = str(data_directory()), "Make that folder writable, or set TRACKIO_DIR to one that is"
+    else:
+        where, mend = f"the sink {type(sink).__name__}", "Mend it, or leave the setting sink out"
+    if where not in _unwritable:
+        _unwritable.add(where)
+        why = error.strerror or str(error)
+        what = "autolog: nothing is recorded, since %s cannot be written (%s). The training goes on. %s."
+        logger.warning(what, where, why, mend)
+
+
 def know_token(destination: Destination, token: str) -> None:
     """The token for a place: of a server the write token, of a Space the Hub's. In memory alone."""
     _tokens[destination] = token
@@ -167,27 +183,32 @@ def deliver(end: float) -> bool:
     with _lock:
         waited_for = set(_timeouts)
         _timeouts.clear()
-    _open_for_what_is_left()
-    arrived = [_delivered(sink, end) for sink in _sinks()]
+    arrived = [_has_opened_for_what_is_left(), *(_delivered(sink, end) for sink in _sinks())]
+    arrived.append(not _unwritable)
     if not all(arrived):
         with _lock:
             _timeouts.update(waited_for)
     return all(arrived)
 
 
-def _open_for_what_is_left() -> None:
-    """Deliver as well what earlier programs have left for the place that is in force."""
+def _has_opened_for_what_is_left() -> bool:
+    """Deliver as well what earlier programs have left for the place that is in force. False: it cannot be."""
     from autolog.sinks.trackio.directory import journals
 
     try:
         settings = current()
     except SettingError:  # of the environment: then no place is known
-        return
-    if settings.sink == "trackio" and any(journals().glob("*.jsonl")):
-        destination = destination_of(settings)
-        sink = open_sink(settings, destination)
-        if sink is _trackio and _trackio is not None and not _is_worker:
-            _trackio.open(destination)
+        return True
+    try:
+        if settings.sink == "trackio" and any(journals().glob("*.jsonl")):
+            destination = destination_of(settings)
+            sink = open_sink(settings, destination)
+            if sink is _trackio and _trackio is not None and not _is_worker:
+                _trackio.open(destination)
+    except OSError as error:
+        say_unwritable(error, _trackio)
+        return False
+    return True
 
 
 def _leave_seconds() -> float:
@@ -291,6 +312,7 @@ def _forget_in_child() -> None:
     global _lock
     _lock = threading.RLock()
     _own.clear()  # what was written to them before is the parent's to deliver
+    _unwritable.clear()
     write_through()
     if _trackio is not None:
         _trackio.disown()

@@ -374,10 +374,15 @@ class Recording(Writer):
         self.artifact(file.resolve(), "checkpoint", type="checkpoint", aliases=aliases, reference=large)
 
     def _text_file(self, name: str, text: str) -> None:
-        if self.records:
+        if not self.records:
+            return
+        try:
             path = self.stage(artifact_name(name)[:100] + ".txt")
             path.write_text(text, encoding="utf-8", errors="replace")
-            self.staged_artifact(f"text-{name}", "text", {path.name: path})
+        except OSError as error:  # a disk that takes nothing: its first part stands in the config
+            self.note(name, f"not recorded whole: {error}")
+            return
+        self.staged_artifact(f"text-{name}", "text", {path.name: path})
 
     # Steps ------------------------------------------------------------------------------------------
 

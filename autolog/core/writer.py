@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+from autolog.core import outlet
 from autolog.core.settings import Settings
 from autolog.process import forks, guard
 from autolog.sinks import Record, Sink
@@ -133,6 +134,8 @@ class Writer:
             with self.lock:  # threads of a child may log their first records at the same time
                 if not self._announced:
                     self.announce()
+            if self._sink is None:
+                return
         record = {
             "kind": kind,
             "run": self._run_id,
@@ -148,7 +151,11 @@ class Writer:
         if identity.joined or identity.resumed or identity.shared:
             # Ids must not meet those that others have given to the same run.
             self._id_prefix = f"{identity.id}-{os.urandom(3).hex()}-"
-        self.write("open", **identity.fields())
+        try:
+            self.write("open", **identity.fields())
+        except OSError as error:  # then the run takes everything, and records nothing
+            outlet.say_unwritable(error, self._sink)
+            self._sink = None
         self._announced = True
 
     def note_fault(self, message: str) -> None:
@@ -181,13 +188,15 @@ class Writer:
         """The files under names of our own (a second link, no copy): the user may delete theirs at once."""
         if self._sink is None or not all(file.is_file() for file in files.values()):
             return files
-        folder = self.folder()
         kept: dict[str, Path] = {}
         try:
+            folder = self.folder()
             for inside, file in files.items():
                 kept[inside] = folder / f"{os.urandom(4).hex()}-{file.name}"[-200:]
                 os.link(file, kept[inside])
-        except OSError:  # another disk: then they are copied when they are delivered, from where they are
+        except OSError:
+            # Another disk, or one that takes nothing: then they are copied when they are delivered, from
+            # where they are.
             return files
         return kept
 

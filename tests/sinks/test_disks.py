@@ -10,37 +10,91 @@ import pytest
 
 from tests.programs import PRELUDE, UNTIL_SAID, environment, journals, read, run, values
 
+USES_A_RUN = """
+file = __import__("pathlib").Path(os.environ["TRACKIO_DIR"]).parent / "weights"
+file.write_text("0")
+with autolog.run("r", config={"a": 1}, tags=["t"]) as r:
+    r.log({"m": 1, "text": "x", "object": object()})
+    r.params({"a": 1}); r.table("t", [{"a": 1}]); r.alert("odd"); r.tag("b"); r.artifact(file)
+    with r.child("below") as below: below.log({"m": 1})
+    assert autolog.current_run() is r and below.parent is r
+print(r.status, r.url, "finished:", autolog.finish())
+"""
+FITS = """
+autolog.enable()
+from sklearn.linear_model import LinearRegression
+for _ in range(3):
+    print(LinearRegression().fit([[0.], [1.]], [0., 1.]).coef_)
+print("finished:", autolog.finish())
+"""
 
-def test_an_unwritable_directory_is_an_error_at_the_users_call(tmp_path: Path) -> None:
+
+def assert_it_was_said(out: str, directory: Path, why: str) -> None:
+    """Once: which directory, why, and how to mend it."""
+    (line,) = [line for line in out.splitlines() if line.startswith("autolog: ")]
+    assert f"nothing is recorded, since {directory} cannot be written ({why})" in line
+    assert line.endswith("Make that folder writable, or set TRACKIO_DIR to one that is.")
+    assert "Traceback" not in out
+    assert "finished: False" in out
+
+
+def test_a_directory_that_cannot_be_made_stops_no_run(tmp_path: Path) -> None:
     directory = tmp_path / "file"
     directory.write_text("in the way")
-    out = run(
-        directory,
-        """
-        try:
-            autolog.run("r").__enter__()
-        except autolog.RunError as error:
-            print(error)
-        """,
-    )
-    assert "autolog cannot write its journal" in out
-    assert "set TRACKIO_DIR" in out
+    out = run(directory, USES_A_RUN)
+    assert_it_was_said(out, directory, "Not a directory")
+    assert "finished None" in out
 
 
-def test_an_unwritable_directory_does_not_stop_a_training(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_stops_no_training(tmp_path: Path) -> None:
     directory = tmp_path / "file"
     directory.write_text("in the way")
-    out = run(
-        directory,
-        """
-        autolog.enable()
-        from sklearn.linear_model import LinearRegression
-        for _ in range(3):
-            print(LinearRegression().fit([[0.], [1.]], [0., 1.]).coef_)
-        """,
-    )
+    out = run(directory, FITS)
+    assert_it_was_said(out, directory, "Not a directory")
     assert out.count("[1.]") == 3
-    assert out.count("autolog cannot write its journal") == 1
+
+
+def test_a_fork_that_cannot_write_goes_on(tmp_path: Path) -> None:
+    out = run(
+        tmp_path / "trackio",
+        AS_A_USER
+        + """
+with autolog.run("r") as r:
+    r.log({"m": 1})
+    assert autolog.finish()
+    writable(False)
+    child = os.fork()
+    if not child:
+        r.log({"m": 2})
+        r.log({"m": 3})
+        print("child goes on", flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    writable(True)
+""",
+    )
+    assert "child goes on" in out
+    assert out.count("nothing is recorded") == 1
+    (kept,) = read(tmp_path / "trackio")
+    assert values(kept, "m") == [1]
+
+
+def test_a_sink_of_the_users_own_that_cannot_write_stops_no_run(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+        class Full(autolog.sinks.Sink):
+            def write(self, record): raise OSError(28, "No space left on device")
+            def stage(self, run_id): ...
+            def sync(self, timeout): return True
+            def deliver(self, timeout): return True
+        autolog.enable(sink=Full())
+        with autolog.run("r") as r: r.log({"m": 1})
+        print("finished:", autolog.finish())
+        """,
+    )
+    assert out.count("nothing is recorded, since the sink Full cannot be written (No space left") == 1
+    assert "finished: False" in out
 
 
 # For root no folder is read-only; without its capabilities it is a user like any other.
@@ -57,30 +111,34 @@ def writable(yes):
 """
 
 
-def test_a_read_only_directory_is_an_error_at_the_users_call(tmp_path: Path) -> None:
-    program = """
-writable(False)
-try:
-    autolog.run("r").__enter__()
-except autolog.RunError as error:
-    print(error)
-"""
-    out = run(tmp_path / "trackio", AS_A_USER + program)
-    assert "Permission denied" in out
-    assert "Make that folder writable, or set TRACKIO_DIR" in out
+@pytest.mark.parametrize("program", [USES_A_RUN, FITS])
+def test_a_read_only_directory_stops_neither(tmp_path: Path, program: str) -> None:
+    out = run(tmp_path / "trackio", f"{AS_A_USER}\nwritable(False)\n{program}")
+    assert_it_was_said(out, tmp_path / "trackio", "Permission denied")
 
 
-def test_a_read_only_directory_does_not_stop_a_training(tmp_path: Path) -> None:
+def test_what_is_left_in_a_read_only_directory_has_not_arrived(tmp_path: Path) -> None:
+    left = """
+with autolog.run("left") as r: r.log({"m": 1})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    run(tmp_path / "trackio", left, code=-9)
+    program = AS_A_USER.replace("here.mkdir()", "") + "writable(False)\nprint('finished:', autolog.finish())"
+    out = run(tmp_path / "trackio", program)
+    assert_it_was_said(out, tmp_path / "trackio", "Permission denied")
+
+
+def test_what_is_opened_after_the_directory_was_mended_is_recorded(tmp_path: Path) -> None:
     program = """
 writable(False)
-autolog.enable()
-from sklearn.linear_model import LinearRegression
-for _ in range(3):
-    print(LinearRegression().fit([[0.], [1.]], [0., 1.]).coef_)
+with autolog.run("lost") as r: r.log({"m": 1})
+writable(True)
+with autolog.run("kept") as r: r.log({"m": 2})
+print("finished:", autolog.finish())
 """
     out = run(tmp_path / "trackio", AS_A_USER + program)
-    assert out.count("[1.]") == 3
-    assert out.count("autolog cannot write its journal") == out.count("autolog:") == 1
+    assert_it_was_said(out, tmp_path / "trackio", "Permission denied")
+    assert [kept["name"] for kept in read(tmp_path / "trackio")] == ["kept"]
 
 
 @pytest.mark.parametrize("back", [True, False])
@@ -90,6 +148,8 @@ with autolog.run("r") as r:
     for n in range(100): r.log({{"m": n}})
     writable(False)
     for n in range(100, 200): r.log({{"m": n}})
+    r.params({{"prompt": "word " * 1_000}})
+    r.artifact(sys.executable, "python", reference=False)
     time.sleep(1.0)
     writable({back})
     for n in range(200, 300): r.log({{"m": n}})
