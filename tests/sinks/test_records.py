@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import types
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+import trackio
 from sklearn.linear_model import LogisticRegression
 
 import autolog
@@ -43,7 +44,9 @@ def fits(value: Any, kind: Any) -> bool:
 
 def wrong_with(record: Any) -> list[str]:
     hints = get_type_hints(KINDS[record["kind"]])
-    missing = [f"no {key}" for key in hints.keys() - record.keys()]
+    extras = get_type_hints(KINDS[record["kind"]], include_extras=True)
+    needed = {key for key, kind in extras.items() if get_origin(kind) is not NotRequired}
+    missing = [f"no {key}" for key in needed - record.keys()]
     unknown = [f"unknown {key}" for key in record.keys() - hints.keys()]
     badly = [
         f"{key}={record[key]!r}" for key in hints.keys() & record.keys() if not fits(record[key], hints[key])
@@ -55,6 +58,7 @@ def everything(run: autolog.Run, folder: Path) -> None:
     file = folder / "weights"
     file.write_text("w")
     run.log({"loss": 1, "nested": {"a": np.float32(2)}}, step=np.int64(3))
+    run.log({"list": [1], "text": "x"})
     run.params({"lr": 0.1, "long": "x" * 10_000})
     run.tag("t")
     run.table("t", [{"a": 1}, {"b": None}])
@@ -72,6 +76,8 @@ def test_every_record_is_what_its_kind_says(sink: MemorySink, tmp_path: Path) ->
     with autolog.enabled("sklearn", sink=sink), autolog.run("r", config={"x": 1}) as run_:
         everything(run_, tmp_path)
         LogisticRegression().fit(X, y).score(X[:40], y[:40])
+    with autolog.enabled(sink=sink, server_url="http://127.0.0.1:1"), autolog.run("there") as there:
+        there.log({"seen": trackio.Image(np.zeros((4, 4, 3), np.uint8))})
     assert autolog.finish()
     assert {record["kind"] for record in sink.records} == set(KINDS)
     wrong = [(record["kind"], what) for record in sink.records if (what := wrong_with(record))]
