@@ -26,12 +26,8 @@ __all__ = ["WORTH", "Backlog", "Outcome", "Slow"]
 
 SlowRecord = ChartRecord | HtmlRecord | MediaRecord | ArtifactRecord
 
-WORTH = {
-    "chart": 1,
-    "html": 1,
-    "media": 1,
-    "artifact": 2,
-}  # what a person sees first; its kinds are those that take long
+# What a person sees first comes first; its kinds are those that take long.
+WORTH = {"chart": 1, "html": 1, "media": 1, "artifact": 2}
 FILES = WORTH["artifact"]
 
 START_SECONDS = 2.0  # a short program keeps its cores for itself
