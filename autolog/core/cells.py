@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autolog.capture.params import REDACTED, is_secret, label, metric, sanitize
+from autolog.process.interrupts import came_by_signal
 from autolog.sinks.trackio.names import known_metric_keys, metric_key
 
 __all__ = ["brief", "clean_table", "csv_cells", "flatten", "table_rows", "whole_step"]
@@ -38,11 +39,24 @@ def flatten(
             values[known(key) or metric_key(key)] = value
         elif isinstance(value, float):  # NumPy's
             values[known(key) or metric_key(key)] = float(value)
-        elif isinstance(value, Mapping) and depth < MOST_NESTED and "_type" not in value:
-            flatten(value, f"{key}/", values, others, depth + 1)
-        else:  # a mapping with a "_type" is one value in Trackio's own form
+        elif not (isinstance(value, Mapping) and _goes_below(value, f"{key}/", values, others, depth + 1)):
             values[metric_key(key)] = value
             others.append(metric_key(key))
+
+
+def _goes_below(
+    metrics: Mapping[str, Any], prefix: str, values: dict[str, Any], others: list[str], depth: int
+) -> bool:
+    """Put what is in a nested mapping into ``values``. False: it stays one value."""
+    try:
+        if depth > MOST_NESTED or "_type" in metrics:  # that is a value in Trackio's own form
+            return False
+        flatten(metrics, prefix, values, others, depth)
+    except Exception as error:  # of a mapping with a will of its own
+        if came_by_signal(error):
+            raise
+        return False
+    return True
 
 
 def whole_step(step: Any) -> int:

@@ -120,6 +120,15 @@ def _reason(value: Any, error: Exception) -> str:
 
 def _instead(key: str, value: Any) -> str:
     """What to use for a value that nobody takes."""
+    with contextlib.suppress(Exception):  # of a value with a will of its own
+        return _by_kind(key, value) or _ANYTHING
+    return _ANYTHING
+
+
+_ANYTHING = "Log a number or a text (str(value)); files go into run.artifact, figures into run.figure."
+
+
+def _by_kind(key: str, value: Any) -> str | None:
     if type(value).__module__.partition(".")[0] == "PIL":
         return "For a picture log trackio.Image(value)."
     if hasattr(value, "to_dict") and hasattr(value, "columns"):
@@ -134,4 +143,4 @@ def _instead(key: str, value: Any) -> str:
         return f"run.table({key!r}, ...) makes a text of each cell that is none."
     if isinstance(value, Mapping | list | tuple | set):
         return "Log numbers and texts, each under a name of its own."
-    return "Log a number or a text (str(value)); files go into run.artifact, figures into run.figure."
+    return None

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import weakref
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,37 @@ def test_what_nobody_takes_is_left_out_of_its_row_and_told_once(
     assert kept.config["autolog/notes"].keys() == {"array", "another"}
     assert "value.tolist()" in kept.config["autolog/notes"]["array"]
     assert kept.status == "finished"
+
+
+class Hostile:
+    """Raises whatever it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("theirs")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("theirs")
+
+
+class HostileMapping(Mapping[str, Any]):
+    def __getitem__(self, name: str) -> Any:
+        raise RuntimeError("theirs")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["a"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_no_value_ends_a_training_whatever_it_does(
+    sink: MemorySink, caplog: pytest.LogCaptureFixture
+) -> None:
+    with autolog.run() as run:
+        run.log({"a": 1, "b": Hostile(), "c": HostileMapping(), "d": [Hostile()], "e": 2})
+    assert sink.runs[0].rows == [(0, {"a": 1, "e": 2})]
+    assert sink.runs[0].config["autolog/notes"].keys() == {"b", "c", "d"}
+    assert len(caplog.records) == 3
 
 
 def test_it_is_an_error_only_if_that_is_asked_for(sink: MemorySink, caplog: pytest.LogCaptureFixture) -> None:
