@@ -178,17 +178,18 @@ def deliver(end: float) -> bool:
     """Deliver what has been written so far to any sink, until this time of the monotonic clock.
 
     Returns:
-        Whether everything has arrived, as each sink says.
+        Whether everything has arrived, as each sink says; False also if something was never stored.
     """
+    is_open = _has_opened_for_what_is_left()
     with _lock:
         waited_for = set(_timeouts)
         _timeouts.clear()
-    arrived = [_has_opened_for_what_is_left(), *(_delivered(sink, end) for sink in _sinks())]
-    arrived.append(not _unwritable)
+    arrived = [_delivered(sink, end) for sink in _sinks()]
     if not all(arrived):
         with _lock:
             _timeouts.update(waited_for)
-    return all(arrived)
+    has_lost = bool(_unwritable) or (_trackio is not None and _trackio.has_lost)
+    return is_open and all(arrived) and not has_lost
 
 
 def _has_opened_for_what_is_left() -> bool:

@@ -111,11 +111,16 @@ class TrackioSink:
         return all(synced)
 
     def deliver(self, timeout: float) -> bool:
-        """See :class:`autolog.sinks.Sink`. False also if something was never stored."""
+        """See :class:`autolog.sinks.Sink`."""
         end = time.monotonic() + timeout
         waits = [channel.ask() for channel in self._all()]
         arrived = [wait(max(0.0, end - time.monotonic())) for wait in waits]
-        return all(arrived) and not any(channel.has_lost for channel in self._all())
+        return all(arrived)
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether something was never stored, and will not be."""
+        return any(channel.has_lost for channel in self._all())
 
     def open(self, destination: Destination) -> bool:
         """Deliver to this place as well, if earlier programs have left something here."""
