@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
+
+__all__ = ["NO_PICTURES", "Chart", "can_be_drawn"]
+
+NO_PICTURES = "matplotlib is not installed. Run: pip install 'trackio-autolog[plots]'"
+
+
+def can_be_drawn() -> bool:
+    """Whether what draws charts is installed; nothing is imported for that."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 @dataclass(frozen=True)

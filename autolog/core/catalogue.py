@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from autolog.capture.chart import NO_PICTURES, can_be_drawn
 from autolog.core import hooked, statuses, surroundings
 from autolog.core import settings as settings_module
 from autolog.core.hooked import HookCounts
@@ -150,6 +151,8 @@ def enable(*frameworks: str, **settings: Any) -> None:
         _, why_not = _installed(name)
         if why_not is not None:
             raise FrameworkError(f"{name} cannot be recorded: {why_not}")
+    if wanted.sink == "trackio" and not can_be_drawn():
+        _say_once_that_nothing_is_drawn()
     with _lock:
         settings_module.use(wanted)
         if not _on:
@@ -160,6 +163,11 @@ def enable(*frameworks: str, **settings: Any) -> None:
                 turn_on = functools.partial(_turn_on, name)
                 # A framework in which even that module is gone is told of by what its hooks do not find.
                 when_imported(TABLE[name].trigger, turn_on, gone=turn_on)
+
+
+@functools.cache
+def _say_once_that_nothing_is_drawn() -> None:
+    logger.warning("autolog: no pictures are recorded: %s.", NO_PICTURES)
 
 
 def disable(*frameworks: str) -> None:

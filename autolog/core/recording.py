@@ -257,11 +257,15 @@ class Recording(Writer):
         Raises:
             TypeError: something else.
         """
+        from autolog.capture.chart import NO_PICTURES, can_be_drawn
         from autolog.capture.figures import Chart, to_html
 
         caption = None if caption is None else label(caption)
         where: dict[str, Any] = {"step": self.step_now(step), "key": metric_key(key), "caption": caption}
         if isinstance(figure, Chart):
+            if self.settings.sink == "trackio" and not can_be_drawn():  # others get the data, and may
+                self.note("pictures", f"left out: {NO_PICTURES}")
+                return
             chart = {"kind": figure.kind, "title": figure.title, "data": figure.data}
             self.write("chart", chart=chart, **where)
         else:

@@ -440,3 +440,28 @@ def test_a_forked_child_does_not_end_its_parents_loop(tmp_path: Path) -> None:
     assert len(values(kept, "perf/partial_fit_seconds")) == 2
     assert kept["config"]["model/partial_fit_calls"] == 2
     assert kept["config"]["status"] == "finished"
+
+
+def test_without_matplotlib_one_line_says_so_and_one_note(tmp_path: Path) -> None:
+    out = programs.run(
+        tmp_path,
+        """
+        sys.modules["matplotlib"] = None  # as if it were not installed
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
+        autolog.enable("sklearn", log_code=False)
+        autolog.enable("sklearn", log_code=False)
+        X, y = load_iris(return_X_y=True)
+        for n in range(2):
+            model = LogisticRegression(max_iter=500).fit(X[n::2], y[n::2])
+            model.score(X[1 - n::2], y[1 - n::2])
+        assert autolog.finish()
+        """,
+    )
+    told = "autolog: no pictures are recorded: matplotlib is not installed."
+    assert out.count("autolog:") == out.count(told) == 1
+    for kept in read(tmp_path):
+        assert "pip install" in kept["config"]["autolog/notes"]["pictures"]
+        assert "autolog/lost" not in kept["config"]
+        assert len(values(kept, "val/accuracy")) == 1
+        assert "trackio.html" not in str(kept["logs"])
