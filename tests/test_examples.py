@@ -103,7 +103,12 @@ def test_every_example_is_here() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*EXPECTED, "quickstart"}
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+LONG = {"transformers_text", "zenml_pipeline"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in EXPECTED]
+)
 def test_an_example_records_what_it_says(tmp_path: Path, name: str) -> None:
     example = EXAMPLES / f"{name}.py"
     program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"

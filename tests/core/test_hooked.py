@@ -196,6 +196,7 @@ def test_a_class_and_functions_of_scikit_learn(tmp_path: Path, by: str, order: s
     check(tmp_path, by, order, "sklearn", FIT, lost)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("by", "order", "framework", "train", "lost"),
     [

@@ -178,7 +178,7 @@ print("found", orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OP
 """
 
 
-@pytest.fixture(scope="module", params=["jax", "tensorflow"])
+@pytest.fixture(scope="module", params=[pytest.param("jax", marks=pytest.mark.long), "tensorflow"])
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if importlib.util.find_spec(name) is None:

@@ -325,6 +325,7 @@ def test_a_loss_that_is_no_number_is_one_alert(recording: MemorySink) -> None:
     assert [alert["title"].startswith("The loss is") for alert in only(recording).alerts] == [True]
 
 
+@pytest.mark.long
 def test_on_jax_a_gan_is_recorded_and_identical(tmp_path: Any) -> None:
     pytest.importorskip("jax", reason="jax is not installed")
     run(

@@ -171,7 +171,7 @@ def test_ddp_that_is_ended_from_outside(tmp_path: Path, how: signal.Signals) -> 
     assert found["config"]["status"] == "killed"
 
 
-@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp_spawn", marks=pytest.mark.long), "ddp_fork"])
 def test_processes_without_a_script_of_their_own(tmp_path: Path, strategy: str) -> None:
     program = f"""
     from autolog.lightning import TrackioLogger

@@ -42,7 +42,7 @@ for n in range(10):
 """
 )
 
-PICTURES = 60
+PICTURES = 40
 MANY = (
     PICTURE
     + f"""

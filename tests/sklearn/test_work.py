@@ -189,5 +189,4 @@ os._exit(0)
 def test_the_same_script_holds_the_same_keys_under_any_load(tmp_path: Any) -> None:
     alone = run(tmp_path, SAME)
     assert "val/roc" in alone
-    for _ in range(2):
-        assert run(tmp_path, SAME, BUSY="1") == alone
+    assert run(tmp_path, SAME, BUSY="1") == alone

@@ -278,6 +278,7 @@ THEIRS = """
 """
 
 
+@pytest.mark.long
 def test_beside_wandb_mlflow_and_tensorboard_all_is_as_without_us(tmp_path: Path) -> None:
     for name in ("wandb", "mlflow", "tensorboard"):
         pytest.importorskip(name, reason=f"{name} is not installed: pip install {name}")
@@ -296,6 +297,7 @@ def test_beside_wandb_mlflow_and_tensorboard_all_is_as_without_us(tmp_path: Path
     assert len(values(ours, "train/loss")) == 4
 
 
+@pytest.mark.long
 def test_what_is_pushed_to_the_hub_is_what_would_be_without_us(tmp_path: Path) -> None:
     program = """
     from tests.transformers.models import trainer

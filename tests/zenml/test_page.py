@@ -151,6 +151,7 @@ if __name__ == "__main__":
 
 
 @needs_their_flavor
+@pytest.mark.long
 def test_a_stack_of_zenmls_own_flavor_works_with_the_variable_and_without(tmp_path: Path) -> None:
     for with_page in (False, True):
         out = python(BUILT_IN, trackio=tmp_path, with_page=with_page)
@@ -176,6 +177,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_our_flavor_by_the_command_line(tmp_path: Path) -> None:
     shell(
         "zenml experiment-tracker flavor register autolog.zenml.TrackioExperimentTrackerFlavor\n"

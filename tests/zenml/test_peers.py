@@ -108,6 +108,7 @@ def assert_recorded_beside(bare: dict[str, Any], found: dict[str, Any], runs: li
     }
 
 
+@pytest.mark.long
 def test_beside_mlflow(beside: Any, tmp_path: Path) -> None:
     bare, found, runs = beside("mlflow", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     assert_recorded_beside(bare, found, runs)
@@ -140,6 +141,7 @@ def records(file: Path) -> Iterator[Any]:
             yield record
 
 
+@pytest.mark.long
 def test_beside_wandb(beside: Any, tmp_path: Path) -> None:
     from zenml.integrations.wandb.experiment_trackers import WandbExperimentTracker
 
