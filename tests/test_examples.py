@@ -103,7 +103,14 @@ def test_every_example_is_here() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*EXPECTED, "quickstart"}
 
 
-LONG = {"transformers_text", "zenml_pipeline"}
+LONG = {
+    "transformers_text",
+    "zenml_pipeline",
+    "optuna_search",
+    "sklearn_search",
+    "keras_digits",
+    "lightning_digits",
+}
 
 
 @pytest.mark.parametrize(

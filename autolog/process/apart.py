@@ -22,6 +22,12 @@ _PROGRAM = "import json, sys; sys.path += json.loads(sys.argv.pop(1)); from {mod
 # By which a Python finds, warns or runs something before its program begins.
 _WITHOUT = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONDEVMODE")
 
+# Files and folders that libraries look for. Given from where the program is, they are not there from the root.
+_PLACES = (
+    *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+
 _is_here = False
 
 
@@ -61,6 +67,9 @@ def start(
     if os.name == "nt":
         options = {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)}
     inherited = {key: value for key, value in os.environ.items() if key not in _WITHOUT}
+    for key in inherited.keys() & set(_PLACES):
+        if inherited[key]:
+            inherited[key] = _absolute(inherited[key]) or inherited[key]
     try:
         return subprocess.Popen(
             [

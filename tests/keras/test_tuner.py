@@ -195,6 +195,7 @@ def test_a_run_of_the_users_holds_the_search(recording: MemorySink, tmp_path: Pa
     assert len(trials) == 3
 
 
+@pytest.mark.long
 def test_keras_tuner_is_imported_by_nobody_but_the_user() -> None:
     program = (
         "import autolog, sys; autolog.enable('keras'); import keras; print('keras_tuner' in sys.modules)"

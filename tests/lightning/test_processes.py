@@ -157,6 +157,7 @@ def test_ddp_and_a_rank_that_fails(tmp_path: Path) -> None:
     assert failed["config"]["error/ranks"] == {"1": "ValueError: of rank 1"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_ddp_that_is_ended_from_outside(tmp_path: Path, how: signal.Signals) -> None:
     process = start(tmp_path, 'Model.waits = True\nfit(Model(), "ddp", max_epochs=100_000)\n')
@@ -171,7 +172,8 @@ def test_ddp_that_is_ended_from_outside(tmp_path: Path, how: signal.Signals) -> 
     assert found["config"]["status"] == "killed"
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("ddp_spawn", marks=pytest.mark.long), "ddp_fork"])
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork"])
 def test_processes_without_a_script_of_their_own(tmp_path: Path, strategy: str) -> None:
     program = f"""
     from autolog.lightning import TrackioLogger
@@ -184,6 +186,7 @@ def test_processes_without_a_script_of_their_own(tmp_path: Path, strategy: str) 
     assert [artifact["type"] for artifact in found["artifacts"]["output"]] == ["model"]
 
 
+@pytest.mark.long
 def test_sharded_parameters_and_a_rank_that_cannot_tell_its_part(tmp_path: Path) -> None:
     program = """
     from autolog.lightning import gradients

@@ -60,7 +60,8 @@ def trials_below(kept: list[dict[str, Any]], study: dict[str, Any]) -> list[dict
     return [one for one in kept if one["config"].get("parent") == study["id"]]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("journal", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", STORAGES)
 def test_two_workers_share_a_run(tmp_path: Path, kind: str) -> None:
     together(tmp_path, worker(tmp_path, kind))
     kept = read(tmp_path)

@@ -172,6 +172,7 @@ def test_killed_it_leaves_the_journal_to_the_next_program(tmp_path: Path) -> Non
     assert journals(tmp_path) == []
 
 
+@pytest.mark.long
 def test_one_at_a_time_delivers_what_all_have_left(tmp_path: Path) -> None:
     run(tmp_path, MANY, **DETACHED)
     (first,) = until(lambda: left_behind(tmp_path))
@@ -229,6 +230,7 @@ def test_without_it_the_exit_delivers_and_says_what_is_left(tmp_path: Path) -> N
     assert "autolog/pending" not in kept["config"]
 
 
+@pytest.mark.long
 def test_finish_says_the_truth_of_what_is_being_delivered_elsewhere(tmp_path: Path) -> None:
     run(tmp_path, MANY, **DETACHED)
     (found,) = until(lambda: left_behind(tmp_path))
@@ -328,6 +330,7 @@ with autolog.run("killed") as r:
     assert kept["next"]["config"]["status"] == "finished"
 
 
+@pytest.mark.long
 def test_whoever_goes_on_with_a_run_owns_what_it_says(tmp_path: Path) -> None:
     run(tmp_path, MANY, **DETACHED)
     (journal,) = until(lambda: [path for path in journals(tmp_path) if Cursor.of(path).arrived])
@@ -356,3 +359,16 @@ def test_what_lies_beside_the_script_is_not_imported(tmp_path: Path) -> None:
     assert len(kept) == 10
     assert not any("autolog/lost" in one["config"] for one in kept)
     assert not (folder / "matplotlib.py.ran").exists()
+
+
+def test_a_directory_that_is_given_from_where_the_program_is(tmp_path: Path) -> None:
+    program = "import os; os.chdir(os.environ['HOME'])\n" + PRELUDE + TEN
+    (tmp_path / "here").mkdir()
+    variables = environment(tmp_path, **DETACHED)
+    variables |= {"HOME": str(tmp_path), "TRACKIO_DIR": "here"}
+    subprocess.run([sys.executable, "-c", program], env=variables, cwd="/", check=True)
+    until(lambda: journals(tmp_path / "here") == [] and not left_behind(tmp_path / "here"))
+    kept = read(tmp_path / "here")
+    assert len(kept) == 10
+    assert all(len(one["artifacts"]["output"]) == len(values(one, "c")) == 1 for one in kept)
+    assert not any("autolog/lost" in one["config"] for one in kept)

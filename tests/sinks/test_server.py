@@ -323,6 +323,7 @@ print("arrived:", autolog.finish())
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("delay", "bytes_per_second"), [(0.3, 0), (0.0, 30_000)], ids=["late", "thin"])
 def test_a_slow_server_delays_no_step_and_gets_everything(
     tmp_path: Path,

@@ -100,6 +100,7 @@ def test_a_search_tells_the_last_loss_of_each_fit(into: MemorySink) -> None:
     assert len(kept.values("train/loss")) == search.best_estimator_.n_iter_[0], "of the refit alone"
 
 
+@pytest.mark.long
 def test_under_loky_too(tmp_path: Path) -> None:
     run(
         tmp_path,

@@ -23,4 +23,4 @@ def data_directory() -> Path:
 
 def journals() -> Path:
     """The folder of our journals, beside them."""
-    return data_directory() / "autolog" / "journal"
+    return data_directory().absolute() / "autolog" / "journal"

@@ -100,7 +100,7 @@ class TrackioSink:
 
     def stage(self, run_id: str) -> Path:
         """See :class:`autolog.sinks.Sink`."""
-        folder = data_directory() / "autolog" / "files" / run_id
+        folder = data_directory().absolute() / "autolog" / "files" / run_id  # for processes elsewhere, too
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
