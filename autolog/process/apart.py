@@ -22,7 +22,7 @@ _PROGRAM = "import json, sys; sys.path += json.loads(sys.argv.pop(1)); from {mod
 # By which a Python finds, warns or runs something before its program begins.
 _WITHOUT = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONDEVMODE")
 
-# Files and folders that libraries look for. Given from where the program is, they are not there from the root.
+# Files and folders that libraries look for: given from where the program is, they are elsewhere here.
 _PLACES = (
     *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
