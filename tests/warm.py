@@ -253,4 +253,5 @@ def _begin(asked: list[Any], out: int, err: int) -> CodeType:
         os.dup2(1, 2)
     sys.argv = [script or "-c", *arguments]
     del sys.modules["tests.warm"]
-    return compile(program, script or "<string>", "exec")
+    # Not with what this file imports from the future.
+    return compile(program, script or "<string>", "exec", dont_inherit=True)

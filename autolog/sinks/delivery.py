@@ -339,6 +339,8 @@ class Delivery:
         for outcome in outcomes:  # not before: who comes after a crash needs them once more
             if outcome.record is not None and outcome.record["kind"] == "artifact":
                 discard_staged(outcome.record)
+        for source in touched.values():  # before anybody is told that all has arrived
+            self._let_go_of(source)
 
     def _source_of(self, slow: Slow) -> Source | None:
         return self._ours if slow.journal == self._ours.path else self._left.get(slow.journal)
@@ -385,13 +387,16 @@ class Delivery:
             self._go_on_with(source)
             self._deliver_rows(source)
             self._mark_crashed(source)
-            if not source.waiting:
-                remove(source.path)
-        if not source.waiting:
-            del self._left[source.path]
-            _unlock(source)
-        elif not self.journal.locks_work:
+        self._let_go_of(source)
+        if source.waiting and not self.journal.locks_work:
             source.path.touch()  # that it is being delivered can be seen by its age alone
+
+    def _let_go_of(self, source: Source) -> None:
+        """Remove a journal that somebody has left, if all of it has arrived."""
+        if not source.waiting and source.marks == {} and self._left.pop(source.path, None) is not None:
+            with one_at_a_time(takers_of(source.path), TAKERS_SECONDS):
+                remove(source.path)
+            _unlock(source)
 
     def _go_on_with(self, source: Source) -> None:
         """Read what is delivered of it already: who its runs are, and which pictures and files are left.

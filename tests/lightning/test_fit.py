@@ -527,6 +527,7 @@ RESUMED = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("last", ["{folder}/last.ckpt", "last"])
 def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, last: str) -> None:
     folder = tmp_path / "checkpoints"

@@ -115,6 +115,7 @@ def test_what_has_all_arrived_leaves_no_process(tmp_path: Path) -> None:
     assert journals(tmp_path) == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc tells what a process holds")
 def test_it_holds_nothing_of_the_programs(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
@@ -155,6 +156,7 @@ def test_rows_and_status_do_not_wait_for_pictures(tmp_path: Path) -> None:
     assert 0 < kept["many"]["config"]["autolog/pending"] <= PICTURES
 
 
+@pytest.mark.long
 def test_killed_it_leaves_the_journal_to_the_next_program(tmp_path: Path) -> None:
     run(tmp_path, MANY, **DETACHED)
     (journal,) = until(lambda: [path for path in journals(tmp_path) if Cursor.of(path).arrived])

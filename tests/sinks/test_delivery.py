@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import textwrap
 import threading
 import time
@@ -423,6 +424,19 @@ def test_what_a_run_says_does_not_wait_for_its_pictures(tmp_path: Path) -> None:
 
 
 ENDED = {"kind": "finish", "run": "r", "id": "e", "time": 0.0, "status": "finished"}
+
+
+def test_when_all_is_said_to_have_arrived_no_journal_is_left(tmp_path: Path) -> None:
+    """Not a moment later: the program may end right then."""
+    board: Any = Board()
+    board.picture, board.alerts = (lambda *_: {"page": 1}), (lambda *_: None)
+    left = tmp_path / f"{journal_module.hostname()}-1-left.jsonl"
+    shutil.copy(Path(__file__).parent / "journals" / "v2.jsonl", left)
+    channel = Channel(("local", ""), tmp_path, lambda: board)
+    assert channel.ask()(120.0)
+    assert list(tmp_path.glob("*-1-left*")) == []
+    channel.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed(tmp_path: Path) -> None:

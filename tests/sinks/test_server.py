@@ -440,6 +440,7 @@ def test_nothing_is_lost_while_a_server_is_away_behind_its_proxy(
     assert journals(tmp_path / "here") == []
 
 
+@pytest.mark.long
 def test_requests_that_are_too_large_go_in_smaller_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path]
 ) -> None:
