@@ -60,7 +60,6 @@ class Batch:
     def take_slow(self, slow: Slow) -> None:
         """A picture or a file that is to be brought."""
         self.slow.append(slow)
-        self.run.pending += 1
         # What has ended says how much is still to come; what goes on says so when it says anything.
         self.config_changed = self.config_changed or not self.run.running
 

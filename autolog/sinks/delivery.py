@@ -208,6 +208,7 @@ class Delivery:
                 if ahead.offset == source.cursor.rows:
                     return
                 source.begun = ahead.offset, self._batches(records, source)
+                _expect(source.begun[1])
             end, batches = source.begun
             self._deliver_batches(batches)
             for batch in batches.values():
@@ -217,10 +218,12 @@ class Delivery:
             for batch in batches.values():
                 self.backlog.add(batch.slow)
 
-    def _batches(self, records: list[tuple[int, Line]], source: Source) -> dict[str, Batch]:
+    def _batches(
+        self, records: list[tuple[int, Line]], source: Source, *, recall: bool = True
+    ) -> dict[str, Batch]:
         batches: dict[str, Batch] = {}
         for offset, record in _still_valid(records, source):
-            run = self._state(record, source.path)
+            run = self._state(record, source.path, recall)
             if run is not None:
                 run.take(record)
                 batch = batches.setdefault(run.id, Batch(run, self.helper))
@@ -246,12 +249,12 @@ class Delivery:
             raise ConnectionError(f"it refuses what it is given: {refused[0].refusal}")
         self._let_go()
 
-    def _state(self, record: Record, journal: Path) -> RunState | None:
+    def _state(self, record: Record, journal: Path, recall: bool) -> RunState | None:
         run = self.runs.get(record["run"])
         if run is None and record["kind"] == "open":
             run = self.runs[record["run"]] = RunState(record, self.directory)
             run.forgotten = run.identity.joined or run.identity.resumed > 0
-        if run is not None:
+        if run is not None and recall:
             self._recall(run)
         if run is not None and record["kind"] == "open" and not record["joined"]:
             run.record = record
@@ -308,11 +311,13 @@ class Delivery:
         """Say in the runs what the backlog has brought."""
         while self.backlog.brought or self._arriving is not None:
             if self._arriving is None:
-                outcomes = [self.backlog.brought.popleft() for _ in range(len(self.backlog.brought))]
+                ready = list(self.backlog.brought)
+                for outcome in ready:
+                    self._recall(outcome.slow.run)  # before they are taken: the place may be away
+                outcomes = [self.backlog.brought.popleft() for _ in ready]
                 batches: dict[str, Batch] = {}
                 for outcome in outcomes:
                     run = outcome.slow.run
-                    self._recall(run)
                     batch = batches.setdefault(run.id, Batch(run, self.helper))
                     run.is_anothers = self._is_anothers(run, outcome.slow.journal)
                     batch.take_outcome(outcome)
@@ -383,6 +388,11 @@ class Delivery:
         return to == self.destination and version <= VERSION
 
     def _deliver_left(self, source: Source) -> None:
+        if not source.path.exists():  # its process had closed it, and then removed it itself
+            source.begin_again()
+            del self._left[source.path]
+            _unlock(source)
+            return
         with one_at_a_time(takers_of(source.path), TAKERS_SECONDS):  # nobody goes on with a run meanwhile
             self._go_on_with(source)
             self._deliver_rows(source)
@@ -411,7 +421,9 @@ class Delivery:
             while tail.offset < source.cursor.rows and (
                 records := tail.read_placed(source.cursor.rows - tail.offset)
             ):
-                for batch in self._batches(records, source).values():
+                batches = self._batches(records, source, recall=False)  # no place is asked: it may be away
+                _expect(batches)
+                for batch in batches.values():
                     batch.run.forgotten = True  # what stands at the place is said with what was lost
                     source.waiting.update((slow.offset, slow) for slow in batch.slow)
                     self.backlog.add(batch.slow)
@@ -449,6 +461,12 @@ class Delivery:
                 with contextlib.suppress(OSError):
                     if path.stat().st_mtime < time.time() - HALF_MADE_SECONDS:
                         path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+def _expect(batches: dict[str, Batch]) -> None:
+    """From now on these runs wait for the pictures and files of these batches."""
+    for batch in batches.values():
+        batch.run.pending += len(batch.slow)
 
 
 def _crash(run: RunState, now: float) -> Iterator[Record]:

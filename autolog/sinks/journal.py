@@ -373,9 +373,10 @@ class Tail:
 
 def head_of(journal: Path) -> tuple[Destination | None, int]:
     """Where what a journal holds goes, and the version that it was written by (1: of 0.1, it says none)."""
-    for record in Tail(journal).read(4096):
-        if record["kind"] == "journal":
-            return destination_of(record["to"]), record.get("version", 1)
+    with contextlib.suppress(FileNotFoundError):  # it has just been removed
+        for record in Tail(journal).read(4096):
+            if record["kind"] == "journal":
+                return destination_of(record["to"]), record.get("version", 1)
     return None, 1
 
 

@@ -439,6 +439,44 @@ def test_when_all_is_said_to_have_arrived_no_journal_is_left(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_is_away_for_a_moment_costs_no_picture(tmp_path: Path) -> None:
+    """Not even while it is asked what stands there already."""
+    board: Any = Board()
+    away = [OSError("away"), OSError("away")]
+    config = board.config
+    board.config = lambda run: config(run) if not away else (_ for _ in ()).throw(away.pop())
+    shown: list[str] = []
+    board.picture, board.alerts = (lambda run, step, name, *_: shown.append(name)), (lambda *_: None)
+    left = tmp_path / f"{journal_module.hostname()}-1-left.jsonl"
+    shutil.copy(Path(__file__).parent / "journals" / "v2.jsonl", left)
+    Cursor(rows=left.stat().st_size).keep(left)
+    channel = Channel(("local", ""), tmp_path, lambda: board)
+    assert channel.ask()(60.0)
+    assert away == []
+    assert len(shown) == 1
+    assert "autolog/pending" not in board.written
+    channel.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_that_its_process_removes_after_all_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Between letting go of its lock and removing it somebody else takes it for one that is left."""
+    board: Any = Board()
+    board.alerts = lambda *_: None
+    left = tmp_path / f"{journal_module.hostname()}-1-left.jsonl"
+    shutil.copy(Path(__file__).parent / "journals" / "v2.jsonl", left)
+
+    def removed(run: Identity, rows: list[Record], config: dict[str, object] | None) -> None:
+        left.unlink(missing_ok=True)
+        raise OSError("for a moment")
+
+    board.rows = removed
+    channel = Channel(("local", ""), tmp_path, lambda: board)
+    assert channel.ask()(60.0)
+    channel.close()
+    assert list(tmp_path.glob("*.jsonl")) == []
+
+
 def test_what_delivery_has_cost_is_said_without_undoing_what_others_have_changed(tmp_path: Path) -> None:
     board: Any = Board()
     other = owner_of_a_shared_run(tmp_path)
