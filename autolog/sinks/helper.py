@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from autolog.process import apart, threads
 
-__all__ = ["DRAWING_SECONDS", "Helper", "draw"]
+__all__ = ["DRAWING_SECONDS", "Helper", "draw", "stop_if_alone"]
 
 DRAWING_SECONDS = 180.0  # at most for one picture, the start of the process included
 IDLE_SECONDS = 600.0
@@ -153,6 +153,7 @@ def serve() -> None:
     threads.hear_signals()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is no answer
+    _requests.append(requests)
     if hasattr(os, "nice"):
         os.nice(niceness)
     while _comes(requests):
@@ -169,6 +170,22 @@ def serve() -> None:
         except OSError:
             break
     os._exit(0)  # there is nothing to be tidied
+
+
+_requests: list[IO[bytes]] = []  # in this other process: where they come from
+
+
+def stop_if_alone() -> None:
+    """End this process if it is one that works for another, and that one is gone.
+
+    What it had been asked for is somebody else's to do by now, who may have done it, and more: done late, it
+    would take that back. So this is called when nobody else can come in between.
+    """
+    if _requests and os.name != "nt":
+        hung_up = select.poll()
+        hung_up.register(_requests[0], 0)
+        if hung_up.poll(0):
+            os._exit(0)
 
 
 def _comes(requests: IO[bytes]) -> bool:

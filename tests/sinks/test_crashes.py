@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from autolog.sinks import Record
@@ -256,6 +257,26 @@ def test_sigkill_loses_at_most_half_a_second_and_the_next_start_marks_the_run(tm
     assert logged == list(range(len(logged))), "nothing doubled, nothing missing in between"
     assert logged == written
     assert journals(tmp_path) == []
+
+
+def test_what_a_killed_program_had_asked_for_is_not_written_over_what_was_said_since(tmp_path: Path) -> None:
+    process = start(tmp_path, LOOP.replace('r.log({"m": n})', 'r.log({"m": n}); r.params({"last": n})'))
+    assert process.stdout is not None
+    process.stdout.readline()
+    end = time.monotonic() + 60
+    while not any("status" in r["config"] for r in read(tmp_path)):
+        assert time.monotonic() < end, "it does not come to be written"
+        time.sleep(0.05)
+    (helper,) = psutil.Process(process.pid).children()
+    helper.suspend()
+    time.sleep(1.0)  # meanwhile it is asked for more, which it finds when it goes on
+    process.kill()
+    process.communicate()
+    deliver_what_is_left(tmp_path)
+    helper.resume()
+    psutil.wait_procs([helper])
+    (loop,) = (r for r in read(tmp_path) if r["name"] == "loop")
+    assert loop["config"]["status"] == "crashed"
 
 
 def test_a_living_process_is_not_taken_for_a_crashed_one(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ import sqlite3
 import sys
 import tempfile
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from autolog.process import apart
+from autolog.sinks.helper import stop_if_alone
 from autolog.sinks.trackio.directory import data_directory
 from autolog.sinks.trackio.names import canonical_project
 
@@ -48,9 +49,13 @@ class Database:
         self._connection = sqlite3.connect(self.path, timeout=10.0)
         self._connection.execute("PRAGMA synchronous = NORMAL")
 
-    def insert(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def insert(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert these in one transaction."""
+        if not rows:
+            return
         with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            stop_if_alone()  # whoever goes on in our place waits behind this transaction, or has had theirs
             self._connection.executemany(statement, rows)
 
     def config(self, run_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from autolog.sinks import AlertRecord, ArtifactRecord, SystemRecord
-from autolog.sinks.helper import Helper
+from autolog.sinks.helper import Helper, stop_if_alone
 from autolog.sinks.identity import Destination, Identity
 from autolog.sinks.place import Config, Place, Row
 from autolog.sinks.trackio.database import is_known, storage_mode
@@ -67,6 +67,7 @@ def _at_place(
     destination: Destination, token: str | None, private: bool, what: str, args: tuple[Any, ...]
 ) -> Any:
     """Ask a place that lives in this process."""
+    stop_if_alone()
     _tokens[destination] = token
     where = os.getpid(), destination  # a connection does not survive a fork
     if where not in _places:
