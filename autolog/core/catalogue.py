@@ -11,7 +11,7 @@ import functools
 import importlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -117,11 +117,14 @@ for _framework in TABLE.values():
     for _switch in _framework.switches:
         settings_module.know_switch(_switch)
 
+_PACKAGES = tuple(dict.fromkeys(framework.trigger.partition(".")[0] for framework in TABLE.values()))
+
 _on: dict[str, list[Hook]] = {}
 _armed: dict[str, list[Hook]] = {}  # for the calls that carry a callback of ours, turned on or not
 _also: ContextVar[frozenset[str]] = ContextVar("autolog_also", default=frozenset())
 _lock = threading.RLock()
 _warned: set[str] = set()
+_checked: set[str] = set()  # whose version another process of this environment has looked at
 
 
 def enable(*frameworks: str, **settings: Any) -> None:
@@ -155,14 +158,52 @@ def enable(*frameworks: str, **settings: Any) -> None:
         _say_once_that_nothing_is_drawn()
     with _lock:
         settings_module.use(wanted)
-        if not _on:
-            install(surroundings.HOOKS)
-        for name in frameworks or TABLE:
-            if name not in _on:
-                _on[name] = []
-                turn_on = functools.partial(_turn_on, name)
-                # A framework in which even that module is gone is told of by what its hooks do not find.
-                when_imported(TABLE[name].trigger, turn_on, gone=turn_on)
+        _wait_for(frameworks or TABLE)
+
+
+def _wait_for(frameworks: Iterable[str]) -> None:
+    if not _on:
+        install(surroundings.HOOKS)
+        when_imported("multiprocessing.process", _tell_processes)
+    for name in frameworks:
+        if name not in _on:
+            _on[name] = []
+            turn_on = functools.partial(_turn_on, name)
+            # A framework in which even that module is gone is told of by what its hooks do not find.
+            when_imported(TABLE[name].trigger, turn_on, gone=turn_on)
+
+
+def turned_on() -> dict[str, bool]:
+    """The frameworks that are recorded, and whether their versions have been looked at: once imported."""
+    return {name: bool(hooks) for name, hooks in _on.items()}
+
+
+def go_on(frameworks: dict[str, bool], settings: Settings) -> None:
+    """Record these in a worker as where it was started, see :func:`turned_on`.
+
+    What the program turns on there itself holds.
+    """
+    if disabled_by_environment():
+        return
+    with _lock:
+        if settings_module.in_force() is None:
+            settings_module.use(settings)
+        _checked.update(name for name, is_checked in frameworks.items() if is_checked)
+        _wait_for(frameworks)
+
+
+def _tell_processes() -> None:
+    """What is trained in a process that this one starts afresh is recorded, too."""
+    from autolog.process.spawned import tell
+
+    tell(_PACKAGES, "autolog.core.arriving:arrive", _word)
+
+
+def _word(is_shared: bool) -> bytes | None:
+    """What such a process is told: nothing, unless something is recorded here."""
+    from autolog.core.word import word
+
+    return word(turned_on(), is_shared=is_shared) if _on else None
 
 
 @functools.cache
@@ -203,11 +244,12 @@ def enabled(*frameworks: str, **settings: Any) -> Iterator[None]:
 
 def _turn_on(name: str) -> None:
     """The framework is imported: load its room and put in its hooks, if they are wanted still."""
-    version, why_not = _installed(name)
-    if why_not is not None:
-        logger.warning("autolog: %s is not recorded: %s", name, why_not)
-        return
-    _warn_if_newer_than_tested(name, version or "")
+    if name not in _checked:
+        version, why_not = _installed(name)
+        if why_not is not None:
+            logger.warning("autolog: %s is not recorded: %s", name, why_not)
+            return
+        _warn_if_newer_than_tested(name, version or "")
     room = importlib.import_module(TABLE[name].module)
     with _lock:
         if name in _on and not _on[name]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from autolog.core import around
 from autolog.core.recording import Recording
 from autolog.process import forks
 from autolog.process.context import Context, carry
@@ -19,7 +20,6 @@ __all__ = [
     "enter",
     "innermost",
     "innermost_of",
-    "look_around",
     "retract",
 ]
 
@@ -51,7 +51,6 @@ carry(_stack)
 _main_thread_runs: list[Recording] = []
 
 _asked_before: list[Callable[[], None]] = []
-_around: list[Callable[[], Recording | None]] = []
 
 
 def ask_before(function: Callable[[], None]) -> None:
@@ -74,15 +73,10 @@ def end_what_is_over() -> None:
         end_if_over()
 
 
-def look_around(function: Callable[[], Recording | None]) -> None:
-    """Call this where no run is open: it knows of something around that nobody entered, a step, say."""
-    _around.append(function)
-
-
 def innermost() -> Recording | None:
     """The innermost run open in this context, or the main thread's for a thread that has none."""
     end_what_is_over()
-    for entry in (*reversed(_stack.get()), *(LazyRun(find) for find in _around)):
+    for entry in (*reversed(_stack.get()), *(LazyRun(find) for find in around.ways())):
         run = entry.opened() if isinstance(entry, LazyRun) else entry
         if run is not None and not run.is_closed:
             return run

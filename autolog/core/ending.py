@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import os
 import sys
 import time
 
@@ -18,10 +19,15 @@ __all__ = ["began", "ended", "finish"]
 
 logger = logging.getLogger("autolog")
 
+_ends_with = 0  # the worker, by its number, that calls us at its end
+
 
 def began(run: Recording) -> None:
     """A run that is running: it is ended when the process is."""
     live.add(run)
+    if outlet.is_worker():
+        with shield("watching for the worker's end"):
+            _end_with_worker()
     with shield("watching for SIGTERM"):  # each time: only the main thread can
         signals.catch(functools.partial(_end_all, "killed"))
     if run.settings.system_interval:
@@ -31,9 +37,11 @@ def began(run: Recording) -> None:
 def ended(run: Recording) -> None:
     """A run that has ended."""
     if live.remove(run):
-        with shield("watching for SIGTERM"):
-            signals.stop_catching()
+        if not outlet.is_worker():  # a pool ends its workers so, as soon as their tasks are done
+            with shield("watching for SIGTERM"):
+                signals.stop_catching()
         _sample_every(0)
+        outlet.leave_to_parent_soon()
 
 
 def finish() -> bool:
@@ -80,6 +88,15 @@ def _at_exit() -> None:
             _end_all(status, 0.0)
     with shield("the exit status"):
         _keep_exit_status()
+
+
+def _end_with_worker() -> None:
+    """What `multiprocessing` starts ends without the interpreter's exit, but not without its own."""
+    global _ends_with
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and _ends_with != os.getpid():
+        _ends_with = os.getpid()
+        util.Finalize(None, _at_exit, exitpriority=0)
 
 
 def _keep_exit_status() -> None:

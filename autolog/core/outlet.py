@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from autolog.core.settings import SettingError, Settings, current, truth
-from autolog.process import apart, forks
+from autolog.process import apart, background, forks, threads
 from autolog.process.guard import logger
 from autolog.process.outliving import why_none_outlives
 from autolog.sinks import Sink
@@ -28,10 +28,12 @@ __all__ = [
     "deliver",
     "destination_of",
     "disabled_by_environment",
+    "expect_others",
     "finish_timeout",
     "is_follower",
+    "is_worker",
     "know_token",
-    "leave_to_parent",
+    "leave_to_parent_soon",
     "open_sink",
     "remaining",
     "write_through",
@@ -62,12 +64,16 @@ def _number_in(variable: str) -> int:
 
 # Where ----------------------------------------------------------------------------------------------
 
+LEAVE_SECONDS = 0.1  # after a run's end, for what is still recorded to it
+
 _lock = threading.RLock()  # a signal handler may come back to it
 _trackio: TrackioSink | None = None
 _memory: Sink | None = None  # "memory" by name is one sink of the process
 _own: dict[int, weakref.ref[Sink] | Sink] = {}  # the user's
 _unwritable: set[str] = set()  # places that could not be written, as they were told
 _is_worker = False
+_expects = False  # whether other processes may leave something to this one
+_leaving: threading.Timer | None = None
 _tokens: dict[Destination, str] = {}
 _is_private: dict[Destination, bool] = {}
 _timeouts: set[float] = set()  # of the runs that were opened since everything had arrived
@@ -115,6 +121,8 @@ def _trackio_sink() -> TrackioSink:
 
             _trackio = TrackioSink(_tokens.get, lambda destination: _is_private.get(destination, True))
             _trackio.write_through = _is_worker
+            if _expects:
+                _trackio.expect_others()
         return _trackio
 
 
@@ -233,6 +241,8 @@ def close(end: float) -> list[tuple[str, bool]]:
     """
     global _trackio
     said: list[tuple[str, bool]] = []
+    if _expects:
+        _has_opened_for_what_is_left()
     sink, _trackio = _trackio, None
     if sink is not None and _is_worker:
         sink.leave_to_parent()
@@ -302,16 +312,45 @@ def write_through() -> None:
         _trackio.write_through = True
 
 
-def leave_to_parent() -> None:
-    """Give up this process' journal, so that its parent can deliver it."""
-    if _trackio is not None and _is_worker:
-        _trackio.leave_to_parent()
+def is_worker() -> bool:
+    """Whether this process works for another one, and may be ended without another moment."""
+    return _is_worker
+
+
+def leave_to_parent_soon() -> None:
+    """A worker gives up its journal once nothing goes on, so that its parent can deliver it."""
+    global _leaving
+    if _is_worker and _leaving is None:
+        _leaving = threads.after(LEAVE_SECONDS, _leave_after_what_goes_on)
+
+
+def _leave_after_what_goes_on() -> None:
+    background.later("leaving the journal to the parent", _leave_if_idle)
+
+
+def _leave_if_idle() -> None:
+    global _leaving
+    if background.has_more():  # what describes a run that has ended meanwhile, say
+        _leave_after_what_goes_on()
+        return
+    _leaving = None
+    if _trackio is not None:
+        _trackio.leave_to_parent(if_idle=True)
+
+
+def expect_others() -> None:
+    """From now on other processes may leave to this one what they record."""
+    global _expects
+    _expects = True
+    if _trackio is not None:
+        _trackio.expect_others()
 
 
 def _forget_in_child() -> None:
     """A forked child has none of its parent's journals and threads."""
-    global _lock
+    global _lock, _leaving, _expects
     _lock = threading.RLock()
+    _leaving, _expects = None, False
     _own.clear()  # what was written to them before is the parent's to deliver
     _unwritable.clear()
     write_through()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import threading
 import time
 import weakref
@@ -10,6 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autolog.core import outlet
 from autolog.process import background, forks
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Hook
@@ -26,6 +28,8 @@ FRESH_SECONDS = 30.0
 
 _lock = threading.Lock()
 _known: tuple[float, Program, Provenance] | None = None
+# In a worker: the program that it works for, and what its parent knew of it.
+_parents: tuple[dict[str, Any], bytes | None] | None = None
 
 
 def _working_directory() -> Path | None:
@@ -79,14 +83,48 @@ def _arguments() -> dict[str, Any]:
 # Recording -----------------------------------------------------------------------------------------
 
 
+def program_here() -> dict[str, Any]:
+    """The program as it is now, in plain values, for other processes that work for it."""
+    from autolog.capture.params import sanitize
+
+    now = _now()
+    values = {item.name: getattr(now, item.name) for item in dataclasses.fields(now)}
+    return {**values, "arguments": sanitize(now.arguments), "hydra": None}
+
+
+def known_here() -> bytes | None:
+    """What has been found out of it by now, pickled, for processes that are started afresh."""
+    return pickle.dumps(_known[2]) if _known is not None else None
+
+
+def work_for(program: dict[str, Any], known: bytes | None) -> None:
+    """This process works for the program of another one. Its own main module says nothing of what it does."""
+    global _parents
+    _parents = program, known
+
+
+def _now() -> Program:
+    global _known
+    from autolog.capture.origin import program
+
+    if _parents is None:
+        return program.now(began_in=_began_in, arguments=_arguments())
+    values, known = _parents
+    now = program.Program(**values)
+    if _known is None and known is not None:
+        _known = (time.monotonic(), _without_arguments(now), pickle.loads(known))
+    return now
+
+
 def record(run: Recording) -> None:
     """Record where this run comes from, soon."""
     if run.records and run.settings.log_code:
         with shield("recording code and environment"):
-            from autolog.capture.origin import program
-
-            now = program.now(began_in=_began_in, arguments=_arguments())  # the program may move on
-            background.later("recording code and environment", lambda: _record(run, now))
+            now = _now()  # the program may move on
+            if outlet.is_worker() and _is_known(now):  # it may be ended before anything is done soon
+                _record(run, now)
+            else:
+                background.later("recording code and environment", lambda: _record(run, now))
 
 
 def _record(run: Recording, now: Program) -> None:
@@ -125,11 +163,22 @@ def _in_common(now: Program) -> Provenance:
     global _known
     from autolog.capture.origin import provenance
 
-    same = dataclasses.replace(now, arguments={}, hydra=None)
     with _lock:
-        if _known is None or _known[1] != same or time.monotonic() - _known[0] > FRESH_SECONDS:
+        if _known is None or not _is_known(now):
+            same = _without_arguments(now)
             _known = (time.monotonic(), same, provenance.in_common(same))
         return _known[2]
+
+
+def _is_known(now: Program) -> bool:
+    """Whether the last answer holds: a worker's program is that of its parent, for as long as it lives."""
+    if _known is None or _known[1] != _without_arguments(now):
+        return False
+    return outlet.is_worker() or time.monotonic() - _known[0] < FRESH_SECONDS
+
+
+def _without_arguments(now: Program) -> Program:
+    return dataclasses.replace(now, arguments={}, hydra=None)
 
 
 def _new_lock_in_child() -> None:

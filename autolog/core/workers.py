@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from autolog.core import current, opening, outlet
-from autolog.core.writer import Ticket
+from autolog.core import arriving, catalogue
+from autolog.core.word import word
 from autolog.process.context import Context, our_context
 from autolog.process.guard import shield
 
@@ -25,15 +25,15 @@ class carried:  # noqa: N801 - reads as an adjective of the function
     def __init__(self, function: Callable[..., Any], context: Context | None = None):
         self.function = function
         self._context = our_context() if context is None else context
-        self._ticket: Ticket | None = None
+        self._word: bytes | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leave: list[Callable[[], Any]] = []
         with shield("joining the run in a worker"):
             for variable, value in self._context:
                 leave.append(functools.partial(variable.reset, variable.set(value)))
-            if self._ticket is not None:
-                leave.append(_join(self._ticket))
+            if self._word is not None:
+                leave.append(arriving.visit(self._word))
         try:
             return self.function(*args, **kwargs)
         finally:
@@ -42,21 +42,8 @@ class carried:  # noqa: N801 - reads as an adjective of the function
                     undo()
 
     def __getstate__(self) -> dict[str, Any]:
-        ticket = self._ticket
+        known = self._word
         if self._context:
             with shield("taking the run to a worker process"):
-                run = current.innermost_of(self._context)
-                ticket = run.ticket() if run is not None and run.records else None
-        return {"function": self.function, "_ticket": ticket, "_context": []}
-
-
-def _join(ticket: Ticket) -> Callable[[], None]:
-    """In a worker process: enter the parent's run; returns how to leave."""
-    outlet.write_through()
-    leave_run = current.enter(opening.rejoin(ticket))
-
-    def leave() -> None:
-        leave_run()
-        outlet.leave_to_parent()  # unlocked, so that the parent delivers what this worker wrote
-
-    return leave
+                known = word(catalogue.turned_on(), self._context)
+        return {"function": self.function, "_word": known, "_context": []}

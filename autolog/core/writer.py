@@ -13,10 +13,10 @@ from typing import Any, cast
 from autolog.core import outlet
 from autolog.core.settings import Settings
 from autolog.process import forks, guard
-from autolog.sinks import Record, Sink
+from autolog.sinks import NotOpenedError, Record, Sink
 from autolog.sinks.identity import Destination, Identity
 
-__all__ = ["RunError", "Ticket", "Writer"]
+__all__ = ["RunError", "Ticket", "Writer", "as_values"]
 
 _at_fork = threading.RLock()  # while the first thread of a child that logs makes a run the child's
 
@@ -47,6 +47,12 @@ class Ticket:
     pid: int
     is_recorded: bool
     settings: dict[str, Any]
+
+
+def as_values(settings: Settings) -> dict[str, Any]:
+    """Settings for another process: all but the sink and the write token."""
+    names = [item.name for item in dataclasses.fields(settings)]
+    return {name: getattr(settings, name) for name in names if name not in ("sink", "write_token")}
 
 
 class Writer:
@@ -143,7 +149,12 @@ class Writer:
             "time": time.time(),
             **fields,
         }
-        self._sink.write(cast(Record, record))
+        try:
+            self._sink.write(cast(Record, record))
+        except NotOpenedError:  # a worker has left its journal to its parent since
+            self._go_on_in_another_journal()
+            self._sink.write(cast(Record, record))
+            outlet.leave_to_parent_soon()
 
     def announce(self) -> None:
         """Say who it is, before anything else is said."""
@@ -206,12 +217,13 @@ class Writer:
             run=self.identity,
             pid=os.getpid(),
             is_recorded=self.records and self.settings.sink == "trackio",
-            settings={
-                item.name: getattr(self.settings, item.name)
-                for item in dataclasses.fields(self.settings)
-                if item.name not in ("sink", "write_token")
-            },
+            settings=as_values(self.settings),
         )
+
+    def _go_on_in_another_journal(self) -> None:
+        """Whoever opened it has said so in the one before."""
+        self.identity = dataclasses.replace(self.identity, joined=True)
+        self.announce()
 
     def _go_on_in_child(self) -> None:
         """A forked child: the same run, in this process' own journal."""

@@ -11,7 +11,7 @@ from autolog.process import forks, threads
 from autolog.process.guard import aside, shield
 from autolog.process.threads import Bell
 
-__all__ = ["drain", "every", "later"]
+__all__ = ["drain", "every", "has_more", "later"]
 
 Job = Callable[[], object]
 
@@ -51,6 +51,10 @@ class _Worker:
         done = Bell()
         self.add("waiting for what is going on", done.ring)
         return done.wait(timeout)
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._jobs)
 
     def _start(self) -> None:
         with self._lock:
@@ -96,6 +100,11 @@ def later(what: str, job: Job) -> None:
 def every(what: str, seconds: float, job: Job) -> None:
     """Run a job every so many seconds; 0 stops it."""
     _worker.repeat(what, seconds, job)
+
+
+def has_more() -> bool:
+    """Whether jobs wait: asked by a job, others than itself."""
+    return _worker.has_more
 
 
 def drain(timeout: float) -> bool:

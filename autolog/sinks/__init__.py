@@ -161,6 +161,10 @@ Record = (
 )
 
 
+class NotOpenedError(KeyError):
+    """A record of a run that has not been opened in this journal."""
+
+
 class Sink(Protocol):
     """What a run needs of whoever takes its records. No method may block the caller for long.
 

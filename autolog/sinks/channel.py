@@ -18,10 +18,10 @@ from autolog.sinks.backlog import Backlog
 from autolog.sinks.delivery import Delivery
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination
-from autolog.sinks.journal import is_left
+from autolog.sinks.journal import is_left, is_of_child
 from autolog.sinks.place import Place
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "children_may_come"]
 
 logger = logging.getLogger("autolog")
 
@@ -120,12 +120,20 @@ class Channel:
         return wait
 
     def _others_are_done(self, end: float) -> bool:
-        """Wait until nobody else delivers here what somebody has left."""
-        while any(is_left(path) for path in self.directory.glob("*.jsonl") if self._delivery.is_for_us(path)):
+        """Wait until nobody delivers here what somebody has left, and no child of ours has more to leave."""
+        while any(self._is_awaited(path) for path in self.directory.glob("*.jsonl")):
             if time.monotonic() > end:
                 return False
             time.sleep(0.05)
+            if _has_children:
+                self._asked.append(Bell())  # what a child leaves meanwhile is ours to deliver
+                self._bell.ring()
         return True
+
+    def _is_awaited(self, journal: Path) -> bool:
+        if journal == self.journal.path or not self._delivery.is_for_us(journal):
+            return False
+        return is_left(journal) or (_has_children and is_of_child(journal))
 
     def close(self) -> None:
         """Give up the journal; remove it if all of it is delivered and every run in it has ended."""
@@ -164,7 +172,7 @@ class Channel:
                 self._asked = asked + self._asked
                 if not self._closed:  # else whatever it waited for was ended with the program
                     _say_once(self.destination, error)
-            rest = SWEEP_SECONDS if self._delivery.has_company or _has_forked else REST_SECONDS
+            rest = SWEEP_SECONDS if self._delivery.has_company or _has_children else REST_SECONDS
             self._bell.wait(rest if self._may_rest() else _pause(self._failures))
 
     def _promise(self, asked: list[Bell]) -> None:
@@ -185,18 +193,19 @@ class Channel:
         return False
 
 
-_has_forked = False  # then children leave what they have logged to this process
+_has_children = False  # then they leave what they have logged to this process
 _bells: weakref.WeakSet[Bell] = weakref.WeakSet()  # of its channels
 
 
-def _children_may_come() -> None:
-    global _has_forked
-    _has_forked = True
+def children_may_come() -> None:
+    """From now on other processes may leave something here."""
+    global _has_children
+    _has_children = True
     for bell in list(_bells):
         bell.ring()  # who rests is to rest for a shorter time
 
 
-forks.when_forked("delivery", in_parent=_children_may_come)
+forks.when_forked("delivery", in_parent=children_may_come)
 
 
 def _pause(failures: int) -> float:

@@ -435,6 +435,18 @@ def is_left(journal: Path) -> bool:
     return host == hostname() and not _lives(int(pid))
 
 
+def is_of_child(journal: Path) -> bool:
+    """Whether the process that writes it was started by this one, or by one that was."""
+    import psutil  # not before there are children
+
+    host, pid, _ = journal.stem.rsplit("-", 2)
+    try:
+        above = psutil.Process(int(pid)).parents() if host == hostname() else []
+    except psutil.Error:  # it is gone, or none of ours
+        return False
+    return os.getpid() in [process.pid for process in above]
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)

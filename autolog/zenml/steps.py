@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
-from autolog.core import adopting, current
+from autolog.core import adopting, around
 from autolog.core import settings as settings_module
 from autolog.core.catalogue import is_on
 from autolog.core.current import LazyRun, enter, innermost
@@ -257,7 +257,7 @@ def step_around() -> Recording | None:
     return None
 
 
-current.look_around(step_around)
+around.look_around(step_around)
 
 
 def get_trackio_run() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - see below
+import contextlib
 import functools
 import os
 import threading
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from autolog.sinks import Record
+from autolog.sinks import NotOpenedError, Record
 from autolog.sinks.backlog import WORTH
-from autolog.sinks.channel import Channel
+from autolog.sinks.channel import Channel, children_may_come
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination, destination_of
 from autolog.sinks.trackio.afterwards import leave
@@ -28,6 +29,8 @@ __all__ = ["Left", "TrackioSink"]
 # brings it along. A program that ends at once imports Trackio then: so it is imported here, before.
 
 _COUNTED = {"open", *WORTH}
+
+_nothing = contextlib.nullcontext()
 
 SAMPLE_SECONDS = 2.0  # that a sample of the machine's load waits for the helper
 
@@ -73,6 +76,7 @@ class TrackioSink:
     ):
         self._channels: dict[Destination, Channel] = {}
         self._of_run: dict[str, Channel] = {}
+        self._open_runs: set[str] = set()
         self._lock = threading.RLock()  # a signal handler may come back to it
         self._tokens = tokens
         self._is_private = is_private
@@ -84,18 +88,27 @@ class TrackioSink:
 
         Raises:
             OSError: at a run's opening, when the journal cannot be made.
+            NotOpenedError: it belongs to a run that was not opened since the journals were given up.
         """
         if self._closed:  # the process is ending: a thread of the user's that still logs is not told off
             return
+        with self._lock if self.write_through else _nothing:  # another thread may give up the journals
+            self._write(record)
+
+    def _write(self, record: Record) -> None:
         channel = self._of_run.get(record["run"]) or self._channel_of(record["run"])
         if record["kind"] == "open":
             to = destination_of(record["to"])
             if channel is None or channel.destination != to:
                 channel = self._of_run[record["run"]] = self._channel(to)
         if channel is None:
-            raise KeyError(f"run {record['run']} has not been opened here")
+            raise NotOpenedError(f"run {record['run']} has not been opened here")
         if record["kind"] in _COUNTED:
             channel.count(record)
+        if record["kind"] == "open" and not record["joined"]:
+            self._open_runs.add(record["run"])
+        elif record["kind"] == "finish":
+            self._open_runs.discard(record["run"])
         channel.journal.append(record)
 
     def stage(self, run_id: str) -> Path:
@@ -156,17 +169,29 @@ class TrackioSink:
         self._of_run.clear()
         return left
 
-    def leave_to_parent(self) -> None:
-        """Give up the journals without delivering: another process of this family will."""
-        for channel in self._all():
-            channel.journal.close()
-        self._channels.clear()
-        self._of_run.clear()
+    def expect_others(self) -> None:
+        """Other processes may leave something to this one."""
+        children_may_come()
+
+    def leave_to_parent(self, *, if_idle: bool = False) -> None:
+        """Give up the journals without delivering: another process of this family will.
+
+        Args:
+            if_idle: only if no run of this process is open.
+        """
+        with self._lock:
+            if if_idle and self._open_runs:
+                return
+            for channel in self._all():
+                channel.journal.close()
+            self._channels.clear()
+            self._of_run.clear()
 
     def disown(self) -> None:
         """In a forked child: the journals and threads are the parent's."""
         for channel in self._all():
             channel.journal.disown()
+        self._open_runs.clear()
         self._channels.clear()
         self._of_run.clear()
         self._lock = threading.RLock()

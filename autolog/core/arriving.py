@@ -1,0 +1,63 @@
+"""Another process, of one in which autolog is on: what it trains belongs to the run that it works for.
+
+What is imported here is imported by workers that train nothing, too, if they import a framework.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from autolog.core import around, catalogue, outlet, surroundings
+from autolog.core.settings import Settings
+from autolog.process.context import watched
+
+if TYPE_CHECKING:
+    from autolog.core.recording import Recording
+    from autolog.core.word import Told
+
+__all__ = ["arrive", "visit"]
+
+
+def arrive(word: bytes) -> None:
+    """This process was started for what goes on around its start."""
+    _, _, _, outer, _, ticket = _taken(word)
+    watched.set(watched.get() | outer)
+    if ticket is not None:
+        around.look_around(functools.partial(_rejoined, ticket))
+
+
+def visit(word: bytes) -> Callable[[], None]:
+    """A task of this process is for somebody's run: enter it; returns how to leave."""
+    from autolog.core import current
+
+    _, _, _, outer, _, ticket = _taken(word)
+    token = watched.set(outer)
+    leave_run = current.enter(_rejoined(ticket)) if ticket is not None else None
+
+    def leave() -> None:
+        if leave_run is not None:
+            leave_run()
+        watched.reset(token)
+        outlet.leave_to_parent_soon()
+
+    return leave
+
+
+@functools.lru_cache(maxsize=8)
+def _taken(word: bytes) -> Told:
+    told: Told = pickle.loads(word)
+    frameworks, settings, program, _, known, _ = told
+    outlet.write_through()  # a worker may be ended without another moment
+    surroundings.work_for(program, known)
+    catalogue.go_on(frameworks, Settings(**settings))
+    return told
+
+
+@functools.lru_cache(maxsize=8)
+def _rejoined(ticket: bytes) -> Recording:
+    from autolog.core import opening
+
+    return opening.rejoin(pickle.loads(ticket))

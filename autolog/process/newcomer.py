@@ -1,0 +1,44 @@
+"""What a process does that the user's program has started afresh: its text goes there, and it runs alone.
+
+Nothing of ours is imported there before a framework is: a worker that trains nothing is not to wait for us.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+
+def wait_for(packages: tuple[str, ...], begin: str, word: bytes) -> None:
+    """Begin as soon as one of these packages is imported: now if one is already.
+
+    Args:
+        begin: the function that is called then, as ``module:name``.
+        word: what it is given.
+    """
+
+    def arrive() -> None:
+        module, _, name = begin.partition(":")
+        try:
+            getattr(importlib.import_module(module), name)(word)
+        except Exception as error:  # this process is the user's: it goes on
+            print(f"autolog: nothing is recorded in this process: {error}", file=sys.stderr)
+
+    class Waiting:
+        """On ``sys.meta_path``; it finds nothing by itself."""
+
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+            if name not in packages:
+                return None
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                arrive()
+            # Who watches imports from now on stands before us, where nobody is asked any more.
+            found = (finder.find_spec(name, path, target) for finder in list(sys.meta_path))
+            return next((spec for spec in found if spec is not None), None)
+
+    if any(package in sys.modules for package in packages):
+        arrive()
+    else:
+        sys.meta_path.insert(0, Waiting())
