@@ -16,7 +16,7 @@ from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from autolog.process import forks
+from autolog.process import forks, quiet
 from autolog.process.interrupts import came_by_signal
 
 __all__ = [
@@ -87,19 +87,26 @@ def aside() -> None:
 
 
 class _Clock:
-    """Time spent in our own code, outermost entry only, charged to the run that it served."""
+    """Time spent in our own code, outermost entry only, charged to the run that it served.
+
+    Nothing that our code is warned of is seen, see :mod:`autolog.process.quiet`.
+    """
 
     __slots__ = ()
 
     def __enter__(self) -> None:
         if this_thread.depth == 0:
+            quiet.begin()
             this_thread.started = this_thread.clock()
             this_thread.account = None
         this_thread.depth += 1
 
     def __exit__(self, *exc: object) -> None:
         this_thread.depth -= 1
-        if this_thread.depth == 0 and this_thread.account is not None:
+        if this_thread.depth != 0:
+            return
+        quiet.end()
+        if this_thread.account is not None:
             account, this_thread.account = this_thread.account, None
             try:
                 account.overhead_seconds += this_thread.clock() - this_thread.started
@@ -128,10 +135,17 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
         self.account = account
 
     def __enter__(self) -> shield:
-        _clock.__enter__()
-        this_thread.shields += 1
-        if self.account is not None:
-            this_thread.account = self.account
+        depth = this_thread.depth
+        try:
+            _clock.__enter__()
+            if self.account is not None:
+                this_thread.account = self.account
+            this_thread.shields += 1  # last: it was entered, or it was not
+        except BaseException:  # Ctrl-C, say: this thread is the user's again
+            this_thread.depth = depth
+            if depth == 0:
+                quiet.end()
+            raise
         return self
 
     def __exit__(
@@ -191,11 +205,8 @@ def measured(function: F) -> F:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        _clock.__enter__()
-        try:
+        with _clock:
             return function(*args, **kwargs)
-        finally:
-            _clock.__exit__()
 
     return wrapper  # type: ignore[return-value]
 

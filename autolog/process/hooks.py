@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeVar
 from autolog.process import guard
 from autolog.process.accounts import account_of
 from autolog.process.context import watched
-from autolog.process.guard import shield, this_thread
+from autolog.process.guard import measured, shield, this_thread
 from autolog.process.imports import when_imported
 from autolog.process.interrupts import came_by_signal
 
@@ -228,7 +228,7 @@ class _Patch:
             observer: Any = self.hook.observer
             if isinstance(observer, str):
                 module, _, name = observer.partition(":")
-                observer = getattr(importlib.import_module(module), name)
+                observer = getattr(measured(importlib.import_module)(module), name)
             self._observer = observer  # once it is whole: other threads take it as soon as it is there
         known: Observer = self._observer
         return known

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from autolog.process import apart, threads
+from autolog.process.guard import measured
 
 __all__ = ["DRAWING_SECONDS", "Helper", "draw", "stop_if_alone"]
 
@@ -72,7 +73,7 @@ class Helper:
                         raise _raisable(answer["error"])
                     return answer["value"]
                 self._is_possible = not is_new  # one that was there before may just have gone
-        return function(*args)
+        return measured(function)(*args)
 
     def is_busy(self, seconds: float) -> bool:
         """Whether it goes on with something for so long."""
