@@ -20,6 +20,7 @@ import numpy as np
 
 from autolog.core.recording import Recording
 from autolog.keras.inside import Inside, by_output, predictions_of_step
+from autolog.process.guard import shield
 from autolog.process.hooks import Call
 
 __all__ = ["HeldOut", "Predictions", "given_arrays", "observe_compute_metrics", "validation_arrays"]
@@ -319,17 +320,18 @@ def observe_compute_metrics(
     held_out = reference() if reference is not None else None
     if held_out is None or not held_out.is_open or not held_out.belongs_to(model):
         return
-    names = ("x", "y", "y_pred", "sample_weight")
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    if any(getattr(leaf, "is_meta", False) for leaf in keras.tree.flatten(given.get("y_pred"))):
-        return  # a model that is only being built is asked with tensors that hold nothing
-    held_out.take(
-        {
-            name: keras.tree.map_structure(_detached, given[name])
-            for name in names
-            if given.get(name) is not None
-        }
-    )
+    with shield("Keras: held-out predictions"):
+        names = ("x", "y", "y_pred", "sample_weight")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        if any(getattr(leaf, "is_meta", False) for leaf in keras.tree.flatten(given.get("y_pred"))):
+            return  # a model that is only being built is asked with tensors that hold nothing
+        held_out.take(
+            {
+                name: keras.tree.map_structure(_detached, given[name])
+                for name in names
+                if given.get(name) is not None
+            }
+        )
 
 
 def _detached(tensor: Any) -> Any:

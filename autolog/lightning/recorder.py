@@ -166,25 +166,19 @@ class Recorder(Callback):  # type: ignore[misc]
                 raise
 
     def _before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        try:
+        has_norms = False
+        with shield("Lightning: which steps are logged"):
             if not is_logged(trainer):
                 return
             has_norms = not self.gradients.are_left_out(step_of(trainer))
-        except Exception:
-            with shield("Lightning: which steps are logged"):
-                raise
-            return
         if has_norms:  # alone: where it needs all ranks, all have to come here
             with shield("Lightning: gradient norms", self.run):
                 self.gradients.before_step(trainer, pl_module, optimizer)
-        try:
+        with shield("Lightning: learning rates", self.run):
             if self._has_one_optimizer:
                 self._rates |= learning_rates(getattr(optimizer, "optimizer", optimizer))
             else:
                 self._rates |= _rates_of(trainer, optimizer)
-        except Exception:
-            with shield("Lightning: learning rates", self.run):
-                raise
 
     def _before_clipping(self, trainer: Any, module: Any, gradients: Any) -> None:
         with shield("Lightning: gradients before clipping"):

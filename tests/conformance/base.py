@@ -14,6 +14,7 @@ import copy
 import logging
 import pickle
 import random
+import re
 import signal
 import subprocess
 import textwrap
@@ -34,7 +35,7 @@ from autolog.core import live
 from autolog.core.run import Run
 from autolog.process import background, guard, hooks
 from autolog.sinks.memory import MemoryRun, MemorySink
-from tests.conformance.breaking import WAYS, breaking, places_passed
+from tests.conformance.breaking import WAYS, breaking, places_passed, warning
 from tests.programs import read, run, until_on_disk
 from tests.programs import start_warm as start
 
@@ -224,6 +225,7 @@ class Promises:
         root = list(logging.getLogger().handlers), logging.getLogger().level
         filters = list(warnings.filters)
         self.subject.evaluate(self.subject.train())
+        assert background.drain(60)  # while code of ours runs, a filter drops what it is warned of
         assert (list(logging.getLogger().handlers), logging.getLogger().level) == root
         assert list(warnings.filters) == filters
         assert not [word for word in recorded.words if word in "".join(capfd.readouterr())]
@@ -396,6 +398,27 @@ class Faults:
         print(f"\n{len(passed)} places, each broken in {len(WAYS)} ways: {', '.join(passed)}")
         print(f"said in the log only: {', '.join(sorted(unsaid))}")
 
+    def test_where_warnings_are_errors_all_is_recorded_and_none_is_ours(self) -> None:
+        """Every function of ours warns, in all threads: the user is told what he is told without us."""
+        plain, erring = MemorySink(), MemorySink()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            bare = self.train_and_evaluate()
+            of_the_framework = _texts(told)
+            told.clear()
+            with warning(self.subject.name) as passed:
+                assert self.record(plain) == bare
+            assert _texts(told) == of_the_framework, _texts(told) ^ of_the_framework
+        assert len(passed) > 30, "nearly nothing would warn"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for text in of_the_framework:  # which alone would end the training
+                warnings.filterwarnings("ignore", re.escape(text))
+            with warning(self.subject.name):
+                assert self.record(erring) == bare
+        for run, other in zip(erring.runs, plain.runs, strict=True):
+            assert _keys(run) == _keys(other), _keys(run) ^ _keys(other)
+
     def train_and_evaluate(self) -> tuple[bytes, float]:
         trained = self.subject.train()
         return self.subject.result(trained), self.subject.evaluate(trained)
@@ -417,6 +440,16 @@ class Faults:
         autolog.finish()
         for left in live.live_runs():  # whose end was broken: open until the process ends
             left.end("failed")
+
+
+def _texts(told: list[warnings.WarningMessage]) -> set[str]:
+    return {str(one.message) for one in told}
+
+
+def _keys(run: MemoryRun) -> set[str]:
+    """Of all that it holds, but for the numbers that Keras gives to its layers."""
+    keys = {*run.metrics, *run.config, *run.charts, *run.tables, *run.html, *run.config.get("autolog/notes", {})}
+    return {re.sub(r"_\d+", "", key) for key in keys}
 
 
 def _says_so(run: MemoryRun) -> bool:

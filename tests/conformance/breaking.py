@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
@@ -18,9 +19,10 @@ from autolog.core import catalogue, current, opening, placing, recording, traini
 from autolog.core.recording import Recording
 from autolog.core.run import Run
 from autolog.core.writer import Writer
+from autolog.process import guard
 from autolog.sinks.memory import MemorySink
 
-__all__ = ["WAYS", "breaking", "places_passed"]
+__all__ = ["WAYS", "breaking", "places_passed", "warning"]
 
 
 def _raise(*args: Any, **kwargs: Any) -> Any:
@@ -65,6 +67,40 @@ def breaking(place: str, way: str) -> Iterator[list[str]]:
 
     with _replaced(place, broken):
         yield calls
+
+
+@contextmanager
+def warning(framework: str) -> Iterator[set[str]]:
+    """Inside, every function of ours that a training may pass warns; yields the names of those that were called."""
+    passed: set[str] = set()
+    with ExitStack() as stack:
+        for place in _places(framework):
+            stack.enter_context(_warning(place, passed))
+        yield passed
+
+
+def _warning(place: str, passed: set[str]) -> Any:
+    original = _find(place)
+
+    @functools.wraps(original)
+    def warned(*args: Any, **kwargs: Any) -> Any:
+        if guard.this_thread.depth or not _only_remembers():
+            passed.add(place)
+            warnings.warn(f"{place} of ours", UserWarning, stacklevel=2)
+        return original(*args, **kwargs)
+
+    return _replaced(place, warned)
+
+
+# Outside of every shield, which would cost more than what is done there: attributes are read, and remembered.
+ONLY_REMEMBER = ("run_after", "on_train_batch_end")
+
+
+def _only_remembers() -> bool:
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_name not in ONLY_REMEMBER:
+        frame = frame.f_back
+    return frame.f_code.co_name in ONLY_REMEMBER
 
 
 def _counting(place: str, passed: list[str]) -> Any:
