@@ -1,7 +1,7 @@
 """Whether an extra suffices by itself: ``python tests/alone.py sklearn``, where nothing else is installed.
 
-A program of a user's is run as it is, and recorded. Its run must be whole, and what it prints the same but for
-the one line of ours.
+A program of a user's is run as it is, and recorded. Its run must be whole, and what it prints the same but
+for the one line of ours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 BY_HAND = """
@@ -162,16 +163,29 @@ NO_PICTURES = r"autolog: no pictures are recorded: matplotlib is not installed.*
 
 
 def check(extra: str) -> None:
-    """Train as a user does, with and without being recorded.
+    """Nothing else is installed, and that suffices.
 
     Raises:
-        AssertionError: something else is installed, is missing from the run, or was printed.
+        AssertionError: it is not so.
     """
     installed = LARGE & {distribution.metadata["Name"].lower() for distribution in distributions()}
     assert installed == INSTALLED[extra], f"{extra} is not alone, or not whole: {installed}"
+    print(f"{extra}: {record(extra)}")
+
+
+def record(extra: str, *options: str) -> str:
+    """Train as a user does, with and without being recorded, by a Python with these options.
+
+    Returns:
+        How much was recorded.
+
+    Raises:
+        AssertionError: something is missing from the run, or something else was printed.
+    """
+    has_pictures = find_spec("matplotlib") is not None
     with tempfile.TemporaryDirectory() as directory:
-        bare = said_by(PROGRAMS[extra], Path(directory, "bare"))
-        recorded = said_by(RECORDED.format(program=PROGRAMS[extra]), Path(directory, "recorded"))
+        bare = said_by(PROGRAMS[extra], Path(directory, "bare"), *options)
+        recorded = said_by(RECORDED.format(program=PROGRAMS[extra]), Path(directory, "recorded"), *options)
         runs = json.loads(said_by(READER, Path(directory, "recorded"))[-1])
     for config in (run["config"] for run in runs):
         assert config["status"] == "finished", config
@@ -181,24 +195,34 @@ def check(extra: str) -> None:
     (first, *_) = [run for run in runs if not run["config"].get("parent")]
     keys = {key for row in first["rows"] for key in row}
     assert keys >= EXPECTED[extra], f"{EXPECTED[extra] - keys} is missing from {keys}"
-    lines = [RUNS_LINE] if extra != "none" else [RUNS_LINE, NO_PICTURES]
+    lines = [RUNS_LINE] if has_pictures else [RUNS_LINE, NO_PICTURES]
     ours = [line for line in recorded if any(re.fullmatch(one, line) for one in lines)]
     assert len(ours) == len(lines), "\n".join(recorded)
     before, after = like(bare), like(line for line in recorded if line not in ours)
     assert after == before, "\n".join(difflib.unified_diff(before, after))
-    print(f"{extra}: a whole run of {len(first['rows'])} rows, {len(keys)} keys")
+    return f"a whole run of {len(first['rows'])} rows, {len(keys)} keys"
 
 
-def said_by(program: str, directory: Path) -> list[str]:
+def said_by(program: str, directory: Path, *options: str) -> list[str]:
     """The lines that a program prints to both outputs, in a folder of its own."""
     directory.mkdir(exist_ok=True)
     Path(directory, "train.py").write_text(program)
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOLOG_", "TRACKIO_", "PYTHON"))}
-    settings = {"TRACKIO_DIR": str(directory / "trackio"), "AUTOLOG_PROJECT": "alone", "AUTOLOG_BUDGET": "1e9"}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOLOG_", "TRACKIO_"))}
+    settings = {
+        "TRACKIO_DIR": str(directory / "trackio"),
+        "AUTOLOG_PROJECT": "alone",
+        "AUTOLOG_BUDGET": "1e9",
+    }
     done = subprocess.run(
-        [sys.executable, "train.py"],
+        [sys.executable, *options, "train.py"],
         cwd=directory,
-        env={**clean, **settings, "AUTOLOG_FINISH_TIMEOUT": "90", "HF_HUB_OFFLINE": "1", "KERAS_BACKEND": "jax"},
+        env={
+            **clean,
+            **settings,
+            "AUTOLOG_FINISH_TIMEOUT": "90",
+            "HF_HUB_OFFLINE": "1",
+            "KERAS_BACKEND": "jax",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -135,18 +135,18 @@ class shield:  # noqa: N801 - reads as a statement: with shield("..."):
         self.account = account
 
     def __enter__(self) -> shield:
-        depth = this_thread.depth
+        before = this_thread.depth, this_thread.shields
         try:
             _clock.__enter__()
             if self.account is not None:
                 this_thread.account = self.account
-            this_thread.shields += 1  # last: it was entered, or it was not
+            this_thread.shields += 1
+            return self
         except BaseException:  # Ctrl-C, say: this thread is the user's again
-            this_thread.depth = depth
-            if depth == 0:
+            this_thread.depth, this_thread.shields = before
+            if before[0] == 0:
                 quiet.end()
             raise
-        return self
 
     def __exit__(
         self,

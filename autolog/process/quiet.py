@@ -1,14 +1,15 @@
-"""What our code is warned of is dropped; what the user's is warned of comes, in other threads too, meanwhile.
+"""What our code is warned of is dropped; what the user's is warned of comes.
 
 Our own calls (a prediction once more, a score, a picture, an import) may raise warnings. They are not for the
-user, and where he has made errors of warnings they would cost a record. :class:`warnings.catch_warnings` cannot
-help: it changes the filters of all threads, leaves them wrong where two threads use it at a time, and has
+user, and where he has made errors of warnings they would cost a record. :class:`warnings.catch_warnings`
+cannot help: it changes the filters of all threads, leaves them wrong where two threads use it at a time, and has
 every warning shown again that is shown once.
 
 So as long as something of ours runs, one more filter stands first. In a thread that runs our code it ignores
 everything, in any other one it matches nothing. Python remembers nothing of a warning that is ignored: one of
-the user's that is shown once is still shown when it comes from his own call. And it is not told of a change of
-the filters, upon which it forgets what has been shown.
+the user's that is shown once is still shown when it comes from his own call. And Python is not told that the
+filters have changed, upon which it would forget what has been shown. (A thread that a library starts for a call
+of ours is none of ours.)
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from autolog.process import forks
 __all__ = ["begin", "end"]
 
 _NOTHING = "(?!)"  # the pattern that no text matches
-_NEVER: Callable[[str], object] = {}.get  # which is true of no text
+_NEVER: Callable[[str], object] = frozenset[str]().__contains__  # which is true of no text
 
 
 class _Ours(threading.local):
@@ -53,7 +54,9 @@ _running: set[int] = set()  # threads; one whose beginning or end was interrupte
 _lists: deque[list[Any]] = deque(maxlen=1_000)  # of filters, in which ours stands; a training may make many
 
 # What Python's own functions call when they have changed the filters; its name since 3.14, and before.
-_AFTER = "_filters_mutated_lock_held" if hasattr(warnings, "_filters_mutated_lock_held") else "_filters_mutated"
+_AFTER = (
+    "_filters_mutated_lock_held" if hasattr(warnings, "_filters_mutated_lock_held") else "_filters_mutated"
+)
 _after_changes: Callable[[], object] = getattr(warnings, _AFTER, lambda: None)
 
 

@@ -416,8 +416,8 @@ class Faults:
                 warnings.filterwarnings("ignore", re.escape(text))
             with warning(self.subject.name):
                 assert self.record(erring) == bare
-        for run, other in zip(erring.runs, plain.runs, strict=True):
-            assert _keys(run) == _keys(other), _keys(run) ^ _keys(other)
+        for one, other in zip(erring.runs, plain.runs, strict=True):
+            assert _keys(one) == _keys(other), _keys(one) ^ _keys(other)
 
     def train_and_evaluate(self) -> tuple[bytes, float]:
         trained = self.subject.train()
@@ -448,7 +448,14 @@ def _texts(told: list[warnings.WarningMessage]) -> set[str]:
 
 def _keys(run: MemoryRun) -> set[str]:
     """Of all that it holds, but for the numbers that Keras gives to its layers."""
-    keys = {*run.metrics, *run.config, *run.charts, *run.tables, *run.html, *run.config.get("autolog/notes", {})}
+    keys = {
+        *run.metrics,
+        *run.config,
+        *run.charts,
+        *run.tables,
+        *run.html,
+        *run.config.get("autolog/notes", {}),
+    }
     return {re.sub(r"_\d+", "", key) for key in keys}
 
 

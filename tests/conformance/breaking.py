@@ -71,7 +71,7 @@ def breaking(place: str, way: str) -> Iterator[list[str]]:
 
 @contextmanager
 def warning(framework: str) -> Iterator[set[str]]:
-    """Inside, every function of ours that a training may pass warns; yields the names of those that were called."""
+    """Inside, every function of ours that a training may pass warns; yields those that were called."""
     passed: set[str] = set()
     with ExitStack() as stack:
         for place in _places(framework):

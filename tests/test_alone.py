@@ -1,0 +1,16 @@
+"""What `tests/alone.py` says where all extras are installed, and every warning is an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import alone
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "extra", ["none", "sklearn", "keras", "transformers", "optuna"]
+)  # the others end by warnings of their own
+def test_where_every_warning_is_an_error_from_the_first_import_on(extra: str) -> None:
+    """Lightning is not among them: without us, too, a warning of its own ends it."""
+    assert alone.record(extra, "-W", "error")
