@@ -321,8 +321,12 @@ class Recording(Writer):
         aliases: Iterable[str] = (),
         reference: bool = False,
         metadata: Mapping[str, Any] | None = None,
+        is_asked_for: bool = True,
     ) -> None:
         """Record files of the user's as a version of an artifact, see :meth:`autolog.Run.artifact`.
+
+        Args:
+            is_asked_for: by the user: then it is kept whatever is stored already.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -350,6 +354,7 @@ class Recording(Writer):
             aliases=[artifact_name(alias) for alias in aliases],
             metadata=sanitize(dict(metadata or {})),
             staged=bool(kept) and kept is not plain,
+            **({} if is_asked_for else {"limit": self.settings.storage_limit}),
         )
 
     def staged_artifact(
@@ -358,8 +363,14 @@ class Recording(Writer):
         kind: str,
         files: Mapping[str, Path],
         metadata: Mapping[str, Any] | None = None,
+        *,
+        is_best: bool = False,
     ) -> None:
-        """Record files of ours as an artifact; they are deleted once they are delivered."""
+        """Record files of ours as an artifact; they are deleted once they are delivered.
+
+        Args:
+            is_best: it is the best model of several: where little may be stored, it comes before others.
+        """
         self.write(
             "artifact",
             name=artifact_name(name),
@@ -369,13 +380,24 @@ class Recording(Writer):
             aliases=[],
             metadata=sanitize(dict(metadata or {})),
             staged=True,
+            **(
+                {"limit": self.settings.storage_limit} if kind == "model" else {}
+            ),  # what else we keep is small
+            **({"is_best": True} if is_best else {}),
         )
 
     def checkpoint(self, path: str | os.PathLike[str], aliases: Iterable[str]) -> None:
         """A checkpoint that a framework has saved: a folder, or a large file, by reference."""
         file = Path(path)
         large = file.is_dir() or file.stat().st_size > self.settings.artifact_limit
-        self.artifact(file.resolve(), "checkpoint", type="checkpoint", aliases=aliases, reference=large)
+        self.artifact(
+            file.resolve(),
+            "checkpoint",
+            type="checkpoint",
+            aliases=aliases,
+            reference=large,
+            is_asked_for=False,
+        )
 
     def _text_file(self, name: str, text: str) -> None:
         if not self.records:

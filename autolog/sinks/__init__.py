@@ -127,7 +127,9 @@ class ArtifactRecord(_Record):
     """A version of an artifact.
 
     ``files`` are paths by their name in the artifact; if they are ``staged``, they are ours to delete.
-    ``references`` are URIs of files that stay where they are.
+    ``references`` are URIs of files that stay where they are. ``limit`` is :attr:`Settings.storage_limit
+    <autolog.Settings>`, beyond which it is left out; without one it is kept in any case. ``is_best``: it is
+    the best of several that were trained.
     """
 
     kind: Literal["artifact"]
@@ -138,6 +140,8 @@ class ArtifactRecord(_Record):
     references: dict[str, str]
     aliases: list[str]
     metadata: dict[str, Any]
+    limit: NotRequired[int]
+    is_best: NotRequired[bool]
 
 
 class FinishRecord(_Record):

@@ -21,6 +21,7 @@ from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
 from autolog.sinks.journal import record_at
 from autolog.sinks.place import Place, Row, is_transient
 from autolog.sinks.state import RunState
+from autolog.sinks.storage import why_left_out
 
 __all__ = ["WORTH", "Backlog", "Outcome", "Slow"]
 
@@ -57,6 +58,7 @@ class Outcome:
         record: as the journal had it; None: somebody has taken the journal, and delivers it.
         row: by which the run shows a picture.
         error: why it can never be brought.
+        left_out: why it is not brought, on purpose.
         seconds: of CPU that it has cost.
     """
 
@@ -64,6 +66,7 @@ class Outcome:
     record: SlowRecord | None
     row: Row | None = None
     error: Exception | None = None
+    left_out: str | None = None
     seconds: float = 0.0
 
 
@@ -180,7 +183,10 @@ class Backlog:
             return Outcome(slow, None)
         outcome = Outcome(slow, record)  # type: ignore[arg-type]
         try:
-            outcome.row = self._put(slow.run, outcome.record)
+            if outcome.record is not None and outcome.record["kind"] == "artifact":
+                outcome.left_out = why_left_out(self._place, slow.run, outcome.record)
+            if outcome.left_out is None:
+                outcome.row = self._put(slow.run, outcome.record)
         except Exception as error:
             if self._is_closed or is_transient(error):
                 raise

@@ -71,6 +71,10 @@ class Batch:
             self.rows.append(outcome.row)
         if outcome.error is not None and outcome.record is not None:
             self._lost_ones.append((_name_of(outcome.record), outcome.error))
+        if outcome.left_out is not None and outcome.record is not None:
+            self.run.left_out[outcome.record["name"]] = outcome.left_out
+            self.config_changed = True
+            _say_left_out(self.run, outcome.record["name"], outcome.left_out)
         told = self.run.told_pending
         is_due = told is None or (told > 0 and self.run.pending in (0, told // 2))
         self.config_changed = self.config_changed or is_due
@@ -212,8 +216,20 @@ def _say_lost(run: RunState, what: str, error: Exception) -> None:
     )
 
 
+_said_left_out = False  # once: each run has a note of its own
+
+
+def _say_left_out(run: RunState, what: str, why: str) -> None:
+    global _said_left_out
+    if not _said_left_out:
+        _said_left_out = True
+        name, project = run.identity.name, run.identity.project
+        text = "autolog: %s of run %s in project %s is %s. Each run has a note of what it has left out."
+        logger.warning(text, what, name, project, why)
+
+
 def discard_staged(record: ArtifactRecord) -> None:
-    """Delete an artifact's files, if they are ours and have arrived."""
+    """Delete an artifact's files, if they are ours, once they have arrived or are left out."""
     if record["staged"]:
         for path in record["files"].values():
             with contextlib.suppress(OSError):

@@ -55,6 +55,12 @@ class Place(Protocol):
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
         """A version of an artifact."""
 
+    def stored(self, run: Identity) -> int:
+        """How many bytes the artifacts of this run's project take, as far as it is known here."""
+
+    def added(self, run: Identity, record: ArtifactRecord) -> int:
+        """By how many bytes this one would make them more: what is there already costs nothing."""
+
     def config(self, run: Identity) -> Config | None:
         """The config that stands there already."""
 

@@ -43,6 +43,7 @@ class RunState:
         self.told_pending: int | None = None  # by the config that was put together last
         self.is_anothers = False  # who has read the config where it stands, and is the one to change it
         self.losses = 0  # of what no place has taken
+        self.left_out: dict[str, str] = {}  # artifacts that are not kept on purpose, and why
         self.is_born = False  # whether the place has a row of it: a run is what has one
         self.last_step = 0
         self.config: Config = {}
@@ -64,12 +65,19 @@ class RunState:
         """When it ended, in seconds since 1970; 0: it has not."""
         return 0.0 if self.running else self.ended[0]
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended badly, as far as it is known by now."""
+        return self.finished_at > 0 and self.ended[1] in ("failed", "killed", "crashed")
+
     def ordered_config(self) -> Config:
         """The config as a person reads it: what one groups by first, the long tail after it."""
         config = {**self.config, SCHEMA_KEY: SCHEMA}
         self.told_pending = self.pending
         if self.pending:
             config[PENDING_KEY] = self.pending
+        if self.left_out:  # each time: what the run itself notes is written as a whole
+            config["autolog/notes"] = {**config.get("autolog/notes", {}), **self.left_out}
         if self._overhead is not None:
             self._told_seconds = self.seconds
             callers, percent = self._overhead

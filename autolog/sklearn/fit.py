@@ -252,4 +252,10 @@ def _record_model(run: Recording, estimator: Any) -> None:
         limit = f"{run.settings.artifact_limit:,} bytes"
         run.note("model", f"not kept: larger than Settings.artifact_limit ({limit})")
         return
-    run.staged_artifact(f"model-{type(estimator).__name__}", "model", {"model.pkl": path}, {"bytes": size})
+    run.staged_artifact(
+        f"model-{type(estimator).__name__}",
+        "model",
+        {"model.pkl": path},
+        {"bytes": size},
+        is_best=hasattr(estimator, "best_estimator_"),
+    )

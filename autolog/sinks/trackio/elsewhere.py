@@ -51,6 +51,14 @@ class Elsewhere:
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
         self._ask("artifact", run, record)
 
+    def stored(self, run: Identity) -> int:
+        stored: int = self._ask("stored", run)
+        return stored
+
+    def added(self, run: Identity, record: ArtifactRecord) -> int:
+        added: int = self._ask("added", run, record)
+        return added
+
     def config(self, run: Identity) -> Config | None:
         config: Config | None = self._ask("config", run)
         return config

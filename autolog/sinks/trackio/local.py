@@ -34,6 +34,7 @@ class Local:
 
     def __init__(self) -> None:
         self._databases: dict[str, Database] = {}
+        self._blobs: dict[str, _Blobs] = {}
 
     def _database(self, project: str) -> Database:
         database = self._databases.get(project)
@@ -101,8 +102,61 @@ class Local:
             run_id=run.id,
         )
 
+    def stored(self, run: Identity) -> int:
+        """Of a server or Space: what this machine has sent there, of which Trackio keeps a copy here."""
+        if run.project not in self._blobs:
+            self._blobs[run.project] = _Blobs(run.project)
+        return self._blobs[run.project].size()
+
+    def added(self, run: Identity, record: ArtifactRecord) -> int:
+        from trackio import cas
+
+        found = dict(cas.hash_file(Path(path)) for path in record["files"].values())
+        there = {digest for digest in found if cas.blob_path(run.project, digest).is_file()}
+        return sum(size for digest, size in found.items() if digest not in there)
+
     def config(self, run: Identity) -> Config | None:
         return recalled(run, self._database(run.project).config(run.id))
+
+
+class _Blobs:
+    """The files of a project's artifacts: Trackio names them by what is in them, in folders by that name.
+
+    Others store artifacts there as well, so they are looked at each time; of the folders those that changed.
+    """
+
+    def __init__(self, project: str):
+        from trackio import cas
+
+        self._root = cas.blob_path(project, "0" * 64).parents[1]
+        self._sizes: dict[str, tuple[int, int]] = {}  # by folder: when it changed, and its bytes then
+
+    def size(self) -> int:
+        """In bytes."""
+        before, self._sizes = self._sizes, {}
+        for folder in _entries(self._root):
+            if folder.is_dir():
+                changed = _size_and_time(folder)[1]
+                known = before.get(folder.name)
+                if known is None or known[0] != changed:
+                    known = changed, sum(_size_and_time(file)[0] for file in _entries(folder))
+                self._sizes[folder.name] = known
+        return sum(size for _, size in self._sizes.values())
+
+
+def _entries(folder: Any) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except FileNotFoundError:  # not yet, or no longer
+        return []
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        found = entry.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _put_traces(run: Identity, row: Row, values: dict[str, Any]) -> None:
