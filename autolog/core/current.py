@@ -20,6 +20,7 @@ __all__ = [
     "enter",
     "innermost",
     "innermost_of",
+    "open_here",
     "retract",
 ]
 
@@ -83,6 +84,14 @@ def innermost() -> Recording | None:
     if threading.current_thread() is not threading.main_thread() and _main_thread_runs:
         return _main_thread_runs[-1]
     return None
+
+
+def open_here() -> Recording | None:
+    """The innermost run that is open in this context already: none is opened or ended for the question."""
+    runs = [entry for entry in _stack.get() if isinstance(entry, Recording) and not entry.is_closed]
+    if not runs and threading.current_thread() is not threading.main_thread():
+        runs = _main_thread_runs
+    return runs[-1] if runs else None
 
 
 def innermost_of(context: Context) -> Recording | None:

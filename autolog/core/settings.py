@@ -97,9 +97,9 @@ class Settings:
     """Bytes. A larger model is not copied; the run says so."""
 
     storage_limit: int = 5_000_000_000
-    """Bytes that the artifacts of a project may take in Trackio's directory (of a server or Space: those that
-    this machine has sent). A model or checkpoint beyond that is not copied, and the run says so; the last tenth
-    is for the best model of a search, the best and last checkpoint, and failed runs. Nothing that is stored is
+    """Bytes that a project's artifacts may take in Trackio's directory (of a server or Space: those that this
+    machine has sent). A model or checkpoint beyond that is not copied, and the run says so; the last tenth is
+    for the best model of a search, the best and last checkpoint, and failed runs. Nothing that is stored is
     removed. What ``run.artifact`` is given is counted, and kept in any case."""
 
     log_data: bool = True

@@ -71,10 +71,11 @@ class Batch:
             self.rows.append(outcome.row)
         if outcome.error is not None and outcome.record is not None:
             self._lost_ones.append((_name_of(outcome.record), outcome.error))
-        if outcome.left_out is not None and outcome.record is not None:
-            self.run.left_out[outcome.record["name"]] = outcome.left_out
+        record = outcome.record
+        if outcome.left_out is not None and record is not None and record["kind"] == "artifact":
+            self.run.left_out[record["name"]] = outcome.left_out
             self.config_changed = True
-            _say_left_out(self.run, outcome.record["name"], outcome.left_out)
+            _say_left_out(self.run, record["name"], outcome.left_out)
         told = self.run.told_pending
         is_due = told is None or (told > 0 and self.run.pending in (0, told // 2))
         self.config_changed = self.config_changed or is_due

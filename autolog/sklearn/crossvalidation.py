@@ -27,7 +27,7 @@ from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.described import is_being_checked, record_data, record_parameters, task_of
-from autolog.sklearn.evaluation import record_evaluation, set_latest
+from autolog.sklearn.evaluation import know_predictions, record_evaluation, set_latest, set_trained
 
 __all__ = ["observe_parallel"]
 
@@ -68,6 +68,7 @@ def observe_parallel(call: Call) -> Frame:
         run = training.run
 
         def before() -> None:
+            set_trained(run)
             record_parameters(run, given["estimator"])
             run.describe({"cv/function": function})
             record_data(run, given.get("X"), given.get("y"))
@@ -243,6 +244,7 @@ def _record_predictions(run: Recording, given: Mapping[str, Any], tasks: list[_T
         run.note("cv", "the classes are numbered in their order: scikit-learn has done so, out of our sight")
     truth = np.concatenate([y[fold.test] for fold in tasks])
     predicted = np.concatenate([np.asarray(result) for result in results])
+    know_predictions(predicted[np.argsort(np.concatenate([fold.test for fold in tasks]))])
     scores = None if task == "regression" or method == "predict" else predicted
     if method == "predict_log_proba":
         scores = np.exp(predicted)

@@ -8,27 +8,34 @@ evaluation of that run; one sighting is enough, the rest is computed here.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from autolog.capture import evaluation
+from autolog.core.catalogue import is_on
+from autolog.core.current import open_here
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.core.results import record_pictures
 from autolog.core.training import find_run
-from autolog.process.context import watching
+from autolog.process.context import watched, watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.budget import Aborted, affordable_rows, length, predicted_by
 from autolog.sklearn.described import mark_of, task_of, training_data
 
 __all__ = [
+    "know_predictions",
     "latest",
     "name_set",
     "observe_decision_function",
@@ -40,6 +47,7 @@ __all__ = [
     "record_evaluation",
     "remember_clusters",
     "set_latest",
+    "set_trained",
 ]
 
 HELD_VALUES = 8_000_000  # numbers, 64 MB
@@ -109,6 +117,7 @@ _outputs: dict[int, _Output] = {}
 
 class _Thread(threading.local):
     latest: tuple[Recording, weakref.ref[Any]] | None = None
+    trained: Recording | None = None
 
 
 _thread = _Thread()
@@ -255,14 +264,14 @@ def _output_of(value: Any) -> _Output | None:
 def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """A metric is about to be computed, its arguments are checked: is it of something we recorded?"""
     name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
-    if name not in _METRICS:
-        if name in _CLUSTER_METRICS and not watching.active("sklearn"):
-            given = args[0] if args else kwargs.get("params", {})
-            _evaluate_clusters(given.get("labels_true"), given.get("labels_pred"))
-        return
-    if watching.active("sklearn"):
+    if (name not in _METRICS and name not in _CLUSTER_METRICS) or watching.active("sklearn"):
         return
     given = args[0] if args else kwargs.get("params", {})
+    if name in _CLUSTER_METRICS:
+        labels = given.get("labels_true"), given.get("labels_pred")
+        _evaluate_clusters(*labels)
+        _say_if_unknown(name, labels)
+        return
     for argument in _PREDICTIONS:
         output = _output_of(given.get(argument))
         if output is not None:
@@ -272,6 +281,10 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     output = _output_of(given.get("y_true"))
     if output is not None and output.method == "predict" and "y_pred" in given:
         _see(output, given["y_true"], given["y_pred"], given.get("sample_weight"))
+    else:
+        _say_if_unknown(
+            name, [given[argument] for argument in ("y_true", *_PREDICTIONS) if argument in given]
+        )
 
 
 def _see(output: _Output, value: Any, truth: Any, weight: Any) -> None:
@@ -312,6 +325,66 @@ def _evaluate_clusters(truth: Any, labels: Any) -> None:
             run = output.run
             run.log({f"{name}/{key}": float(value) for key, value in found.items()}, step=run.last_step)
         return
+
+
+# What is not seen -----------------------------------------------------------------------------------
+
+MOST_PREDICTED = 20  # times that ``cross_val_predict`` is remembered
+
+_UNKNOWN = (
+    "was called with predictions that are of no recorded model of scikit-learn's kind. Train the model while"
+    " autolog is on, and hand on what its predict has returned as it is; or log the value:"
+    " run.log({{'{0}': value}})"
+)
+
+_told: weakref.WeakKeyDictionary[Recording, set[str]] = weakref.WeakKeyDictionary()  # of which metrics
+_predicted_by_folds: deque[str | None] = deque(maxlen=MOST_PREDICTED)  # marks
+
+
+def set_trained(run: Recording) -> None:
+    """A training has begun in this thread: if later predictions are of nothing we know, this run says so."""
+    _thread.trained = run
+
+
+def know_predictions(values: Any) -> None:
+    """Predictions that are evaluated already, of which the user gets a copy."""
+    _predicted_by_folds.append(mark_of(values))
+
+
+def _say_if_unknown(name: str, given: Sequence[Any]) -> None:
+    """Say once in the run that goes on here, or was the last one here, that this metric is not of it."""
+    run = open_here() or _thread.trained
+    if run is None or watched.get() or name in _told.get(run, ()):
+        return
+    with shield("scikit-learn: a metric of unknown predictions"):
+        if any(_output_of(value) is not None or _is_one_row(value) for value in given):
+            return
+        if not is_on("sklearn") or not _is_called_by_user():
+            return
+        if _predicted_by_folds and any(mark_of(value) in _predicted_by_folds for value in given):
+            return
+        charge(run)
+        _told.setdefault(run, set()).add(name)
+        run.note(name, _UNKNOWN.format(name))
+
+
+def _is_one_row(value: Any) -> bool:
+    return length(value) == 1  # it is not remembered: it is served, not evaluated
+
+
+def _is_called_by_user() -> bool:
+    """Whether it is no library that asks for the metric: a scorer, a display, another framework."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] != "autolog" and module != "sklearn.utils._param_validation":
+            folders = Path(frame.f_code.co_filename).parts
+            return not (module.startswith("sklearn.") or _LIBRARIES.intersection(folders))
+        frame = frame.f_back
+    return False
+
+
+_LIBRARIES = {"site-packages", "dist-packages"}
 
 
 # One evaluation -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What bounds a sweep on disk: models beyond `storage_limit` are left out, said, and nothing else is touched."""
+"""What bounds a sweep on disk: models beyond `storage_limit` are left out and said, all else stays."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def test_what_the_user_asks_for_is_kept_and_counted_and_never_deleted(tmp_path: 
     program = f"""
     with autolog.run("mine") as r:
         r.artifact({str(weights)!r}, type="model")
-        autolog.core.run.recording_of(r).checkpoint({str(checkpoint)!r}, ["last"])  # as a framework's room does
+        room = autolog.core.run.recording_of(r)  # as a framework's room has it
+        room.checkpoint({str(checkpoint)!r}, ["last"])
         r.params({{"long": "x" * 20_000}})  # what is small is kept
         fit(0)
     assert autolog.finish()
