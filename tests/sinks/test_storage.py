@@ -152,6 +152,19 @@ def test_a_note_of_what_was_left_out_stays_beside_later_ones(tmp_path: Path) -> 
     assert {NAME, "odd"} <= mine["config"]["autolog/notes"].keys()
 
 
+def test_what_a_killed_program_has_left_keeps_to_its_limit(tmp_path: Path) -> None:
+    killed = "autolog.run('last').__enter__().finish(); os._exit(0)"  # the end of a run waits for the disk
+    run_warm(
+        tmp_path,
+        f"from autolog.sinks import channel\nchannel.Channel._loop = id\n{SWEEP}fit(0); {killed}",
+        AUTOLOG_STORAGE_LIMIT="0",
+    )
+    assert len(journals(tmp_path)) == 1
+    run_warm(tmp_path, "assert autolog.finish()")
+    assert [NAME in one["config"].get("autolog/notes", {}) for one in read(tmp_path)].count(True) == 1
+    assert (stored(tmp_path), journals(tmp_path)) == ([], [])
+
+
 def test_what_is_sent_to_a_server_is_bounded_too(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     size = size_of_a_model(tmp_path / "one")

@@ -21,6 +21,7 @@ from trackio import (
     Markdown,
     Table,
     Trace,
+    cas,
     cpu,
     fragments,
     gpu,
@@ -68,6 +69,21 @@ def test_the_tables_have_the_columns_we_write_and_ids_are_unique() -> None:
         keys = [[c[2] for c in connection.execute(f"PRAGMA index_info({i[1]})")] for i in indices]
         assert [unique] in keys
     connection.close()
+
+
+def test_a_projects_files_lie_in_folders_by_their_digest(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"123")
+    digest, size = cas.hash_file(tmp_path / "weights")
+    assert (cas.stage_blob_into_project(tmp_path / "weights", "contract"), size) == ((digest, 3), 3)
+    path = cas.blob_path("contract", digest)
+    assert path.stat().st_size == 3
+    assert path.parents[1] == cas.blob_path("contract", "0" * 64).parents[1]
+    place, one = Local(), Identity("i", "n", "contract")
+    os.utime(path.parent, (1, 1))  # so that the next file changes it, whatever the clock is worth
+    assert place.stored(one) == 3
+    path.with_name("f" * 64).write_bytes(b"12")  # by another program
+    assert place.stored(one) == 5
+    path.with_name("f" * 64).unlink()
 
 
 def test_objects_that_a_user_logs_say_how_they_are_stored() -> None:
