@@ -371,6 +371,9 @@ class Recording(Writer):
         Args:
             is_best: it is the best model of several: where little may be stored, it comes before others.
         """
+        optional: dict[str, Any] = {"is_best": True} if is_best else {}
+        if kind == "model":  # what else we keep is small
+            optional["limit"] = self.settings.storage_limit
         self.write(
             "artifact",
             name=artifact_name(name),
@@ -380,10 +383,7 @@ class Recording(Writer):
             aliases=[],
             metadata=sanitize(dict(metadata or {})),
             staged=True,
-            **(
-                {"limit": self.settings.storage_limit} if kind == "model" else {}
-            ),  # what else we keep is small
-            **({"is_best": True} if is_best else {}),
+            **optional,
         )
 
     def checkpoint(self, path: str | os.PathLike[str], aliases: Iterable[str]) -> None:

@@ -15,9 +15,7 @@ from autolog.sinks.state import RunState
 __all__ = ["is_kept", "why_left_out"]
 
 _FIRST = {"best", "last", "latest"}  # aliases of checkpoints
-_TENTH = (
-    ", the last tenth of it for the best model of a search, the best and last checkpoint, and failed runs"
-)
+_TENTH = ", its last tenth for the best model of a search, the best and last checkpoint, and failed runs"
 
 
 def is_kept(size: int, stored: int, limit: int, comes_first: bool) -> bool:

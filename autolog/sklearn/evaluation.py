@@ -270,7 +270,7 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     if name in _CLUSTER_METRICS:
         labels = given.get("labels_true"), given.get("labels_pred")
         _evaluate_clusters(*labels)
-        _say_if_unknown(name, labels)
+        _say_if_unknown(name, labels[0], labels[1:])
         return
     for argument in _PREDICTIONS:
         output = _output_of(given.get(argument))
@@ -282,9 +282,8 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     if output is not None and output.method == "predict" and "y_pred" in given:
         _see(output, given["y_true"], given["y_pred"], given.get("sample_weight"))
     else:
-        _say_if_unknown(
-            name, [given[argument] for argument in ("y_true", *_PREDICTIONS) if argument in given]
-        )
+        predicted = [given[argument] for argument in _PREDICTIONS if argument in given]
+        _say_if_unknown(name, given.get("y_true"), predicted)
 
 
 def _see(output: _Output, value: Any, truth: Any, weight: Any) -> None:
@@ -337,7 +336,6 @@ _UNKNOWN = (
     " run.log({{'{0}': value}})"
 )
 
-_told: weakref.WeakKeyDictionary[Recording, set[str]] = weakref.WeakKeyDictionary()  # of which metrics
 _predicted_by_folds: deque[str | None] = deque(maxlen=MOST_PREDICTED)  # marks
 
 
@@ -351,20 +349,22 @@ def know_predictions(values: Any) -> None:
     _predicted_by_folds.append(mark_of(values))
 
 
-def _say_if_unknown(name: str, given: Sequence[Any]) -> None:
-    """Say once in the run that goes on here, or was the last one here, that this metric is not of it."""
+def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
+    """Say in the run that goes on here, or was the last one here, that this metric is not of it.
+
+    (Inside of a framework's training the framework records what the user makes of it.)
+    """
     run = open_here() or _thread.trained
-    if run is None or watched.get() or name in _told.get(run, ()):
+    if run is None or watched.get():
         return
     with shield("scikit-learn: a metric of unknown predictions"):
-        if any(_output_of(value) is not None or _is_one_row(value) for value in given):
+        if any(_output_of(value) is not None for value in (truth, *predicted)) or _is_one_row(truth):
             return
         if not is_on("sklearn") or not _is_called_by_user():
             return
-        if _predicted_by_folds and any(mark_of(value) in _predicted_by_folds for value in given):
+        if _predicted_by_folds and any(mark_of(value) in _predicted_by_folds for value in predicted):
             return
         charge(run)
-        _told.setdefault(run, set()).add(name)
         run.note(name, _UNKNOWN.format(name))
 
 

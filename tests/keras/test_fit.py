@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 
 import autolog
@@ -631,3 +632,13 @@ def test_the_callback_writes_to_the_run_that_it_is_given(into: MemorySink) -> No
         TrackioCallback(his)
     with pytest.raises(TypeError, match="expected a run"):
         TrackioCallback("his")  # type: ignore[arg-type]
+
+
+def test_a_metric_of_scikit_learns_in_a_callback_is_the_users_to_log(sink: MemorySink) -> None:
+    class Asks(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["mine"] = accuracy_score(y_test, self.model(X_test).detach().numpy().argmax(1))
+
+    with autolog.enabled("keras", "sklearn", sink=sink, log_code=False), autolog.run("mine"):
+        classifier().fit(X_train, y_train, verbose=0, callbacks=[Asks()])
+    assert "accuracy_score" not in only(sink).config.get("autolog/notes", {})

@@ -27,6 +27,7 @@ from sklearn.model_selection import (
 
 import autolog
 from autolog import MemorySink
+from autolog.core import catalogue, settings
 from autolog.sinks.memory import MemoryRun
 
 X, y = load_iris(return_X_y=True)
@@ -74,6 +75,12 @@ def test_the_open_run_says_it(recording: MemorySink) -> None:
 def test_a_model_that_was_fitted_before_or_comes_from_a_file(recording: MemorySink) -> None:
     stored = pickle.dumps(fitted())
     accuracy_score(y, pickle.loads(stored).predict(X))
+    assert unseen(recording.runs[0]) == ["accuracy_score"]
+
+
+def test_folds_that_are_all_predicted_right_make_nothing_else_known(recording: MemorySink) -> None:
+    assert (cross_val_predict(LogisticRegression(max_iter=300), X, y, cv=2) == y).all()
+    accuracy_score(y, UNKNOWN)
     assert unseen(recording.runs[0]) == ["accuracy_score"]
 
 
@@ -135,6 +142,14 @@ def by_a_model_that_is_not_recorded() -> None:
     ConfusionMatrixDisplay.from_estimator(model, X, y)
 
 
+def by_a_scorer() -> None:
+    fitted()
+    given = {"accuracy_score": accuracy_score, "y": y, "p": UNKNOWN, "__name__": "sklearn.metrics._scorer"}
+    exec("accuracy_score(y, p)", given)
+    library = compile("accuracy_score(y, p)", "/usr/lib/python3/site-packages/evaluator.py", "exec")
+    exec(library, {**given, "__name__": "evaluator"})
+
+
 def of_folds() -> None:
     accuracy_score(y, cross_val_predict(LogisticRegression(max_iter=300), X, y, cv=2))
     proba = cross_val_predict(LogisticRegression(max_iter=300), X, y, cv=2, method="predict_proba")
@@ -148,7 +163,8 @@ def of_clusters() -> None:
 
 
 @pytest.mark.parametrize(
-    "do", [of_the_model, by_scikit_learn, by_a_model_that_is_not_recorded, of_folds, of_clusters]
+    "do",
+    [of_the_model, by_scikit_learn, by_a_model_that_is_not_recorded, by_a_scorer, of_folds, of_clusters],
 )
 def test_nothing_is_said_of_what_is_known_or_is_no_call_of_the_users(
     recording: MemorySink, do: Callable[[], None]
@@ -164,6 +180,14 @@ def test_nothing_is_said_where_nothing_is_recorded(sink: MemorySink) -> None:
         assert sink.records == []
         fitted()
     accuracy_score(y, UNKNOWN)  # it is off
+    assert [unseen(run) for run in sink.runs] == [[]]
+
+
+def test_nothing_is_said_where_only_fits_with_a_callback_are_recorded(sink: MemorySink) -> None:
+    catalogue.arm("sklearn")
+    settings.use(autolog.Settings(sink=sink, log_code=False))
+    with autolog.run("mine"):
+        accuracy_score(y, UNKNOWN)
     assert [unseen(run) for run in sink.runs] == [[]]
 
 
