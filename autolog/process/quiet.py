@@ -1,13 +1,13 @@
 """What our code is warned of is dropped; what the user's is warned of comes.
 
 Our own calls (a prediction once more, a score, a picture, an import) may raise warnings. They are not for
-the user, and where he has made errors of warnings they would cost a record. :class:`warnings.catch_warnings`
+the user, and where warnings are errors they would cost a record. :class:`warnings.catch_warnings`
 cannot help: it changes the filters of all threads, leaves them wrong where two threads use it at a time, and
 has every warning shown again that is shown once.
 
 So as long as something of ours runs, one more filter stands first. In a thread that runs our code it ignores
 everything, in any other one it matches nothing. Python remembers nothing of a warning that is ignored: one of
-the user's that is shown once is still shown when it comes from his own call. And Python is not told that the
+the user's that is shown once is still shown when it comes from their own call. And Python is not told that the
 filters have changed, upon which it would forget what has been shown. (A thread that a library starts for a
 call of ours is none of ours.)
 """
