@@ -374,6 +374,7 @@ def test_a_change_of_a_shared_run_that_does_not_arrive_is_tried_again(tmp_path: 
 
 def test_what_comes_after_a_rest_is_delivered_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_module, "REST_SECONDS", 10_000.0)  # it would not come by itself
+    monkeypatch.setattr(channel_module, "_has_children", False)  # as other tests may have
     monkeypatch.setattr(channel_module, "DELIVER_SECONDS", 0.05)
     monkeypatch.setattr(journal_module, "FLUSH_SECONDS", 0.02)
     board: Any = Board()
