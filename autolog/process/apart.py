@@ -17,7 +17,12 @@ from typing import Any
 
 __all__ = ["begin", "import_paths", "is_here", "is_possible", "start"]
 
-_PROGRAM = "import json, sys; sys.path += json.loads(sys.argv.pop(1)); from {module} import {name}; {name}()"
+# What is installed twice (by PYTHONPATH, say) is found where the program finds it.
+_PROGRAM = (
+    "import json, sys; found = json.loads(sys.argv.pop(1)); "
+    "sys.path[:] = found + [path for path in sys.path if path not in found]; "
+    "from {module} import {name}; {name}()"
+)
 
 # By which a Python finds, warns or runs something before its program begins.
 _WITHOUT = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONDEVMODE")

@@ -7,9 +7,9 @@ has every warning shown again that is shown once.
 
 So as long as something of ours runs, one more filter stands first. In a thread that runs our code it ignores
 everything, in any other one it matches nothing. Python remembers nothing of a warning that is ignored: one of
-the user's that is shown once is still shown when it comes from their own call. And Python is not told that the
-filters have changed, upon which it would forget what has been shown. (A thread that a library starts for a
-call of ours is none of ours.)
+the user's that is shown once is still shown when it comes from their own call. And Python is not told that
+the filters have changed, upon which it would forget what has been shown. (A thread that a library starts for
+a call of ours is none of ours.)
 """
 
 from __future__ import annotations

@@ -37,6 +37,9 @@ class Place(Protocol):
     recalls: bool
     """Whether a config that was delivered can be read back."""
 
+    def note(self, run: Identity) -> str | None:
+        """What is to be said in a run of how it is stored; None: nothing, it is as it is meant."""
+
     def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
         """Metrics and tables; a config replaces the one that stands there, and may come without rows."""
 

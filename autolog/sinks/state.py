@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from autolog.sinks.journal import one_at_a_time
 from autolog.sinks.place import Config, Place
 
 __all__ = ["RunState"]
+
+logger = logging.getLogger("autolog")
 
 SCHEMA = 1
 """The version of what a run's rows and config look like."""
@@ -45,6 +49,7 @@ class RunState:
         self.losses = 0  # of what no place has taken
         self.left_out: dict[str, str] = {}  # artifacts that are not kept on purpose, and why
         self.is_born = False  # whether the place has a row of it: a run is what has one
+        self.note: str | None = None  # how the place stores it, if not as it is meant
         self.last_step = 0
         self.config: Config = {}
         self.changes: list[Config] = []  # of a shared run: what has not been written yet
@@ -76,6 +81,8 @@ class RunState:
         self.told_pending = self.pending
         if self.pending:
             config[PENDING_KEY] = self.pending
+        if self.note:
+            config["autolog/notes"] = {**config.get("autolog/notes", {}), "storage": self.note}
         if self.left_out:  # each time: what the run itself notes is written as a whole
             config["autolog/notes"] = {**config.get("autolog/notes", {}), **self.left_out}
         if self._overhead is not None:
@@ -112,6 +119,10 @@ class RunState:
         They wait until ours stands there. A change that tells of a time (``as_of``) gives way to one of a
         later time, whichever comes last.
         """
+        if self.told_pending is None:
+            self.note = place.note(self.identity)
+            if self.note is not None:
+                _say_once(self.note)
         if not self.identity.shared or not place.recalls or self._directory is None:
             yield self.ordered_config()
             return
@@ -138,6 +149,11 @@ class RunState:
             self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
+
+
+@functools.cache
+def _say_once(note: str) -> None:
+    logger.warning("autolog: %s.", note)
 
 
 # Of these each process writes all that it knows of.

@@ -199,6 +199,9 @@ class Refusing:
 
     recalls = False
 
+    def note(self, run: Identity) -> None:
+        """Nothing is to be said."""
+
     def __init__(self, *runs: str) -> None:
         self.runs = runs
         self.asked = 0
@@ -256,6 +259,9 @@ class Board:
     """A place with one config, which can be read back."""
 
     recalls = True
+
+    def note(self, run: Identity) -> None:
+        """Nothing is to be said."""
 
     def __init__(self) -> None:
         self.written: dict[str, object] = {}

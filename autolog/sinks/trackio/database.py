@@ -15,6 +15,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+import time
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,11 +24,15 @@ from typing import Any
 import orjson
 
 from autolog.process import apart
+from autolog.sinks import AlertRecord, SystemRecord
 from autolog.sinks.helper import stop_if_alone
+from autolog.sinks.identity import Identity
+from autolog.sinks.place import Config, Row
 from autolog.sinks.trackio.directory import data_directory
 from autolog.sinks.trackio.names import canonical_project
+from autolog.sinks.trackio.rows import as_json, holds_traces, iso, stored, stored_config
 
-__all__ = ["Database", "is_known"]
+__all__ = ["Database", "UnknownSchemaError", "is_known", "log_by_trackio", "storage_mode"]
 
 # What we write, and read back. A file that lacks any of it is for Trackio to mend.
 _COLUMNS = {
@@ -38,13 +43,26 @@ _COLUMNS = {
 }
 
 
+class UnknownSchemaError(Exception):
+    """Trackio's tables are not as we know them; the text says what is missing."""
+
+
 class Database:
-    """A project's SQLite file."""
+    """A project's SQLite file.
+
+    Raises:
+        UnknownSchemaError: this version of Trackio makes it in another way.
+    """
+
+    note = None
+    """What is to be said of how it is stored: nothing, this is the way that is meant."""
 
     def __init__(self, project: str):
         self.path = data_directory() / f"{canonical_project(project)}.db"
         if not (_fits(self.path) or (_copy_empty(self.path) and _fits(self.path))):
             self.path = _made_by_trackio(project, self.path)
+            if missing := _missing_in(self.path):
+                raise UnknownSchemaError(missing)
         self._file = os.stat(self.path).st_ino
         self._connection = sqlite3.connect(self.path, timeout=10.0)
         self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -58,9 +76,49 @@ class Database:
             stop_if_alone()  # whoever goes on in our place waits behind this transaction, or has had theirs
             self._connection.executemany(statement, rows)
 
-    def config(self, run_id: str) -> dict[str, Any] | None:
+    def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
+        """See :meth:`autolog.sinks.place.Place.rows`."""
+        values = [stored(row) for row in rows]
+        self.insert(
+            "INSERT OR IGNORE INTO metrics (timestamp, run_id, run_name, step, metrics, log_id)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (iso(r["time"]), run.id, run.name, r["step"], as_json(v), r["id"])
+                for r, v in zip(rows, values, strict=True)
+                if not holds_traces(v)
+            ],
+        )
+        traces = [row for row, value in zip(rows, values, strict=True) if holds_traces(value)]
+        if traces:  # by Trackio's own way: it keeps them in a table of theirs, with a text to search
+            log_by_trackio(run, traces, None)
+        if config is not None:
+            self.insert(
+                "INSERT OR REPLACE INTO configs (run_id, run_name, config, created_at) VALUES (?, ?, ?, ?)",
+                [(run.id, run.name, as_json(stored_config(run, config)), iso(time.time()))],
+            )
+
+    def system(self, run: Identity, rows: Sequence[SystemRecord]) -> None:
+        """See :meth:`autolog.sinks.place.Place.system`."""
+        self.insert(
+            "INSERT OR IGNORE INTO system_metrics (timestamp, run_id, run_name, metrics, log_id)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [(iso(r["time"]), run.id, run.name, as_json(r["values"]), r["id"]) for r in rows],
+        )
+
+    def alerts(self, run: Identity, alerts: Sequence[AlertRecord]) -> None:
+        """See :meth:`autolog.sinks.place.Place.alerts`."""
+        self.insert(
+            "INSERT OR IGNORE INTO alerts (timestamp, run_id, run_name, title, text, level, step, alert_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (iso(a["time"]), run.id, run.name, a["title"], a["text"], a["level"], a["step"], a["id"])
+                for a in alerts
+            ],
+        )
+
+    def config(self, run: Identity) -> dict[str, Any] | None:
         """A run's config as Trackio reads it: NaN and infinities come back as numbers."""
-        row = self._connection.execute("SELECT config FROM configs WHERE run_id = ?", (run_id,)).fetchone()
+        row = self._connection.execute("SELECT config FROM configs WHERE run_id = ?", (run.id,)).fetchone()
         if row is None:
             return None
         config: dict[str, Any] = orjson.loads(row[0])
@@ -83,15 +141,41 @@ def is_known() -> bool:
     return _empty() is not None and _empty().exists()  # type: ignore[union-attr]
 
 
+def log_by_trackio(run: Identity, rows: Sequence[Row], config: dict[str, Any] | None) -> None:
+    """Rows by Trackio's own function."""
+    from trackio.sqlite_storage import SQLiteStorage
+
+    SQLiteStorage.bulk_log(
+        project=run.project,
+        run=run.name,
+        metrics_list=[stored(row) for row in rows],
+        steps=[row["step"] for row in rows],
+        timestamps=[iso(row["time"]) for row in rows],
+        log_ids=[row["id"] for row in rows],
+        run_id=run.id,
+        **({} if config is None else {"config": config}),
+    )
+
+
 def _fits(path: Path) -> bool:
-    if not path.exists():
-        return False
+    return path.exists() and not _missing_in(path)
+
+
+def _missing_in(path: Path) -> str:
+    """What we would write, and Trackio's tables do not have; or which value they want that we do not know."""
     with contextlib.closing(sqlite3.connect(path, timeout=10.0)) as connection:
         for table, columns in _COLUMNS.items():
-            found = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-            if not columns <= found:
-                return False
-    return True
+            found = {row[1]: row for row in connection.execute(f"PRAGMA table_info({table})")}
+            if missing := columns - found.keys():
+                return f"its table {table} has no column {', '.join(sorted(missing))}"
+            wanted = {
+                name
+                for name, (*_, not_null, default, key) in found.items()
+                if not_null and not (default or key)
+            }
+            if unknown := wanted - columns:
+                return f"its table {table} wants a value for {', '.join(sorted(unknown))}"
+    return ""
 
 
 def _empty() -> Path | None:

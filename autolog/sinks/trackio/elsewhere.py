@@ -14,6 +14,7 @@ from autolog.sinks.place import Config, Place, Row
 from autolog.sinks.trackio.database import is_known, storage_mode
 from autolog.sinks.trackio.local import Inbox, Local
 from autolog.sinks.trackio.remote import Remote
+from autolog.sinks.trackio.stores import CHANGED, Public, another
 
 __all__ = ["Elsewhere", "place_for"]
 
@@ -32,6 +33,10 @@ class Elsewhere:
         named = () if run is None else (run, *args)
         # The token goes with each question: as it is known now, and through a pipe, where nobody sees it.
         return self._helper.ask(_at_place, self._destination, self._token(), self._private, what, named)
+
+    def note(self, run: Identity) -> str | None:
+        note: str | None = self._ask("note", run)
+        return note
 
     def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
         self._ask("rows", run, rows, config)
@@ -89,4 +94,8 @@ def place_for(destination: Destination, token: Callable[[], str | None], private
     """The place for a destination, in this process."""
     if destination[0] != "local":
         return Remote(destination, token, private)
-    return Local() if is_known() or storage_mode() == "sqlite" else Inbox()
+    try:
+        return Local() if is_known() or storage_mode() == "sqlite" else Inbox()
+    except CHANGED as error:
+        why = another(error)
+        return Local(lambda project: Public(why))

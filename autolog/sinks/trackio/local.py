@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from autolog.sinks import AlertRecord, ArtifactRecord, SystemRecord
 from autolog.sinks.identity import Identity
 from autolog.sinks.place import Config, Row
-from autolog.sinks.trackio.database import Database
-from autolog.sinks.trackio.rows import (
-    alert_entry,
-    as_json,
-    entry,
-    holds_traces,
-    iso,
-    metric_entries,
-    recalled,
-    stored,
-    stored_config,
-)
+from autolog.sinks.trackio.directory import data_directory
+from autolog.sinks.trackio.rows import alert_entry, entry, metric_entries, recalled, stored_config
+from autolog.sinks.trackio.stores import CHANGED, Public, Store, another, artifact_of, store_for
 
 __all__ = ["Inbox", "Local", "manifest_of", "media_file", "shown"]
 
@@ -32,53 +22,28 @@ class Local:
 
     recalls = True
 
-    def __init__(self) -> None:
-        self._databases: dict[str, Database] = {}
+    def __init__(self, make_store: Callable[[str], Store] = store_for) -> None:
+        self._make_store = make_store
+        self._stores: dict[str, Store] = {}
         self._blobs: dict[str, _Blobs] = {}
 
-    def _database(self, project: str) -> Database:
-        database = self._databases.get(project)
-        if database is None or not database.is_there:
-            database = self._databases[project] = Database(project)
-        return database
+    def _store(self, project: str) -> Store:
+        store = self._stores.get(project)
+        if store is None or not store.is_there:
+            store = self._stores[project] = self._make_store(project)
+        return store
+
+    def note(self, run: Identity) -> str | None:
+        return self._store(run.project).note
 
     def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
-        database = self._database(run.project)
-        values = [stored(row) for row in rows]
-        database.insert(
-            "INSERT OR IGNORE INTO metrics (timestamp, run_id, run_name, step, metrics, log_id)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (iso(r["time"]), run.id, run.name, r["step"], as_json(v), r["id"])
-                for r, v in zip(rows, values, strict=True)
-                if not holds_traces(v)
-            ],
-        )
-        for row, value in zip(rows, values, strict=True):
-            if holds_traces(value):
-                _put_traces(run, row, value)
-        if config is not None:
-            database.insert(
-                "INSERT OR REPLACE INTO configs (run_id, run_name, config, created_at) VALUES (?, ?, ?, ?)",
-                [(run.id, run.name, as_json(stored_config(run, config)), iso(time.time()))],
-            )
+        self._store(run.project).rows(run, rows, config)
 
     def system(self, run: Identity, rows: Sequence[SystemRecord]) -> None:
-        self._database(run.project).insert(
-            "INSERT OR IGNORE INTO system_metrics (timestamp, run_id, run_name, metrics, log_id)"
-            " VALUES (?, ?, ?, ?, ?)",
-            [(iso(r["time"]), run.id, run.name, as_json(r["values"]), r["id"]) for r in rows],
-        )
+        self._store(run.project).system(run, rows)
 
     def alerts(self, run: Identity, alerts: Sequence[AlertRecord]) -> None:
-        self._database(run.project).insert(
-            "INSERT OR IGNORE INTO alerts (timestamp, run_id, run_name, title, text, level, step, alert_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (iso(a["time"]), run.id, run.name, a["title"], a["text"], a["level"], a["step"], a["id"])
-                for a in alerts
-            ],
-        )
+        self._store(run.project).alerts(run, alerts)
 
     def picture(self, run: Identity, step: int, name: str, page: str, caption: str | None) -> Any:
         path = media_file(run, step, name, page)
@@ -88,19 +53,10 @@ class Local:
         """It is there already."""
 
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
-        from trackio.sqlite_storage import SQLiteStorage
-
-        SQLiteStorage.commit_artifact_version(
-            project=run.project,
-            name=record["name"],
-            type=record["type"],
-            description=record.get("description"),
-            manifest=manifest_of(run.project, record),
-            metadata=record["metadata"],
-            aliases=record["aliases"],
-            run_name=run.name,
-            run_id=run.id,
-        )
+        try:
+            _commit(run, record)
+        except CHANGED as error:
+            Public(another(error)).artifact(run, record)
 
     def stored(self, run: Identity) -> int:
         """Of a server or Space: what this machine has sent there, of which Trackio keeps a copy here."""
@@ -116,7 +72,7 @@ class Local:
         return sum(size for digest, size in found.items() if digest not in there)
 
     def config(self, run: Identity) -> Config | None:
-        return recalled(run, self._database(run.project).config(run.id))
+        return recalled(run, self._store(run.project).config(run))
 
 
 class _Blobs:
@@ -159,35 +115,30 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _put_traces(run: Identity, row: Row, values: dict[str, Any]) -> None:
-    """A row with traces, by Trackio's own way: it keeps them in a table of theirs, with a text to search."""
-    from trackio.sqlite_storage import SQLiteStorage
-
-    SQLiteStorage.bulk_log(
-        project=run.project,
-        run=run.name,
-        metrics_list=[values],
-        steps=[row["step"]],
-        timestamps=[iso(row["time"])],
-        log_ids=[row["id"]],
-        run_id=run.id,
-    )
-
-
 def media_file(run: Identity, step: int, name: str, text: str) -> Path:
     """Write a file where the dashboard looks for the media of a step."""
-    from trackio.media.utils import get_project_media_path
-
-    path: Path = get_project_media_path(project=run.project, run=run.name, step=step) / name
+    path = _media_folder(run, step) / name
     path.write_text(text, encoding="utf-8")
     return path
 
 
+def _media_folder(run: Identity, step: int) -> Path:
+    try:
+        from trackio.media.utils import get_project_media_path
+
+        folder: Path = get_project_media_path(project=run.project, run=run.name, step=step)
+    except CHANGED:  # then where it has always been
+        folder = data_directory() / "media" / run.project / run.name / str(step)
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def shown(path: Path, caption: str | None) -> dict[str, Any]:
     """The value by which a row shows a page of HTML that lies there."""
-    from trackio.utils import MEDIA_DIR
+    from trackio import utils
 
-    where = str(path.relative_to(MEDIA_DIR))
+    media = getattr(utils, "MEDIA_DIR", data_directory() / "media")
+    where = str(path.relative_to(media))
     return {"_type": "trackio.html", "file_path": where, "caption": caption}
 
 
@@ -201,6 +152,9 @@ class Inbox(Local):
 
         super().__init__()
         self._writer = FragmentWriter()
+
+    def note(self, run: Identity) -> str | None:
+        return None
 
     def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
         from trackio.fragments import metric_record
@@ -228,16 +182,22 @@ class Inbox(Local):
         return None
 
 
+def _commit(run: Identity, record: ArtifactRecord) -> None:
+    from trackio.sqlite_storage import SQLiteStorage
+
+    SQLiteStorage.commit_artifact_version(
+        project=run.project,
+        name=record["name"],
+        type=record["type"],
+        description=record.get("description"),
+        manifest=manifest_of(run.project, record),
+        metadata=record["metadata"],
+        aliases=record["aliases"],
+        run_name=run.name,
+        run_id=run.id,
+    )
+
+
 def manifest_of(project: str, record: ArtifactRecord) -> Any:
     """What Trackio keeps of an artifact's files, which are copied."""
-    from trackio import Artifact
-
-    artifact = Artifact(record["name"], type=record["type"])
-    for name, path in record["files"].items():
-        if os.path.isdir(path):
-            artifact.add_dir(path, name=name)
-        else:
-            artifact.add_file(path, name=name)
-    for name, uri in record["references"].items():
-        artifact.add_reference(uri, name=name, checksum=False)
-    return artifact._build_manifest(project)
+    return artifact_of(record)._build_manifest(project)

@@ -132,6 +132,9 @@ class Remote(Local):
         token: str | None = self._token or huggingface_hub.get_token()
         return token
 
+    def note(self, run: Identity) -> str | None:
+        return None
+
     def rows(self, run: Identity, rows: Sequence[Row], config: Config | None) -> None:
         entries = metric_entries(run, rows)
         # A server keeps the first config of a request, so only one is sent: the last.
@@ -217,7 +220,7 @@ def prepare_space(space_id: str, private: bool) -> None:
 
     space, _, bucket = utils.preprocess_space_and_dataset_ids(space_id, None, None)
     bucket = deploy.resolve_auto_bucket_id(space, bucket)
-    deploy.create_space_if_not_exists(space, None, bucket, private)
+    deploy.create_space_if_not_exists(space, bucket_id=bucket, private=private)
 
 
 def space_url(space: str) -> str:
