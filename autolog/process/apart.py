@@ -98,11 +98,15 @@ def import_paths() -> list[str]:
 
     A ``random.py`` beside the user's script is for the script.
     """
-    main = getattr(sys.modules.get("__main__"), "__file__", None)
-    programs = {_absolute(""), _absolute(os.path.dirname(main)) if main else None}
+    programs = {_absolute(""), _folder_of_main() or _programs_folder}
     programs -= {_home_of(name) for name in ("autolog", "trackio")}
     paths = dict.fromkeys(_absolute(path) for path in sys.path if path and isinstance(path, str))
     return [path for path in paths if path is not None and path not in programs]
+
+
+def _folder_of_main() -> str | None:
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return _absolute(os.path.dirname(main)) if main else None
 
 
 def _absolute(path: str) -> str | None:
@@ -118,3 +122,6 @@ def _home_of(package: str) -> str:
     except (ImportError, ValueError):
         return ""
     return str(Path(spec.origin).parents[1]) if spec is not None and spec.origin else ""
+
+
+_programs_folder = _folder_of_main()  # at the exit Python has forgotten it
