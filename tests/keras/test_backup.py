@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import textwrap
@@ -117,7 +118,7 @@ def test_what_the_killed_process_had_not_delivered_is_neither_lost_nor_doubled(
 def raw_config(directory: Path) -> dict[str, Any]:
     import json
 
-    with sqlite3.connect(directory / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(directory / "p.db")) as database, database:
         ((config,),) = database.execute("SELECT config FROM configs").fetchall()
     found: dict[str, Any] = json.loads(config)
     return found

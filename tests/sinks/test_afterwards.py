@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -340,7 +341,7 @@ def test_whoever_goes_on_with_a_run_owns_what_it_says(tmp_path: Path) -> None:
     config = take_over(journal, known["id"], 60.0)
     assert config is not None
     assert config["status"] == "finished"
-    with sqlite3.connect(tmp_path / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "p.db")) as database, database:
         database.execute('UPDATE configs SET config = \'{"status": "running"}\'')
     until(lambda: all_there(tmp_path))
     (kept,) = read(tmp_path)

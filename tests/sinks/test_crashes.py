@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -232,7 +233,7 @@ def assert_files(directory: Path, kept: list[dict[str, Any]]) -> None:
     }
     assert {str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()} == pictures
     assert all("<svg" in (media / path).read_text() for path in pictures)
-    with sqlite3.connect(directory / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(directory / "p.db")) as database, database:
         versions = database.execute(
             "SELECT artifact_id, count(*) FROM artifact_versions GROUP BY 1"
         ).fetchall()

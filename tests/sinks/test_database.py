@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import sys
@@ -32,7 +33,7 @@ def put(helper: Helper, run: Identity = RUN) -> None:
 
 
 def schema_of(path: Path) -> list[tuple[str, ...]]:
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         mode = database.execute("PRAGMA journal_mode").fetchone()
         return [*database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 2"), mode]
 
@@ -59,19 +60,19 @@ def test_the_second_project_is_made_without_trackio_and_is_the_same(tmp_path: Pa
 def test_a_file_that_lacks_a_column_is_mended_by_trackio(tmp_path: Path, helper: Helper) -> None:
     put(helper)
     helper.close()
-    with sqlite3.connect(tmp_path / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "p.db")) as database, database:
         database.executescript("DROP INDEX idx_metrics_log_id; ALTER TABLE metrics DROP COLUMN log_id")
     again = Helper({"TRACKIO_DIR": str(tmp_path)})
     put(again)
     again.close()
-    with sqlite3.connect(tmp_path / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "p.db")) as database, database:
         assert "log_id" in {row[1] for row in database.execute("PRAGMA table_info(metrics)")}
 
 
 def test_an_empty_copy_holds_nobodys_rows(tmp_path: Path, helper: Helper) -> None:
     put(helper)
     (empty,) = (tmp_path / "autolog").glob("empty-*.db")
-    with sqlite3.connect(empty) as database:
+    with contextlib.closing(sqlite3.connect(empty)) as database, database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert "metrics" in tables
         assert [database.execute(f'SELECT COUNT(*) FROM "{name}"').fetchone() for name in tables] == [

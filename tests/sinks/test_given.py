@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -155,7 +156,7 @@ assert autolog.finish()
 
 def in_database(directory: Path, name: str) -> Stored:
     """All values of the first step, raw; traces as their table has them."""
-    with sqlite3.connect(directory / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(directory / "p.db")) as database, database:
         rows = database.execute("SELECT metrics FROM metrics WHERE run_name = ? AND step = 0", [name])
         stored = {key: value for (row,) in rows for key, value in json.loads(row).items()}
         columns = "key, trace_index, messages, metadata, spans"
@@ -261,7 +262,7 @@ def test_media_arrive_at_a_server_under_the_names_that_the_row_has(tmp_path: Pat
         assert (there / "media" / shown["file_path"]).read_bytes()[1:4] == b"PNG"
     assert (row["step"], row["l"]) == (7, [1])
     assert kept["config"].get("autolog/lost") is None
-    with sqlite3.connect(there / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(there / "p.db")) as database, database:
         assert database.execute("SELECT key, step FROM traces").fetchall() == [("trace", 7)]
 
 
@@ -271,5 +272,5 @@ def test_where_locks_mean_nothing_it_is_the_same(tmp_path: Path) -> None:
     row = next(row for row in kept["logs"] if "image" in row)
     assert (tmp_path / "media" / row["image"]["file_path"]).exists()
     assert row["l"] == [1]
-    with sqlite3.connect(tmp_path / "p.db") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "p.db")) as database, database:
         assert database.execute("SELECT key, step FROM traces").fetchall() == [("trace", 7)]

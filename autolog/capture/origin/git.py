@@ -133,10 +133,16 @@ def _ask(root: Path, *arguments: str, end: str = "\n") -> _Answer:
     except OSError as error:
         return _Answer(problem=f"git cannot be run ({error.strerror})")
     assert process.stdout is not None
-    timer = threads.after(_SECONDS, process.kill)
+    stopped: list[bool] = []  # what is read ends before the timer does
+
+    def stop() -> None:
+        stopped.append(True)
+        process.kill()
+
+    timer = threads.after(_SECONDS, stop)
     with process:
         content = process.stdout.read(_BYTES + 1)
-        timed_out = not timer.is_alive()
+        timed_out = bool(stopped)
         timer.cancel()
         too_long = len(content) > _BYTES
         if too_long:

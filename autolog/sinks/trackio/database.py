@@ -64,8 +64,13 @@ class Database:
             if missing := _missing_in(self.path):
                 raise UnknownSchemaError(missing)
         self._file = os.stat(self.path).st_ino
-        self._connection = sqlite3.connect(self.path, timeout=10.0)
+        # It is closed by whichever thread lets go of it last.
+        self._connection = sqlite3.connect(self.path, timeout=10.0, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_connection"):
+            self._connection.close()
 
     def insert(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert these in one transaction."""
