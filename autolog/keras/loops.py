@@ -35,7 +35,7 @@ from autolog.core.training import (
 )
 from autolog.keras.described import name_of, plain, record_parameters
 from autolog.keras.gradients import gradients_of
-from autolog.keras.models import bytes_of, record_model, record_summary
+from autolog.keras.models import is_kept, record_model, record_summary
 from autolog.keras.recorder import learning_rate, steps_of
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
@@ -174,7 +174,7 @@ class _Member:
         ):  # from here on counted: asking the optimizer each time would cost as much as a row
             self._base = max(0, steps_of(model) - 1)
             self._trained = {id(variable) for variable in model.trainable_variables}
-            if bytes_of(model) <= self.run.settings.artifact_limit and self.run.settings.log_models:
+            if is_kept(self.run, model):
                 self._weights = list(model.variables)
         logs = result if isinstance(result, dict) else logs
         if logs is None:

@@ -9,7 +9,7 @@ import numpy as np
 from autolog.core.recording import Recording
 from autolog.keras.described import has_lambdas
 
-__all__ = ["bytes_of", "record_model", "record_summary"]
+__all__ = ["is_kept", "record_model", "record_summary"]
 
 
 def record_summary(run: Recording, model: Any, *, key: str = "model") -> None:
@@ -25,13 +25,20 @@ def record_summary(run: Recording, model: Any, *, key: str = "model") -> None:
     run.staged_artifact(f"{key}-summary".replace("/", "-"), "text", {"model-summary.txt": path})
 
 
-def record_model(run: Recording, model: Any) -> None:
-    """The model as an artifact, up to ``Settings.artifact_limit``."""
+def is_kept(run: Recording, model: Any) -> bool:
+    """Whether the settings let it be kept; that it is too large is said in the run."""
     if not run.settings.log_models or not run.records:
-        return
-    if bytes_of(model) > run.settings.artifact_limit:
+        return False
+    if _bytes_of(model) > run.settings.artifact_limit:
         limit = f"{run.settings.artifact_limit:,} bytes"
         run.note("model", f"not kept: larger than Settings.artifact_limit ({limit})")
+        return False
+    return True
+
+
+def record_model(run: Recording, model: Any) -> None:
+    """The model as an artifact, up to ``Settings.artifact_limit``."""
+    if not is_kept(run, model):
         return
     name = "model.keras"
     path = run.stage(f"{model.name}.keras")
@@ -48,6 +55,6 @@ def record_model(run: Recording, model: Any) -> None:
     run.staged_artifact(f"model-{model.name}", "model", {name: path}, {"bytes": path.stat().st_size})
 
 
-def bytes_of(model: Any) -> int:
+def _bytes_of(model: Any) -> int:
     """About how much the model's file takes."""
     return sum(int(np.prod(variable.shape)) * 4 for variable in model.variables)

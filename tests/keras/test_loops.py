@@ -213,6 +213,16 @@ def test_a_loop_ends_when_nobody_holds_its_model(recording: MemorySink) -> None:
     assert "weights only" in run.config["autolog/notes"]["model"]
 
 
+def test_that_a_model_which_is_gone_was_too_large_is_said(sink: MemorySink) -> None:
+    with autolog.enabled("keras", sink=sink, log_code=False, artifact_limit=10):
+        loop(classifier(), 2)
+        gc.collect()
+        autolog.finish()
+    run = only(sink)
+    assert not [artifact for artifact in run.artifacts if artifact["type"] == "model"]
+    assert "Settings.artifact_limit (10 bytes)" in run.config["autolog/notes"]["model"]
+
+
 def test_a_fit_ends_the_loop_and_has_a_run_of_its_own(recording: MemorySink) -> None:
     model = classifier()
     loop(model, 2)
