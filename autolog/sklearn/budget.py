@@ -79,14 +79,17 @@ def affordable_rows(
         kind = type(estimator).__name__
         return f"what {method} of a {kind} costs stands in no table, so it is the user's to call"
     needed = cost.seconds(wanted)
-    fitting, spent = 0.0, 0.0
+    fitting, spent, wished = 0.0, 0.0, needed
     known = training_data.get(run)
     if known is not None:
         fitting = fit_factor(estimator) * cost.row * (known.rows or 0) * max(1, known.fits) / 1e9
-        spent = known.spent if known.is_loop else 0.0  # a loop of many short fits shares what it has
+        if known.is_loop:  # a loop of many short fits shares what it has
+            spent = known.spent
+            known.wished += needed
+            wished = known.wished  # a larger budget is spent on what was left out before, too
     there_is = run.settings.budget * (SECONDS + fitting)
     if spent + needed > there_is:
-        enough = (spent + needed) / (SECONDS + fitting)
+        enough = wished / (SECONDS + fitting)
         return (
             f"{method} of {wanted:,} rows would pass the budget ({needed:.2g} s of work by our table); "
             f"Settings.budget={_rounded_up(enough):g} records it"

@@ -129,6 +129,8 @@ class TrainingData:
     fit_seconds: float = 0.0
     spent: float = 0.0
     """Seconds of work, by our table, that were spent on calling the model once more."""
+    wished: float = 0.0
+    """The same, and what was left out: of a loop."""
     fits: int = 0
     is_loop: bool = False
     """Of ``partial_fit`` or ``warm_start``: more of the same comes."""

@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.manifold import SpectralEmbedding
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC
@@ -157,6 +158,22 @@ def test_a_loop_shares_one_allowance(sink: MemorySink) -> None:
     (run,) = sink.runs
     assert 0 < len(run.values("train/accuracy")) < 9  # it would be told at 1, 2, 4, ... calls
     assert "would pass the budget" in run.config["autolog/notes"]["train/metrics"]
+
+
+def test_the_settings_that_the_notes_of_a_loop_name_bring_all_of_it_back(sink: MemorySink) -> None:
+    def record(**settings: Any) -> Any:
+        with autolog.enabled("sklearn", sink=sink, log_code=False, **settings):
+            model = MLPClassifier((200,), random_state=0)
+            for fold in range(3):
+                model.partial_fit(X, y, classes=[0, 1])
+                model.score(X[fold : fold + 100] + 1, y[fold : fold + 100])
+            autolog.finish()
+        notes = sink.runs[-1].config["autolog/notes"]
+        return [float(part.split()[0]) for note in notes.values() for part in note.split("budget=")[1:]]
+
+    poor = record(budget=1e-6)
+    assert len(poor) >= 4
+    assert record(budget=max(poor)) == []
 
 
 SAME = """
