@@ -47,7 +47,8 @@ def record_long_table(
     shown = ROWS_SHOWN if shown is None else min(shown, ROWS_SHOWN)
     run.table(key, [{name: brief(value) for name, value in row.items()} for row in rows[:shown]], step=step)
     if len(rows) > shown:
-        run.note(key, f"the first {shown} of {len(rows):,} rows; all are in the artifact")
+        # Without their number: a table that grows says it once.
+        run.note(key, f"the first {shown} rows; all are in the artifact {artifact_name(key)}")
         path = run.stage(f"{artifact_name(key)}.csv")
         with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
             csv.writer(file).writerows(csv_cells(rows))

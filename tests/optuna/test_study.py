@@ -81,6 +81,8 @@ def test_the_table_is_written_at_growing_counts_and_whole_at_the_end(recording: 
         if record["kind"] == "row" and "trials" in record["values"]
     ]
     assert [len(table) for table in tables] == [4, 16, 50, 50]
+    told = recording.runs[0].config["autolog/notes"]["trials"]
+    assert told == "the first 50 rows; all are in the artifact trials"
     run, _ = family(recording)
     (whole,) = run.artifacts
     assert whole["metadata"] == {"rows": 70}
