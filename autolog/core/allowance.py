@@ -75,6 +75,7 @@ class Allowance:
             )
         elif self.left_out:
             enough = OF_A_STEP / self._part
-            self._run.note(
-                what, f"left out at {self.left_out} steps; Settings.budget={enough:g} records all of them"
+            steps, them = (
+                ("1 step", "it") if self.left_out == 1 else (f"{self.left_out:,} steps", "all of them")
             )
+            self._run.note(what, f"left out at {steps}; Settings.budget={enough:g} records {them}")

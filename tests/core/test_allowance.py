@@ -79,13 +79,15 @@ def test_the_clock_ends_what_has_taken_far_more(monkeypatch: pytest.MonkeyPatch)
     )
 
 
-def test_what_was_left_out_is_said_with_what_brings_it_back() -> None:
+@pytest.mark.parametrize(("steps", "told"), [(2, "1 step"), (3, "2 steps")])
+def test_what_was_left_out_is_said_with_what_brings_it_back(steps: int, told: str) -> None:
     sink = MemorySink()
     notes: list[Any] = []
     for budget in (0.05, 0.5):
         with autolog.enabled(sink=sink, log_code=False, budget=budget), autolog.run() as run:
             allowance = Allowance(recording_of(run), UNASKED)
-            steps_of(allowance, range(3))
+            steps_of(allowance, range(steps))
             allowance.note("grad_norm")
         notes.append(sink.runs[-1].config.get("autolog/notes"))
-    assert notes == [{"grad_norm": "left out at 2 steps; Settings.budget=0.5 records all of them"}, None]
+    them = "it" if steps == 2 else "all of them"
+    assert notes == [{"grad_norm": f"left out at {told}; Settings.budget=0.5 records {them}"}, None]
