@@ -5,7 +5,7 @@ interpreter here has imported what takes long, nothing of ours and nothing of Tr
 thread. A program that is forked from it is ``__main__`` in its main thread and ends as any interpreter does.
 Programs that are about importing, or about an environment that is read by an import, start by themselves.
 
-Whoever starts scripts by a Python that he is told of, as torchrun does, can be told of :func:`executable`.
+Whoever starts scripts by a Python that they are told of, as torchrun does, can be told of :func:`executable`.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _interpreter() -> tuple[socket.socket, dict[str, str], str]:
 def serve(fd: int) -> CodeType:
     """Fork whenever asked; returns the program in each process that was forked."""
     door = socket.socket(fileno=fd)
-    with contextlib.suppress(ImportError):  # where one is missing, whoever needs the rest imports it himself
+    with contextlib.suppress(ImportError):  # where one is missing, who needs the rest imports it
         for name in IMPORTED:
             __import__(name)
     assert len(os.listdir("/proc/self/task")) == 1, "a fork beside threads is not like a start"

@@ -68,7 +68,7 @@ class Subject(ABC):
 
     @abstractmethod
     def evaluate(self, trained: Any) -> float:
-        """Evaluate on held-out data as a user would; returns the accuracy that he sees."""
+        """Evaluate on held-out data as a user would; returns the accuracy that they see."""
 
     @abstractmethod
     def fail(self, error: BaseException) -> None:
@@ -99,7 +99,7 @@ class Kept:
 
 
 class UsersRun(ABC):
-    """A run that the user opened himself, inside its ``with`` block."""
+    """A run of the user's own, inside its ``with`` block."""
 
     @abstractmethod
     def log(self, metrics: dict[str, float]) -> None:
@@ -399,7 +399,7 @@ class Faults:
         print(f"said in the log only: {', '.join(sorted(unsaid))}")
 
     def test_where_warnings_are_errors_all_is_recorded_and_none_is_ours(self) -> None:
-        """Every function of ours warns, in all threads: the user is told what he is told without us."""
+        """Every function of ours warns, in all threads: the user is told what they are told without us."""
         plain, erring = MemorySink(), MemorySink()
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")

@@ -86,7 +86,7 @@ thread = threading.Thread(target=work); thread.start(); thread.join()
         (WITH + "sys.exit(3)", 3, "failed"),
         (WITH + "raise SystemExit('text')", 1, "failed"),
         (WITH + "pass\nsys.exit(3)", 3, "finished"),
-        # Who opens a run by hand and does not finish it has it ended by the end of his process. What
+        # Who opens a run by hand and does not finish it has it ended by the end of the process. What
         # sys.exit() was given, and what a thread died of, Python tells nobody.
         (BY_HAND + "sys.exit(0)", 0, "killed"),
         (BY_HAND + "sys.exit(3)", 3, "killed"),

@@ -189,7 +189,7 @@ def test_a_fit_that_fails(recording: MemorySink, error: BaseException) -> None:
 
 
 class Mine(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """An estimator of the user's own, with its fit wherever he likes."""
+    """An estimator of the user's own, with its fit wherever they like."""
 
     def __init__(self, offset: float = 0.0) -> None:
         self.offset = offset

@@ -1,4 +1,4 @@
-"""What a user evaluates himself is recorded as he sees it: of which data, and in whose run it stands."""
+"""What users evaluate themselves is recorded as they see it: of which data, and in whose run it stands."""
 
 from __future__ import annotations
 

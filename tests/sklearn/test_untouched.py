@@ -1,4 +1,4 @@
-"""The user's program stays as it was: his random numbers, his interrupts, his objects."""
+"""The user's program stays as it was: random numbers, interrupts, objects."""
 
 from __future__ import annotations
 
