@@ -97,7 +97,7 @@ def recorded(
     before: Callable[[], object],
     after: Callable[[Outcome, float], object],
     close: Callable[[], object] = lambda: None,
-    reason: Callable[[BaseException | None], BaseException | None] = lambda error: error,
+    reason: Callable[[Outcome], BaseException | None] = lambda outcome: outcome.error,
     is_current: bool = True,
     more_to_come: bool = False,
 ) -> Frame:
@@ -109,7 +109,8 @@ def recorded(
         before: records what there is before the call.
         after: called with how the call has ended, and the seconds that it took; also if it has raised.
         close: takes back what was put in for the call. Called in any case, perhaps twice.
-        reason: why it has failed, where the framework raises something else than what happened.
+        reason: why it has failed, where the framework raises something else than what happened, or raises it
+            only after the call.
         is_current: whether the run is the current one inside the call.
         more_to_come: see :func:`conclude`.
     """
@@ -122,7 +123,9 @@ def recorded(
             started = time.perf_counter()
             outcome = yield
             seconds = time.perf_counter() - started
-        error = reason(outcome.error)
+        error = outcome.error
+        with shield(f"{what}: why it ended"):
+            error = reason(outcome)
         with shield(f"{what}: after"):
             after(Outcome(outcome.result, error), seconds)
     except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording

@@ -77,7 +77,7 @@ def observe_fit(call: Call) -> Frame:
             before=before,
             after=after,
             close=close,
-            reason=lambda error: _reason(recorder, error),
+            reason=lambda outcome: _reason(recorder, outcome.error),
             more_to_come=logger_of(trainer) is not None,
         )
 
@@ -157,7 +157,7 @@ def _observe_evaluation(call: Call, name: str) -> Frame:
             before=before,
             after=lambda outcome, seconds: None,
             close=close,
-            reason=lambda error: _reason(recorder, error),
+            reason=lambda outcome: _reason(recorder, outcome.error),
             is_current=False,
             more_to_come=logger_of(trainer) is not None,
         )

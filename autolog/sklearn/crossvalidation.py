@@ -38,6 +38,7 @@ _FUNCTIONS = {
     "validation_curve",
     "permutation_test_score",
 }
+_RAISE_WHERE_ALL_FAIL = {"cross_validate", "learning_curve"}
 _MODULES = {"sklearn.model_selection._validation", "sklearn.inspection._permutation_importance"}
 
 
@@ -74,9 +75,9 @@ def observe_parallel(call: Call) -> Frame:
             record_data(run, given.get("X"), given.get("y"))
 
         def after(outcome: Outcome, seconds: float) -> None:
-            if outcome.error is not None:
-                return
             results = outcome.result
+            if results is None:  # it has raised
+                return
             set_latest(run, call.subject)
             run.log({"perf/cv_seconds": seconds}, step=run.last_step)
             run.note("model", "not kept: cross-validation throws its models away")
@@ -90,7 +91,10 @@ def observe_parallel(call: Call) -> Frame:
             else:
                 _record_folds(run, function, given, tasks, results)
 
-        yield from recorded("scikit-learn", training, before=before, after=after)
+        def reason(outcome: Outcome) -> BaseException | None:
+            return outcome.error or _failure_of_all(function, outcome.result)
+
+        yield from recorded("scikit-learn", training, before=before, after=after, reason=reason)
 
 
 def observe_permutation(call: Call) -> Frame:
@@ -126,6 +130,19 @@ def _encoder_of(function: str) -> Any:
 
 
 # The folds ----------------------------------------------------------------------------------------
+
+
+def _failure_of_all(function: str | None, results: Any) -> BaseException | None:
+    """What scikit-learn is about to raise because no fold could be fitted: when the run has ended already."""
+    if function not in _RAISE_WHERE_ALL_FAIL or not results:
+        return None
+    if not all(isinstance(result, Mapping) and result.get("fit_error") for result in results):
+        return None
+    return ValueError(f"All the {len(results)} fits failed. The last one: {_last_line(results[-1])}")
+
+
+def _last_line(result: Mapping[str, Any]) -> str:
+    return str(result["fit_error"]).strip().splitlines()[-1]
 
 
 class _Task:
@@ -166,7 +183,7 @@ def _record_folds(
         seconds = {f"{part}_seconds": result.get(f"{part}_time") for part in ("fit", "score")}
         row |= {key: value for key, value in seconds.items() if value is not None}
         if result.get("fit_error"):
-            row["error"] = str(result["fit_error"]).strip().splitlines()[-1]
+            row["error"] = _last_line(result)
             run.note("cv/folds", f"fold {number} failed: {row['error']}")
         rows.append(row)
         scores.append(found)

@@ -120,6 +120,23 @@ def test_a_fold_that_fails_says_so_and_the_others_are_there(recording: MemorySin
     assert run.status == "finished"
 
 
+@pytest.mark.parametrize("function", [cross_val_score, learning_curve])
+def test_folds_that_all_fail_fail_the_run_where_scikit_learn_raises(
+    recording: MemorySink, function: Any
+) -> None:
+    with pytest.raises(ValueError, match="fits failed"):
+        function(LogisticRegression(C=-1), X, y, cv=3)
+    run = only(recording)
+    assert run.status == "failed"
+    assert "fits failed" in run.config["error"]
+    assert "must be a float" in run.tables["cv/folds"][0]["error"]
+
+
+def test_folds_that_all_fail_end_a_validation_curve_as_scikit_learn_does(recording: MemorySink) -> None:
+    validation_curve(LogisticRegression(C=-1), X, y, param_name="tol", param_range=[0.1, 0.2], cv=3)
+    assert only(recording).status == "finished"
+
+
 def test_a_cross_validation_that_raises_fails_its_run(recording: MemorySink) -> None:
     FailsOnce.fits = 0
     with pytest.raises(ValueError, match="the second fold"):
