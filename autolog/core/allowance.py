@@ -7,13 +7,19 @@ import time
 
 from autolog.core.recording import Recording
 
-__all__ = ["UNASKED", "Allowance"]
+__all__ = ["UNASKED", "Allowance", "rounded_up"]
 
 UNASKED = 0.1  # of the budget, for what is recorded at every row without anybody having asked for it
 OF_A_STEP = (
     0.05  # that one capture costs: measured of gradient norms, beside steps of a millisecond and a half
 )
 ABORT_SECONDS = 1.0
+
+
+def rounded_up(budget: float) -> float:
+    """To two digits: what a note says is enough."""
+    scale = 10.0 ** (1 - math.floor(math.log10(budget)))
+    return math.ceil(budget * scale) / scale
 
 
 class Allowance:

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
 from autolog.keras.inside import Inside, by_output, predictions_of_step
 from autolog.process.guard import shield
@@ -160,10 +161,10 @@ class HeldOut:
             return self._kept()
         if not self._has_validated or keras.backend.backend() == "torch":
             return ""
-        setting = "Settings.compiled_steps would take them from the validation itself"
+        setting = "With Settings.compiled_steps it is made from the validation itself"
         if self._run.settings.compiled_steps:
             setting = (
-                "The validation itself cannot tell them with several steps_per_execution, or without targets"
+                "The validation itself cannot tell it with several steps_per_execution, or without targets"
             )
         if self._data is None:
             return f"not recorded: the data is no array. {setting}"
@@ -175,8 +176,8 @@ class HeldOut:
         enough = needed / (1.0 + BOTH_WAYS * forward * trained_rows)
         if self._run.settings.budget < enough:
             return (
-                f"left out: predicting once more would pass the budget. Settings.budget={enough:.2g} records "
-                f"it. {setting}"
+                "left out: predicting once more would pass the budget. "
+                f"Settings.budget={rounded_up(enough):g} records it. {setting}"
             )
         return self._made_once_more()
 

@@ -7,12 +7,12 @@ depend on what else the machine does which records a fit holds. The clock only e
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
 from autolog.sklearn.described import training_data
 from autolog.sklearn.work import cost_of, fit_factor
@@ -92,7 +92,7 @@ def affordable_rows(
         enough = wished / (SECONDS + fitting)
         return (
             f"{method} of {wanted:,} rows would pass the budget ({needed:.2g} s of work by our table); "
-            f"Settings.budget={_rounded_up(enough):g} records it"
+            f"Settings.budget={rounded_up(enough):g} records it"
         )
     if known is not None:
         known.spent += needed
@@ -139,13 +139,6 @@ def _columns_of(X: Any) -> float:
     if texts:
         return sum(texts) / len(texts)
     return float(len(some[0])) if some and hasattr(some[0], "__len__") else 1.0
-
-
-def _rounded_up(value: float) -> float:
-    """To two digits."""
-    digits = 1 - math.floor(math.log10(value))
-    scale = 10.0**digits
-    return math.ceil(value * scale) / scale
 
 
 def length(values: Any) -> int | None:

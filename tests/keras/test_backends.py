@@ -110,6 +110,10 @@ for name, settings in {{"loader": {{}}, "loader, inside": {{"compiled_steps": Tr
     record(name, lambda: fit(network(), validation_data=Batches()), **settings)
 record("split", lambda: fit(network(), validation_data=None, validation_split=0.25))
 record("poor", lambda: fit(network()), budget=0.0)
+many = np.tile(X_val, (400, 1)), np.tile(y_val, 400)
+record("many", lambda: fit(network(), validation_data=many, epochs=1), budget=0.0)
+enough = found["many"]["notes"]["val/confusion_matrix"].split("Settings.budget=")[1].split()[0]
+record("enough", lambda: fit(network(), validation_data=many, epochs=1), budget=float(enough))
 
 class Own(keras.layers.Layer):
     calls = 0
@@ -274,6 +278,11 @@ def test_predicting_once_more_keeps_to_the_budget_and_runs_no_code_of_the_user(f
     assert "would pass the budget. Settings.budget=" in found["poor"]["notes"]["val/confusion_matrix"]
     assert "code of its own" in found["own code"]["notes"]["val/confusion_matrix"]
     assert found["own code"]["result"] is True
+
+
+def test_the_budget_that_its_note_names_is_enough(found: Any) -> None:
+    assert "val/confusion_matrix" not in found["many"]["charts"]
+    assert "val/confusion_matrix" in found["enough"]["charts"]
 
 
 def test_half_precision_has_probabilities_too(found: Any) -> None:
