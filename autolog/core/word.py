@@ -42,8 +42,10 @@ def word(
     context = our_context() if context is None else context
     run = None if is_shared else current.innermost_of(context)
     settings = settings_module.current() if run is None else run.settings
+    outer = dict(context)[watched]
     if settings.sink != "trackio":
-        _say_unreachable(run)
+        if not outer:  # else what is trained there is part of a run that is kept here
+            _say_unreachable(run)
         return None
     if run is not None and not run.records:
         return None
@@ -54,7 +56,7 @@ def word(
         frameworks,
         values,
         surroundings.program_here(),
-        frozenset() if is_shared else dict(context)[watched],
+        frozenset() if is_shared else outer,
         surroundings.known_here(),
         None if run is None else pickle.dumps(run.ticket()),
     )

@@ -191,7 +191,9 @@ pool("spawn", [1.5])
 pool("spawn", [1.5])
 with autolog.run("outer"):
     pool("spawn", [1.5])
-(outer,) = sink.runs
+outer = sink.runs[0]
+with autolog.run("search"): GridSearchCV(RidgeClassifier(), {"alpha": [1.5]}, n_jobs=2).fit(X, y)
+assert "trainings in other processes" not in str(sink.runs[1].config)
 print(outer.config["autolog/notes"]["trainings in other processes"])
 """,
     )
