@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 
 from autolog.core import around
@@ -96,10 +96,14 @@ def open_here() -> Recording | None:
 
 def innermost_of(context: Context) -> Recording | None:
     """The innermost run of another context, as :func:`autolog.process.context.our_context` took it."""
-    entries: tuple[Entry, ...] = dict(context).get(_stack, ())
-    opened = [entry.opened() if isinstance(entry, LazyRun) else entry for entry in entries]
-    runs = [run for run in opened if run is not None and not run.is_closed] or _main_thread_runs
+    entered: tuple[Entry, ...] = dict(context).get(_stack, ())
+    runs = _open_of(entered) or _open_of(LazyRun(find) for find in around.ways()) or _main_thread_runs
     return runs[-1] if runs else None
+
+
+def _open_of(entries: Iterable[Entry]) -> list[Recording]:
+    opened = [entry.opened() if isinstance(entry, LazyRun) else entry for entry in entries]
+    return [run for run in opened if run is not None and not run.is_closed]
 
 
 def enter(entry: Entry) -> Callable[[], None]:

@@ -10,6 +10,28 @@ import sys
 from typing import Any
 
 
+class Message:
+    """What this process was told. Pickled along with a process that it starts itself, it is told there, too.
+
+    Args:
+        text: of this file.
+        packages, begin, word: see :func:`wait_for`.
+        first: the expression that this comes from; it goes on with the same values.
+    """
+
+    def __init__(self, text: str, packages: tuple[str, ...], begin: str, word: bytes, first: str):
+        self._text = text
+        self._told = {"packages": packages, "begin": begin, "word": word, "first": first}
+        wait_for(packages, begin, word)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spawned = sys.modules.get("autolog.process.spawned")
+        if spawned is not None and spawned.message is not None:  # we are here by now, and know what is open
+            return spawned.message.__reduce__()  # type: ignore[no-any-return]
+        names = {"__name__": "autolog_newcomer"}
+        return eval, (self._told["first"], {"text": self._text, "names": names, "told": self._told})
+
+
 def wait_for(packages: tuple[str, ...], begin: str, word: bytes) -> None:
     """Begin as soon as one of these packages is imported: now if one is already.
 

@@ -17,7 +17,7 @@ from autolog.process.guard import shield
 __all__ = ["tell"]
 
 _KEY = "autolog"
-_TEXT = "{text}\nwait_for(packages, begin, word)\n"
+_FIRST = "exec(text, names) or names['Message'](text, **told)"  # what is made of it there
 
 Word = Callable[[bool], bytes | None]
 
@@ -33,9 +33,11 @@ def tell(packages: tuple[str, ...], begin: str, word: Word) -> None:
         word: called here whenever a process is started, with whether that is one of a pool which many tasks
             of many callers share. None: that process is told nothing.
     """
+    global message
+    message = _Message(packages, begin, word)
     # Each process object has a copy of this mapping of the process that makes it, and no other way in.
     processes = importlib.import_module("multiprocessing.process")
-    processes.current_process()._config[_KEY] = _Message(packages, begin, word)
+    processes.current_process()._config[_KEY] = message
 
 
 class _Message:
@@ -43,14 +45,19 @@ class _Message:
 
     def __init__(self, packages: tuple[str, ...], begin: str, word: Word):
         self._packages, self._begin, self._word = packages, begin, word
+        self._text = pkgutil.get_data("autolog.process", "newcomer.py")  # as it is now: it fits this file
 
     def __reduce__(self) -> tuple[Any, ...]:
         with shield("telling a process that is started of its run"):
             popen = importlib.import_module("multiprocessing.context").get_spawning_popen()
             word = self._word("loky" in type(popen).__module__) if popen is not None else None
-            text = pkgutil.get_data("autolog.process", "newcomer.py")
-            if word is not None and text is not None:
-                names = {"packages": self._packages, "begin": self._begin, "word": word}
+            if word is not None and self._text is not None:
+                told = {"packages": self._packages, "begin": self._begin, "word": word, "first": _FIRST}
                 # With a name of its own it is a module like any other: what is defined in it can be told.
-                return exec, (_TEXT.format(text=text.decode()), {"__name__": "autolog_newcomer", **names})
+                names = {"__name__": "autolog_newcomer"}
+                return eval, (_FIRST, {"text": self._text.decode(), "names": names, "told": told})
         return dict, ()
+
+
+message: _Message | None = None
+"""What goes along from here. A process that was told of us itself asks for it: see ``newcomer.py``."""

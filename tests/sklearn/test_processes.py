@@ -181,6 +181,53 @@ def test_a_worker_that_imports_no_framework_imports_nothing_of_ours(tmp_path: Pa
     assert out == "[[]]\n[[]]\n"
 
 
+@pytest.mark.long
+def test_processes_of_a_worker_are_told_by_it(tmp_path: Path) -> None:
+    plain = tmp_path / "script" / "plain.py"  # imports no framework before it starts a process of its own
+    plain.parent.mkdir()
+    plain.write_text("""
+import multiprocessing
+def start(method):
+    process = multiprocessing.get_context(method).Process(target=train)
+    process.start()
+    process.join()
+def train():
+    from sklearn.linear_model import Ridge
+    Ridge(alpha=0.5).fit([[0.0], [1.0]], [0.0, 1.0])
+""")
+    script(
+        tmp_path,
+        """
+import plain
+autolog.enable("sklearn", quiet=True)
+for method in ("spawn", "fork"):
+    with autolog.run(f"outer {method}"):
+        with multiprocessing.get_context("spawn").Pool(1) as workers:
+            workers.apply(inner, ["inner " + method])
+        process = multiprocessing.get_context(method).Process(target=plain.start, args=["spawn"])
+        process.start()
+        process.join()
+""",
+        top=f"""
+sys.path.insert(0, {str(plain.parent)!r})
+def inner(name):
+    multiprocessing.current_process()._config["daemon"] = False  # the worker of a pool, else, starts none
+    with autolog.run(name):
+        process = multiprocessing.get_context("spawn").Process(target=train, args=[1.5])
+        process.start()
+        process.join()
+""",
+    )
+    kept = read(tmp_path)
+    names = {one["id"]: one["name"] for one in kept}
+    of = {(alpha_of(one), names.get(one["config"].get("parent"))) for one in kept if alpha_of(one)}
+    assert of == {
+        (alpha, f"{name} {method}")
+        for alpha, name in ((0.5, "outer"), (1.5, "inner"))
+        for method in ("spawn", "fork")
+    }
+
+
 def test_a_sink_that_other_processes_do_not_reach_is_said(tmp_path: Path) -> None:
     out = script(
         tmp_path,
