@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from autolog.core.recording import Recording
     from autolog.core.word import Told
 
-__all__ = ["arrive", "visit"]
+__all__ = ["arrive", "everything", "is_shared", "visit"]
+
+_is_shared = False
 
 
 def arrive(word: bytes) -> None:
     """This process was started for what goes on around its start."""
-    _, _, _, outer, _, ticket = _taken(word)
+    global _is_shared
+    _, _, _, outer, _, ticket, _is_shared = _taken(word)
     watched.set(watched.get() | outer)
     if ticket is not None:
         around.look_around(functools.partial(_rejoined, ticket))
@@ -33,7 +36,9 @@ def visit(word: bytes) -> Callable[[], None]:
     """A task of this process is for somebody's run: enter it; returns how to leave."""
     from autolog.core import current
 
-    _, _, _, outer, _, ticket = _taken(word)
+    frameworks, _, _, outer, _, ticket, _ = _taken(word)
+    if _is_shared:  # what others have turned on here is not of this task
+        outer |= everything() - frameworks.keys()
     token = watched.set(outer)
     leave_run = current.enter(_rejoined(ticket)) if ticket is not None else None
 
@@ -46,14 +51,29 @@ def visit(word: bytes) -> Callable[[], None]:
     return leave
 
 
-@functools.lru_cache(maxsize=8)
+def is_shared() -> bool:
+    """Whether this process works for many callers, of whom each tells it of their own run."""
+    return _is_shared
+
+
+def everything() -> frozenset[str]:
+    """All frameworks: where they are watched already nothing is recorded."""
+    return frozenset(catalogue.TABLE)
+
+
 def _taken(word: bytes) -> Told:
+    told, settings = _heard(word)
+    catalogue.go_on(told[0], settings)  # each time: another task may have come with others
+    return told
+
+
+@functools.lru_cache(maxsize=8)
+def _heard(word: bytes) -> tuple[Told, Settings]:
     told: Told = pickle.loads(word)
-    frameworks, settings, program, _, known, _ = told
+    _, settings, program, _, known, _, _ = told
     outlet.write_through()  # a worker may be ended without another moment
     surroundings.work_for(program, known)
-    catalogue.go_on(frameworks, Settings(**settings))
-    return told
+    return told, Settings(**settings)
 
 
 @functools.lru_cache(maxsize=8)

@@ -27,6 +27,7 @@ from autolog.process.hooks import Hook, install, uninstall
 from autolog.process.imports import when_imported
 
 __all__ = [
+    "POOLS",
     "TABLE",
     "Framework",
     "FrameworkError",
@@ -119,10 +120,27 @@ for _framework in TABLE.values():
 
 _PACKAGES = tuple(dict.fromkeys(framework.trigger.partition(".")[0] for framework in TABLE.values()))
 
+# Whatever is recorded, it may be sent to them.
+POOLS = [
+    Hook(
+        "joblib.parallel",
+        "Parallel.__call__",
+        "autolog.core.pools:observe_parallel",
+        records="what joblib's workers log to the run",
+    ),
+    Hook(
+        "joblib.parallel",
+        "BatchedCalls.__call__",
+        "autolog.core.pools:observe_batch",
+        records="that what joblib's workers train is not to be recorded any more",
+    ),
+]
+
 _on: dict[str, list[Hook]] = {}
 _armed: dict[str, list[Hook]] = {}  # for the calls that carry a callback of ours, turned on or not
 _also: ContextVar[frozenset[str]] = ContextVar("autolog_also", default=frozenset())
 _lock = threading.RLock()
+_told: Settings | None = None  # in a worker: what it was told, not by the program that runs there
 _warned: set[str] = set()
 _checked: set[str] = set()  # whose version another process of this environment has looked at
 
@@ -164,6 +182,7 @@ def enable(*frameworks: str, **settings: Any) -> None:
 def _wait_for(frameworks: Iterable[str]) -> None:
     if not _on:
         install(surroundings.HOOKS)
+        hooked.put_in("sklearn", POOLS, TABLE["sklearn"].distribution)
         when_imported("multiprocessing.process", _tell_processes)
     for name in frameworks:
         if name not in _on:
@@ -183,11 +202,13 @@ def go_on(frameworks: dict[str, bool], settings: Settings) -> None:
 
     What the program turns on there itself holds.
     """
+    global _told
     if disabled_by_environment():
         return
     with _lock:
-        if settings_module.in_force() is None:
+        if settings_module.in_force() in (None, _told):
             settings_module.use(settings)
+            _told = settings
         _checked.update(name for name, is_checked in frameworks.items() if is_checked)
         _wait_for(frameworks)
 
@@ -301,7 +322,7 @@ def _turn_off(name: str) -> None:
     shared = {hook for others in (*_on.values(), *_armed.values()) for hook in others}
     uninstall(hook for hook in hooks if hook not in shared)
     if not _on:
-        uninstall(surroundings.HOOKS)
+        uninstall([*surroundings.HOOKS, *(hook for hook in POOLS if hook not in shared)])
 
 
 def _check_name(name: Any) -> None:

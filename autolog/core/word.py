@@ -18,13 +18,14 @@ __all__ = ["Told", "word"]
 logger = logging.getLogger("autolog")
 
 
-Told = tuple[dict[str, bool], dict[str, Any], Any, frozenset[str], bytes | None, bytes | None]
+Told = tuple[dict[str, bool], dict[str, Any], Any, frozenset[str], bytes | None, bytes | None, bool]
 """What a word says, in the classes of Python alone, so that nothing is imported to hear it.
 
 In this order: the frameworks that are recorded, see :func:`autolog.core.catalogue.turned_on`; the settings in
 force, but the sink and the write token; the program that runs here, since the other process works for it; the
-frameworks of which an outer call is being recorded here, so that inner ones are not; and, pickled once more,
-what is known of the program, and the :class:`autolog.core.writer.Ticket` of the run that is open here.
+frameworks of which an outer call is being recorded here, so that inner ones are not; pickled once more, what
+is known of the program, and the :class:`autolog.core.writer.Ticket` of the run that is open here; and whether
+the process works for many callers.
 """
 
 
@@ -59,6 +60,7 @@ def word(
         frozenset() if is_shared else outer,
         surroundings.known_here(),
         None if run is None else pickle.dumps(run.ticket()),
+        is_shared,
     )
     return pickle.dumps(told)
 

@@ -20,11 +20,21 @@ class carried:  # noqa: N801 - reads as an adjective of the function
     In a thread of this process our context variables are there as they were where it was made; pickled
     to another process it joins the run there, under the run's own id. A run that cannot be joined
     does not stop the function.
+
+    Args:
+        context: of ours; None: as it is here.
+        words: shared by functions that are sent in the same context, so that its word is made once for all.
     """
 
-    def __init__(self, function: Callable[..., Any], context: Context | None = None):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        context: Context | None = None,
+        words: list[bytes | None] | None = None,
+    ):
         self.function = function
         self._context = our_context() if context is None else context
+        self._words = [] if words is None else words
         self._word: bytes | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -45,5 +55,7 @@ class carried:  # noqa: N801 - reads as an adjective of the function
         known = self._word
         if self._context:
             with shield("taking the run to a worker process"):
-                known = word(catalogue.turned_on(), self._context)
-        return {"function": self.function, "_word": known, "_context": []}
+                if not self._words:
+                    self._words.append(word(catalogue.turned_on(), self._context))
+                known = self._words[0]
+        return {"function": self.function, "_word": known, "_words": [], "_context": []}

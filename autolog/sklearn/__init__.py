@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from autolog.core.catalogue import POOLS
 from autolog.process.hooks import Hook
 
 if TYPE_CHECKING:
@@ -97,12 +98,7 @@ HOOKS = [
         outermost_of="sklearn",
         records="evaluations by scikit-learn's metric functions",
     ),
-    Hook(
-        "joblib.parallel",
-        "Parallel.__call__",
-        "autolog.sklearn.workers:observe_parallel",
-        records="what joblib's workers log to the run",
-    ),
+    *POOLS,
     Hook(
         "sklearn.utils.parallel",
         "Parallel.__call__",

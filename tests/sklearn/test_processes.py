@@ -124,6 +124,28 @@ cross_val_score(RidgeClassifier(alpha=6.5), X, y, n_jobs=2)
 
 
 @pytest.mark.long
+def test_workers_that_are_used_again_record_what_is_turned_on_where_the_task_is_from(tmp_path: Path) -> None:
+    script(
+        tmp_path,
+        """
+parallel([0.5])  # the workers begin here, and know nothing of us
+autolog.enable("sklearn", quiet=True, tags=["first"])
+parallel([1.5])
+autolog.disable()
+parallel([2.5])
+autolog.enable("optuna", quiet=True)
+parallel([3.5])
+autolog.enable("sklearn", quiet=True, tags=["second"])
+parallel([4.5])
+""",
+    )
+    assert {alpha_of(one): one["config"]["tags"] for one in read(tmp_path)} == {
+        1.5: ["first"],
+        4.5: ["second"],
+    }
+
+
+@pytest.mark.long
 def test_what_comes_after_a_run_has_ended_reaches_it(tmp_path: Path) -> None:
     script(
         tmp_path,
