@@ -137,6 +137,7 @@ autolog.enable("optuna", quiet=True)
 parallel([3.5])
 autolog.enable("sklearn", quiet=True, tags=["second"])
 parallel([4.5])
+autolog.finish()
 """,
     )
     assert {alpha_of(one): one["config"]["tags"] for one in read(tmp_path)} == {
