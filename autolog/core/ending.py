@@ -36,10 +36,7 @@ def began(run: Recording) -> None:
 
 def ended(run: Recording) -> None:
     """A run that has ended."""
-    if live.remove(run):
-        if not outlet.is_worker():  # a pool ends its workers so, as soon as their tasks are done
-            with shield("watching for SIGTERM"):
-                signals.stop_catching()
+    if live.remove(run):  # SIGTERM is still watched for: what was recorded last is on its way
         _sample_every(0)
         outlet.leave_to_parent_soon()
 
@@ -58,7 +55,11 @@ def finish() -> bool:
     for run in [run for run in live.live_runs() if run.is_left_open]:  # first: one's end may end another one
         run.end("finished")
     _write_adopted_configs()
-    return outlet.deliver(end) and done
+    arrived = outlet.deliver(end) and done
+    if arrived and not live.live_runs() and not outlet.is_worker():
+        with shield("watching for SIGTERM"):
+            signals.stop_catching()
+    return arrived
 
 
 def _timeout() -> float:

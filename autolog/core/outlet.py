@@ -241,8 +241,6 @@ def close(end: float) -> list[tuple[str, bool]]:
     """
     global _trackio
     said: list[tuple[str, bool]] = []
-    if _expects:
-        _has_opened_for_what_is_left()
     sink, _trackio = _trackio, None
     if sink is not None and _is_worker:
         sink.leave_to_parent()
@@ -339,11 +337,23 @@ def _leave_if_idle() -> None:
 
 
 def expect_others() -> None:
-    """From now on other processes may leave to this one what they record."""
+    """From now on other processes may leave to this one what they record: the exit is too late to begin."""
     global _expects
-    _expects = True
+    if not _expects and not _is_worker:
+        _expects = True
+        background.later("opening the way for what other processes leave", _open_for_others)
     if _trackio is not None:
         _trackio.expect_others()
+
+
+def _open_for_others() -> None:
+    settings = current()
+    destination = destination_of(settings)
+    if settings.sink == "trackio" and open_sink(settings, destination) is _trackio and _trackio is not None:
+        try:
+            _trackio.open(destination, in_any_case=True)
+        except OSError as error:
+            say_unwritable(error, _trackio)
 
 
 def _forget_in_child() -> None:

@@ -1,9 +1,9 @@
 """SIGTERM: calls a function of ours first, then the signal does what it would have done.
 
-A handler only while a run is open, and only over the default one. Python runs handlers between two
-instructions of the main thread; a fit that spends a minute inside a C library would be killed by the
-scheduler's SIGKILL before that. So the signal's number also goes through a pipe to a thread of ours, which
-acts at once.
+A handler from a run's beginning until all of it has been delivered, and only over the default one. Python
+runs handlers between two instructions of the main thread; a fit that spends a minute inside a C library would
+be killed by the scheduler's SIGKILL before that. So the signal's number also goes through a pipe to a thread
+of ours, which acts at once.
 """
 
 from __future__ import annotations

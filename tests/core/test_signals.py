@@ -106,10 +106,27 @@ def test_a_handler_of_the_users_own_is_not_touched(tmp_path: Path) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with autolog.run("r"):
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert autolog.finish()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         """,
     )
     assert out.strip() == "mine"
+
+
+def test_what_was_recorded_last_is_there_when_sigterm_comes_after_the_last_run(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        for n in range(10):
+            with autolog.run(f"r{n}") as r: r.log({"m": n})
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        """,
+        code=-signal.SIGTERM,
+    )
+    assert {r["name"]: (r["config"]["status"], values(r, "m")) for r in read(tmp_path)} == {
+        f"r{n}": ("finished", [n]) for n in range(10)
+    }
 
 
 def test_sigterm_is_watched_whoever_opened_a_run_first(tmp_path: Path) -> None:

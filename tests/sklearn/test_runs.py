@@ -379,7 +379,7 @@ def test_of_many_candidates_all_are_kept(
         lines = Path(whole["files"]["search-cv_results.csv"]).read_text().splitlines()
     assert len(run.tables["search/cv_results"]) == 3
     assert len(lines) == 6
-    assert "the first 3 of 5" in run.config["autolog/notes"]["search/cv_results"]
+    assert "the first 3 rows" in run.config["autolog/notes"]["search/cv_results"]
 
 
 # Figures of the user's own --------------------------------------------------------------------------

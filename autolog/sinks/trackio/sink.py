@@ -135,9 +135,9 @@ class TrackioSink:
         """Whether something was never stored, and will not be."""
         return any(channel.has_lost for channel in self._all())
 
-    def open(self, destination: Destination) -> bool:
-        """Deliver to this place as well, if earlier programs have left something here."""
-        if any(journals().glob("*.jsonl")):
+    def open(self, destination: Destination, *, in_any_case: bool = False) -> bool:
+        """Deliver to this place as well: if earlier programs have left something here, or in any case."""
+        if in_any_case or any(journals().glob("*.jsonl")):
             self._channel(destination)
         return destination in self._channels
 
