@@ -242,6 +242,7 @@ def test_a_class_and_a_function_of_the_others(
 
 
 def test_what_a_watched_loop_loses_is_said_too(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, whose loop it is")
     said = run_warm(
         tmp_path,
         """
