@@ -11,6 +11,7 @@ main thread, and does not wake it from a sleep for what another thread was given
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -26,7 +27,7 @@ from typing import Any
 
 from autolog.process import forks
 
-__all__ = ["Bell", "after", "hear_signals", "start"]
+__all__ = ["Bell", "Timer", "after", "hear_signals", "start"]
 
 MOST_SECONDS = 10.0  # what takes longer hangs itself, perhaps on what the thread that forks holds
 LOOK_EVERY = 0.001
@@ -65,19 +66,67 @@ class Bell:
 
 def start(name: str, target: Callable[..., object], *args: Any) -> threading.Thread:
     """A daemon thread of ours, started: no fork falls into an import of its, and no signal comes to it."""
+    thread = _start(name, target, *args)
+    _start_clock()
+    return thread
+
+
+def _start(name: str, target: Callable[..., object], *args: Any) -> threading.Thread:
     thread = threading.Thread(target=_unheard, args=(target, *args), name=name, daemon=True)
     _ours[:] = [one for one in _ours if one.is_alive()] + [thread]
     thread.start()
     return thread
 
 
-def after(seconds: float, target: Callable[..., object]) -> threading.Timer:
-    """A timer of ours, started; it is cancelled when nobody waits for it any more."""
-    timer = threading.Timer(seconds, _unheard, args=(target,))
-    timer.daemon = True
-    _ours[:] = [one for one in _ours if one.is_alive()] + [timer]
-    timer.start()
+# Timers. One thread waits for all of them, and begins with our first one: from Python 3.12 on no thread can
+# be begun any more when the interpreter ends, and that is when what hangs has to be given up.
+
+
+class Timer:
+    """Something that is done after a while, unless it is cancelled."""
+
+    def __init__(self, at: float, target: Callable[[], object]):
+        self.at = at
+        self._target: Callable[[], object] | None = target
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        self._target = None
+
+    def do(self) -> None:
+        """It is time."""
+        if self._target is not None:
+            self._target()
+
+
+_timers: list[Timer] = []
+_sooner = Bell()
+_clock: threading.Thread | None = None
+
+
+def after(seconds: float, target: Callable[[], object]) -> Timer:
+    """A timer of ours: it calls what takes no time, after so many seconds. Where none can be had, never."""
+    timer = Timer(time.monotonic() + seconds, target)
+    _timers.append(timer)
+    with contextlib.suppress(RuntimeError):  # the interpreter ends, and no thread of ours was ever begun
+        _start_clock()
+    _sooner.ring()
     return timer
+
+
+def _start_clock() -> None:
+    global _clock
+    if _clock is None or not _clock.is_alive():
+        _clock = _start("autolog-clock", _wait_for_timers)
+
+
+def _wait_for_timers() -> None:
+    while True:
+        next_one = min((timer.at for timer in list(_timers)), default=None)
+        _sooner.wait(None if next_one is None else max(0.0, next_one - time.monotonic()))
+        for timer in [timer for timer in list(_timers) if timer.at <= time.monotonic()]:
+            _timers.remove(timer)
+            timer.do()
 
 
 def _unheard(target: Callable[..., object], *args: Any) -> None:
@@ -137,6 +186,13 @@ def _before_fork() -> None:
         time.sleep(LOOK_EVERY)
 
 
+def _after_fork_in_child() -> None:
+    global _sooner, _clock
+    _timers.clear()
+    _sooner, _clock = Bell(), None
+    _after_fork()
+
+
 def _after_fork() -> None:
     os.register_at_fork = _register
     while _put_off:
@@ -169,4 +225,4 @@ def _passes_an_import(frame: FrameType | None) -> bool:
 
 if hasattr(os, "register_at_fork"):
     _register = os.register_at_fork
-    forks.when_forked("imports", before=_before_fork, in_parent=_after_fork, in_child=_after_fork)
+    forks.when_forked("imports", before=_before_fork, in_parent=_after_fork, in_child=_after_fork_in_child)

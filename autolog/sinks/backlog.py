@@ -94,6 +94,7 @@ class Backlog:
         self._bell = Bell()
         self._begins = 0.0  # by the monotonic clock
         self._is_urged = False
+        self._has_come = False  # a picture or file, ever
         self._failures = 0
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -105,10 +106,16 @@ class Backlog:
         with self._lock:
             for slow in several:
                 self._waiting.setdefault((slow.run.id, WORTH[slow.kind]), deque()).append(slow)
-        if self._thread is None:
+        if not self._has_come:
+            self._has_come = True
             self._begins = 0.0 if self._is_urged else time.monotonic() + START_SECONDS
-            self._thread = threads.start("autolog-pictures", self._loop)
+        self.begin()
         self._bell.ring()
+
+    def begin(self) -> None:
+        """Its thread waits from now on. What comes at the exit comes too late to begin one."""
+        if self._thread is None:
+            self._thread = threads.start("autolog-pictures", self._loop)
 
     def urge(self) -> None:
         """Somebody waits for it: begin now."""

@@ -77,6 +77,7 @@ class Channel:
         self._failures = 0
         self._thread: threading.Thread | None = None
         if not write_through:
+            self._backlog.begin()
             self._thread = threads.start("autolog-deliver", self._loop)
 
     @property

@@ -111,7 +111,7 @@ class Helper:
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             return None
-        watchdog: threading.Timer | None = None
+        watchdog: threads.Timer | None = None
         try:
             if longest is not None:  # what hangs is killed: then its answer ends
                 watchdog = threads.after(longest, process.kill)

@@ -266,7 +266,8 @@ def test_a_directory_that_is_deleted_meanwhile_ends_it(tmp_path: Path) -> None:
 
 
 def test_children_by_spawn(tmp_path: Path) -> None:
-    script = tmp_path / "spawning.py"
+    script = tmp_path / "script" / "spawning.py"  # Trackio's directory has a folder that is called autolog
+    script.parent.mkdir()
     script.write_text(
         textwrap.dedent(
             """
