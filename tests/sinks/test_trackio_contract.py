@@ -1,7 +1,7 @@
 """The private names of Trackio that sinks/trackio/ stands on: each test fails when Trackio changes one.
 
-They are the reason for the version range in pyproject.toml. What they mean together is tested by the other
-files here; these say which piece has moved.
+Where one has moved, Trackio is written to in another way (test_other_trackio.py). What they mean together is
+tested by the other files here; these say which piece it is.
 """
 
 from __future__ import annotations
