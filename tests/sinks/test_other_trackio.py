@@ -71,6 +71,7 @@ def renamed(names: dict[str, str], directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("what", MUTATIONS)
+@pytest.mark.long
 def test_a_piece_that_has_another_name(tmp_path: Path, what: str) -> None:
     names, how = MUTATIONS[what]
     other = renamed(names, tmp_path / "other")

@@ -202,6 +202,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.long
 def test_the_same_script_holds_the_same_keys_under_any_load(tmp_path: Any) -> None:
     alone = run(tmp_path, SAME)
     assert "val/roc" in alone

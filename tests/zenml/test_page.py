@@ -95,6 +95,7 @@ if __name__ == "__main__":
 
 
 @needs_their_flavor
+@pytest.mark.long
 def test_the_page_as_it_stands(tmp_path: Path) -> None:
     with trackio_server(tmp_path / "server", TOKEN) as url:
         commands = PAGE_IN_SHELL.format(token=TOKEN, base_url=f"--base_url={url}")
