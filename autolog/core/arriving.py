@@ -73,7 +73,7 @@ def _heard(word: bytes) -> tuple[Told, Settings]:
     _, settings, program, _, known, _, _ = told
     outlet.write_through()  # a worker may be ended without another moment
     surroundings.work_for(program, known)
-    return told, Settings(**settings)
+    return told, Settings.checked_elsewhere(settings)
 
 
 @functools.lru_cache(maxsize=8)

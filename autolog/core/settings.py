@@ -157,6 +157,13 @@ class Settings:
         """
         return cls()._with(_read_environment(os.environ, overrides), overrides)
 
+    @classmethod
+    def checked_elsewhere(cls, values: Mapping[str, Any]) -> Settings:
+        """From the values of another process, which has checked them: a worker is not to wait for that."""
+        settings = cls()
+        vars(settings).update(values)
+        return settings
+
     def updated(self, **overrides: Any) -> Settings:
         """A copy with some fields replaced.
 
