@@ -180,12 +180,18 @@ def record(extra: str, *options: str) -> str:
         How much was recorded.
 
     Raises:
+        ProgramError: it ends by itself, without us.
         AssertionError: something is missing from the run, or something else was printed.
     """
     has_pictures = find_spec("matplotlib") is not None
     with tempfile.TemporaryDirectory() as directory:
         bare = said_by(PROGRAMS[extra], Path(directory, "bare"), *options)
-        recorded = said_by(RECORDED.format(program=PROGRAMS[extra]), Path(directory, "recorded"), *options)
+        try:
+            recorded = said_by(
+                RECORDED.format(program=PROGRAMS[extra]), Path(directory, "recorded"), *options
+            )
+        except ProgramError as error:
+            raise AssertionError(str(error)) from error
         runs = json.loads(said_by(READER, Path(directory, "recorded"))[-1])
     for config in (run["config"] for run in runs):
         assert config["status"] == "finished", config
@@ -229,8 +235,13 @@ def said_by(program: str, directory: Path, *options: str) -> list[str]:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
+    if done.returncode:
+        raise ProgramError(done.stdout)
     return done.stdout.splitlines()
+
+
+class ProgramError(AssertionError):
+    """A program has not ended well; the text is what it printed."""
 
 
 def like(lines: Iterable[str]) -> list[str]:
