@@ -14,6 +14,5 @@ def test_where_every_warning_is_an_error_from_the_first_import_on(extra: str) ->
     try:
         assert alone.record(extra, "-W", "error")
     except alone.ProgramError as error:
-        pytest.skip(
-            f"this version warns by itself: {[line for line in str(error).splitlines() if 'Warning' in line][-1:]}"
-        )
+        warned = [line for line in str(error).splitlines() if "Warning" in line]
+        pytest.skip(f"this version warns by itself: {warned[-1:]}")
