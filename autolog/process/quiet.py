@@ -8,8 +8,8 @@ has every warning shown again that is shown once.
 So as long as something of ours runs, one more filter stands first. In a thread that runs our code it ignores
 everything, in any other one it matches nothing. Python remembers nothing of a warning that is ignored: one of
 the user's that is shown once is still shown when it comes from their own call. And Python is not told that
-the filters have changed, upon which it would forget what has been shown. (A thread that a library starts for
-a call of ours is none of ours.)
+the filters have changed, upon which it would forget what has been shown: neither by us nor by a library that
+changes them when we call it. (A thread that a library starts for a call of ours is none of ours.)
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ def end() -> None:
 
 
 def _stay_first() -> None:
-    """The user's code has changed the filters while ours runs, in another thread or called by us."""
-    _after_changes()
+    """The filters have changed while our code runs: by a library that it calls, or in another thread."""
+    if get_ident() not in _running:
+        _after_changes()
     with _lock:
         if _running:
             filters: Any = warnings.filters

@@ -133,6 +133,29 @@ def test_what_is_shown_once_is_shown_once_and_not_used_up_by_ours() -> None:
             assert len(told) == 1
 
 
+def test_what_has_been_shown_is_not_shown_again_after_a_call_of_ours() -> None:
+    """A library that we call changes the filters for a moment; Python forgets what it has shown, if told."""
+
+    def once() -> None:
+        warnings.warn_explicit("look here", UserWarning, "a.py", 3, registry=registry)
+
+    def ours() -> None:
+        with shield("here"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+
+    registry: dict[str, Any] = {}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        once()
+        ours()
+        elsewhere(ours)
+        once()
+        assert len(told) == 1
+        warnings.simplefilter("default")  # the user's own change
+        once()
+        assert len(told) == 2
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_scikit_learns_workers_take_over_the_filters_meanwhile(backend: str, n_jobs: int) -> None:
