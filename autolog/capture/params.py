@@ -23,6 +23,7 @@ from typing import Any
 
 from autolog.capture import omegaconf
 from autolog.process.interrupts import came_by_signal
+from autolog.process.signatures import signature_of
 
 REDACTED = "***"
 
@@ -414,7 +415,7 @@ class _Sanitizer:
         name = _name(type(value))
         if depth <= 0:
             return f"{name}(…)"
-        known = inspect.signature(type(value).__init__).parameters
+        known = signature_of(type(value).__init__).parameters
         written = []
         for key, inner in islice(value.get_params(deep=False).items(), self.items):
             default = known[key].default if key in known else inspect.Parameter.empty

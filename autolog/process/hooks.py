@@ -33,6 +33,7 @@ from autolog.process.context import watched
 from autolog.process.guard import measured, shield, this_thread
 from autolog.process.imports import when_imported
 from autolog.process.interrupts import came_by_signal
+from autolog.process.signatures import signature_of
 
 __all__ = [
     "NOWHERE",
@@ -92,7 +93,7 @@ class Binding:
     """
 
     def __init__(self, function: Callable[..., Any]):
-        self.signature = inspect.signature(function)
+        self.signature = signature_of(function)
         parameters = self.signature.parameters.values()
         # Where some are taken in other ways (*args, **kwargs, by keyword only), `bind` knows best.
         self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)

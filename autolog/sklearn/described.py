@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import weakref
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from autolog.capture import datasets
 from autolog.core.recording import Recording
+from autolog.process.signatures import signature_of
 
 __all__ = [
     "TrainingData",
@@ -108,7 +108,7 @@ def _set_by_hand(estimator: Any, everything: Mapping[str, Any]) -> dict[str, Any
         owner = everything.get(owner_key) if owner_key else estimator
         if not isinstance(value, (str, int, float, bool)) or owner is None:
             continue
-        parameter = inspect.signature(type(owner).__init__).parameters.get(name)
+        parameter = signature_of(type(owner).__init__).parameters.get(name)
         if parameter is None or (parameter.default is not value and parameter.default != value):
             found[key] = value
     return found
