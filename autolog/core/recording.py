@@ -257,23 +257,37 @@ class Recording(Writer):
         Raises:
             TypeError: something else.
         """
-        from autolog.capture.chart import NO_PICTURES, can_be_drawn
         from autolog.capture.figures import Chart, to_html
 
         caption = None if caption is None else label(caption)
         where: dict[str, Any] = {"step": self.step_now(step), "key": metric_key(key), "caption": caption}
         if isinstance(figure, Chart):
-            if self.settings.sink == "trackio" and not can_be_drawn():  # others get the data, and may
-                self.note("pictures", f"left out: {NO_PICTURES}")
+            if not self._can_draw():
                 return
             chart = {"kind": figure.kind, "title": figure.title, "data": figure.data}
             self.write("chart", chart=chart, **where)
         else:
             self.write("html", text=to_html(figure), **where)
 
-    def page(self, key: str, text: str, *, caption: str | None = None) -> None:
-        """A whole page of HTML that needs no network, beside the pictures."""
-        self.write("html", text=text, step=self.last_step, key=metric_key(key), caption=caption)
+    def made(self, key: str, by: str, given: dict[str, Any]) -> None:
+        """Record pictures and tables that take long to make: they are made where pictures are drawn.
+
+        Args:
+            key: what they are together called.
+            by: the function that makes them, see :func:`autolog.capture.made.make`.
+            given: plain data for it: texts, numbers that are finite, lists and mappings of them.
+        """
+        self._can_draw()
+        self.write("made", step=self.last_step, key=key, by=by, given=given)
+
+    def _can_draw(self) -> bool:
+        """Whether pictures will be drawn; if not, the run says so."""
+        from autolog.capture.chart import NO_PICTURES, can_be_drawn
+
+        if self.settings.sink != "trackio" or can_be_drawn():  # others get the data, and may
+            return True
+        self.note("pictures", f"left out: {NO_PICTURES}")
+        return False
 
     def table(
         self, key: str, rows: Any, *, columns: Iterable[str] | None = None, step: int | None = None

@@ -1,123 +1,82 @@
-"""A study's pictures: static ones as data, drawn off the user's thread, and one interactive page (plotly)."""
+"""A study's pictures: what they are made of is recorded, and made into them where pictures are drawn.
+
+Optuna's importances import scikit-learn, its interactive figures plotly and pandas: a second and a half, for
+which no study of the user's waits.
+"""
 
 from __future__ import annotations
 
 import copy
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from autolog.capture.figures import Chart
-from autolog.capture.params import is_secret, label, sanitize, without_addresses
+from autolog.capture.chart import Chart
+from autolog.capture.made import Parts, Piece
+from autolog.core.cells import brief
 from autolog.core.recording import Recording
-from autolog.core.results import record_long_table
-from autolog.optuna.table import STATES, pareto_front, values_of
-from autolog.process import background
-from autolog.process.guard import charge, shield
+from autolog.optuna.frozen import study_of, told, trials_of
+from autolog.optuna.table import STATES, best_first, pareto_front, values_of
+from autolog.sinks.trackio.names import metric_key
 
-__all__ = ["record_figures"]
+__all__ = ["parts_of", "record_figures"]
 
-MOST_POINTS = 2_000  # trials in a picture: evenly spaced ones
+MOST_POINTS = 2_000  # trials in a picture: evenly spaced ones, and the best
 MOST_PARAMETERS = 12  # in a picture: the most important ones
 MOST_LINES = 100  # of intermediate values
 MOST_FOR_CONTOUR = 300
-MOST_FOR_IMPORTANCES = 2_000
 MOST_INTERACTIVE = 1_000
+MOST_BEST = 100  # that are shown in any case
 HYPERVOLUMES = 50  # counts of trials at which it is computed
 
 
 def record_figures(
-    run: Recording,
-    study: Any,
-    trials: list[Any],
-    names: list[str],
-    directions: list[str],
-    *,
-    interactive: bool,
+    run: Recording, trials: list[Any], names: list[str], directions: list[str], *, interactive: bool
 ) -> None:
     """History, importances, slice, parallel coordinates, timeline; more where the study has it.
 
     Args:
-        study: with the trials; one that is ours to read from at any time.
+        trials: of the study, as Optuna keeps them.
         interactive: whether Optuna's own figures are recorded, too: all on one page.
     """
-    trials = _shown(trials)
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    pictures: dict[str, Callable[[], Iterable[tuple[str, Chart]]]] = {
-        "timeline": lambda: _timeline(trials),
-        "intermediate_values": lambda: _intermediate_values(trials, names, directions),
-        "pareto_front": lambda: _pareto_front(trials, names, directions),
-        "hypervolume": lambda: _hypervolume(trials, directions),
-    }
-    ranked: list[str] = sorted({name for trial in complete for name in trial.params})
-    for number, name in enumerate(names):
-        importances: dict[str, float] = {}
-        with shield("Optuna: importances"):
-            importances = _importances(study, complete, number)
-        if importances and number == 0:
-            ranked = [*importances, *(param for param in ranked if param not in importances)]
-        points = [
-            (trial, trial.values[number])
-            for trial in _some(complete, MOST_POINTS)
-            if math.isfinite(trial.values[number])
-        ]
-        suffix = f"/{name}" if len(names) > 1 else ""
-        for key, chart in _of_objective(points, ranked, name, directions[number], importances):
-            run.figure(f"{key}{suffix}", chart)
-        if importances:
-            record_long_table(
-                run,
-                f"importances{suffix}_table",
-                [{"parameter": p, "importance": i} for p, i in importances.items()],
-            )
-    for key, picture in pictures.items():
-        with shield(f"Optuna: {key}"):
-            for _, chart in picture():
-                run.figure(key, chart)
-    if len(complete) > MOST_POINTS:
-        run.note("figures", f"{MOST_POINTS:,} evenly spaced trials of {len(complete):,}")
-    if interactive and complete:
-        _record_interactive(run, study, trials, names, ranked)
+    ended = [trial for trial in trials if trial.state in STATES]
+    shown = _some_and_the_best(ended, directions)
+    given: dict[str, Any] = {"names": names, "directions": directions, "count": len(trials), **told(shown)}
+    if len(directions) > 1:
+        known = [(trial.number, values) for trial in ended if (values := values_of(trial))]
+        given["known"] = [[number, *values] for number, values in known if all(map(math.isfinite, values))]
+    if interactive and any(trial.state == TrialState.COMPLETE for trial in ended):
+        given["interactive"] = importlib.util.find_spec("plotly") is not None
+        if not given["interactive"]:
+            run.note("interactive", "plotly is not installed; the other pictures show the same")
+        elif len(ended) > MOST_INTERACTIVE:
+            run.note("interactive", f"{MOST_INTERACTIVE:,} evenly spaced trials of {len(trials):,}")
+    if len(shown) < len(ended):
+        run.note("figures", f"{len(shown):,} trials of {len(ended):,}: evenly spaced ones, and the best")
+    run.made("figures", "autolog.optuna.figures:parts_of", given)
 
 
-def _shown(trials: list[Any]) -> list[Any]:
-    """The trials without secret parameters, and with texts for choices that have secrets or are objects.
-
-    A choice may be any object to Optuna, which then warns; its own importances and pictures take no list,
-    and no object that JSON does not know.
-    """
-    secret = {name for name in {name for trial in trials for name in trial.distributions} if is_secret(name)}
-    texts: dict[str, bool] = {}  # whether it may be shown as it is
-
-    def is_plain(choice: Any) -> bool:
-        if type(choice) is str:
-            return texts[choice] if choice in texts else texts.setdefault(choice, _text(choice) == choice)
-        return choice is None or isinstance(choice, (bool, int, float))
-
-    def shown(trial: Any) -> Any:
-        kept = {name: one for name, one in trial.distributions.items() if name not in secret}
-        odd = {name for name, one in kept.items() if not all(map(is_plain, getattr(one, "choices", ())))}
-        if not odd and len(kept) == len(trial.distributions):
-            return trial
-        copied = copy.copy(trial)
-        copied.params = {
-            name: _text(trial.params[name]) if name in odd else trial.params[name] for name in kept
-        }
-        for name in odd:
-            kept[name] = CategoricalDistribution([_text(choice) for choice in kept[name].choices])
-        copied.distributions = kept
-        return copied
-
-    return [shown(trial) for trial in trials]
-
-
-def _text(choice: Any) -> str:
-    return without_addresses(label(choice))
+def _some_and_the_best(trials: list[Any], directions: list[str]) -> list[Any]:
+    """Evenly spaced trials, and those that were or are the best."""
+    if len(trials) <= MOST_POINTS:
+        return trials
+    kept = {trial.number: trial for trial in _some(trials, MOST_POINTS)}
+    for place, direction in enumerate(directions):
+        better = max if direction == "maximize" else min
+        best: float | None = None
+        records = []
+        for trial in trials:
+            values = values_of(trial)
+            if values is not None and (best is None or better(best, values[place]) != best):
+                best = values[place]
+                records.append(trial)
+        kept |= {trial.number: trial for trial in _some(records, MOST_BEST)}
+    kept |= {trial.number: trial for trial in best_first(trials, directions)[:MOST_BEST]}
+    return [trial for trial in trials if trial.number in kept]
 
 
 def _some(trials: list[Any], most: int) -> list[Any]:
@@ -125,6 +84,52 @@ def _some(trials: list[Any], most: int) -> list[Any]:
     if len(trials) <= most:
         return trials
     return [trials[round(n * (len(trials) - 1) / (most - 1))] for n in range(most)]
+
+
+# In the process that makes them ---------------------------------------------------------------------
+
+
+def parts_of(given: Mapping[str, Any]) -> Parts:
+    """What is made of a study."""
+    names, directions = given["names"], given["directions"]
+    trials = trials_of(given)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    ranked: list[str] = sorted({name for trial in complete for name in trial.params})
+    parts: dict[str, Callable[[], Iterable[Piece]]] = {}
+    for number, name in enumerate(names):
+        suffix = f"/{name}" if len(names) > 1 else ""
+        importances: dict[str, float] = {}
+        try:
+            importances = _importances(directions[number], complete, number)
+        except Exception as error:
+            parts[f"importances{suffix}"] = partial(_fail, error)
+        if importances and number == 0:
+            ranked = [*importances, *(param for param in ranked if param not in importances)]
+        points = [(t, t.values[number]) for t in complete if math.isfinite(t.values[number])]
+        of = points, ranked, name, directions[number], importances
+        parts[f"objective{suffix}"] = partial(_pieces, partial(_of_objective, *of), suffix)
+        if importances:
+            parts[f"importances_table{suffix}"] = partial(_importances_table, importances, suffix)
+    parts["timeline"] = partial(_pieces, partial(_timeline, trials))
+    parts["intermediate_values"] = partial(_pieces, partial(_intermediate_values, trials, names, directions))
+    parts["pareto_front"] = partial(_pieces, partial(_pareto_front, trials, names, directions))
+    parts["hypervolume"] = partial(_pieces, partial(_hypervolume, given.get("known", ()), directions))
+    if given.get("interactive"):
+        parts["interactive"] = partial(_page, trials, names, directions, ranked, given["count"])
+    return parts
+
+
+def _pieces(charts: Callable[[], Iterable[tuple[str, Chart]]], suffix: str = "") -> Iterator[Piece]:
+    return (Piece(metric_key(f"{key}{suffix}"), chart) for key, chart in charts())
+
+
+def _importances_table(importances: dict[str, float], suffix: str) -> list[Piece]:
+    rows = [{"parameter": brief(name), "importance": value} for name, value in importances.items()]
+    return [Piece(metric_key(f"importances{suffix}_table"), rows)]
+
+
+def _fail(error: Exception) -> Iterable[Piece]:
+    raise error
 
 
 # One objective --------------------------------------------------------------------------------------
@@ -276,25 +281,27 @@ def _contour(points: list[tuple[Any, float]], params: list[str], name: str) -> I
     yield "contour", Chart("contour", f"{name} over the two most important parameters", data)
 
 
-def _importances(study: Any, complete: list[Any], objective: int) -> dict[str, float]:
+def _importances(direction: str, complete: list[Any], objective: int) -> dict[str, float]:
     """What each parameter contributes, in sum 1, the largest first; empty if that cannot be told.
 
-    By PED-ANOVA, Optuna's default since 5.0: it needs no scikit-learn, is fast, and draws no random numbers
-    (fANOVA without a seed draws from NumPy's global state). Watanabe et al., https://arxiv.org/abs/2304.10255
+    By PED-ANOVA, Optuna's default since 5.0: it is fast, and draws no random numbers (fANOVA without a seed
+    draws from NumPy's global state). Watanabe et al., https://arxiv.org/abs/2304.10255
     """
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
     shared = set.intersection(*(set(trial.params) for trial in complete)) if complete else set()
     values = {trial.values[objective] for trial in complete}
     if len(complete) < 5 or len(values) < 2 or not shared or not all(map(math.isfinite, values)):
         return {}
+    from optuna.importance import (
+        PedAnovaImportanceEvaluator,
+        get_param_importances,
+    )  # scikit-learn comes along
+
     evaluator: Any = object.__new__(PedAnovaImportanceEvaluator)
     # Before 4.0 its constructor is wrapped in one that warns of an experiment.
     init = PedAnovaImportanceEvaluator.__init__
     getattr(init, "__wrapped__", init)(evaluator)
-    some = _with_trials(study, [_alone(t, objective) for t in _some(complete, MOST_FOR_IMPORTANCES)])
-    some._directions = [study.directions[objective]]
-    found = get_param_importances(some, evaluator=evaluator)
+    alone = study_of([direction], [_alone(trial, objective) for trial in complete])
+    found = get_param_importances(alone, evaluator=evaluator)
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
@@ -303,18 +310,6 @@ def _alone(trial: Any, objective: int) -> Any:
     alone = copy.copy(trial)
     alone.values = [trial.values[objective]]
     return alone
-
-
-def _with_trials(study: Any, trials: list[Any]) -> Any:
-    """The study, of these trials only: for functions of Optuna's that read them from a study."""
-    some = copy.copy(study)
-
-    def get_trials(deepcopy: bool = False, states: Any = None, use_cache: bool = False) -> list[Any]:
-        return [trial for trial in trials if states is None or trial.state in states]
-
-    some.get_trials = get_trials
-    some._get_trials = get_trials
-    return some
 
 
 # All objectives ---------------------------------------------------------------------------------------
@@ -384,17 +379,18 @@ def _pareto_front(trials: list[Any], names: list[str], directions: list[str]) ->
         yield "pareto_front", Chart("traces", "Pareto front", data)
 
 
-def _hypervolume(trials: list[Any], directions: list[str]) -> Iterator[tuple[str, Chart]]:
-    """How much is dominated so far, up to the worst value of each objective."""
+def _hypervolume(known: list[list[float]], directions: list[str]) -> Iterator[tuple[str, Chart]]:
+    """How much is dominated so far, up to the worst value of each objective.
+
+    Args:
+        known: number and values of every trial that counts.
+    """
     import numpy as np
 
-    signs = np.array([-1.0 if direction == "maximize" else 1.0 for direction in directions])
-    known = [
-        (t.number, values) for t in trials if (values := values_of(t)) and all(map(math.isfinite, values))
-    ]
     if len(directions) < 2 or len(known) < 2:
         return
-    losses = np.array([values for _, values in known]) * signs
+    signs = np.array([-1.0 if direction == "maximize" else 1.0 for direction in directions])
+    losses = np.array([values for _, *values in known]) * signs
     worst = losses.max(axis=0)
     counts = sorted({round(c) for c in np.linspace(1, len(known), min(HYPERVOLUMES, len(known)))})
     volumes = [_volume(losses[:count], worst) for count in counts]
@@ -416,43 +412,22 @@ def _volume(losses: Any, reference: Any) -> float:
 # Interactive --------------------------------------------------------------------------------------------
 
 
-def _record_interactive(
-    run: Recording, study: Any, trials: list[Any], names: list[str], ranked: list[str]
-) -> None:
-    """Optuna's own figures, on one page that needs no network, made on the background thread."""
-    if importlib.util.find_spec("plotly") is None:
-        run.note("interactive", "plotly is not installed; the other pictures show the same")
-        return
-    shown = _some(trials, MOST_INTERACTIVE)
-    why = "was not ready when the program ended: autolog.finish() waits for it"
-    run.note("interactive", why)
+def _page(
+    trials: list[Any], names: list[str], directions: list[str], ranked: list[str], count: int
+) -> Iterator[Piece]:
+    """Optuna's own figures, on one page that needs no network.
 
-    def make() -> None:
-        charge(run)
-        some = [_masked(trial) for trial in shown]
-        text = _page(_with_trials(study, trials), _with_trials(study, some), names, ranked)
-        run.page("interactive", text, caption=f"{len(trials):,} trials")
-        run.note_no_more("interactive")
-        if len(shown) < len(trials):
-            run.note("interactive", f"{len(shown):,} evenly spaced trials of {len(trials):,}")
+    Args:
+        count: of all trials.
 
-    background.later("Optuna: interactive figures", make)
-
-
-def _masked(trial: Any) -> Any:
-    """The trial without secrets among its user attributes, which are shown where a mouse hovers."""
-    if not trial.user_attrs:
-        return trial
-    masked = copy.copy(trial)
-    masked.user_attrs = sanitize(trial.user_attrs)
-    return masked
-
-
-def _page(whole: Any, study: Any, names: list[str], ranked: list[str]) -> str:
+    Raises:
+        Exception: not all could be made. The page holds the others.
+    """
     from optuna import visualization as shown
 
+    whole, trials = study_of(directions, trials), _some(trials, MOST_INTERACTIVE)
+    study = study_of(directions, trials)
     parts: list[str] = []
-    trials = study.get_trials()
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     several = len(names) > 1
     makers: list[Callable[[], Any]] = []
@@ -460,7 +435,7 @@ def _page(whole: Any, study: Any, names: list[str], ranked: list[str]) -> str:
         of: dict[str, Any] = {}
         if several:
             of = {"target": partial(_objective, number), "target_name": name}
-        makers.append(partial(shown.plot_optimization_history, whole, **of))  # it counts on every number
+        makers.append(partial(shown.plot_optimization_history, whole, **of))
         drawn = [t for t in complete if math.isfinite(t.values[number])]  # by Optuna, and of no other one
         params = [p for p in ranked if any(p in trial.params for trial in drawn)][:MOST_PARAMETERS]
         if params:
@@ -474,11 +449,15 @@ def _page(whole: Any, study: Any, names: list[str], ranked: list[str]) -> str:
     makers.append(partial(getattr(shown.plot_timeline, "__wrapped__", shown.plot_timeline), study))
     if any(trial.intermediate_values for trial in trials):
         makers.append(partial(shown.plot_intermediate_values, study))
+    errors: list[Exception] = []
     for make in makers:
-        with shield("Optuna: an interactive figure"):
-            figure = make()
-            parts.append(figure.to_html(full_html=False, include_plotlyjs=not parts))
-    return _HEAD + "".join(parts) + "</body></html>"
+        try:
+            parts.append(make().to_html(full_html=False, include_plotlyjs=not parts))
+        except Exception as error:
+            errors.append(error)
+    yield Piece("interactive", f"{_HEAD}{''.join(parts)}</body></html>", f"{count:,} trials")
+    if errors:
+        raise errors[0]
 
 
 _HEAD = (

@@ -288,7 +288,7 @@ class StudyRecorder:
         with shield("Optuna: figures"):
             is_due = self._recorded >= 1.5 * self._pictured_at
             self._pictured_at = self._recorded if is_due else self._pictured_at
-            record_figures(self.run, self._own, trials, self._names, self._directions, interactive=is_due)
+            record_figures(self.run, trials, self._names, self._directions, interactive=is_due)
 
     def _record_table(self, *, whole: bool) -> list[Any]:
         """The table, and what is the best; returns the trials that they are of."""

@@ -13,6 +13,7 @@ __all__ = [
     "FinishRecord",
     "HtmlRecord",
     "JournalRecord",
+    "MadeRecord",
     "MediaRecord",
     "OpenRecord",
     "Record",
@@ -97,6 +98,19 @@ class HtmlRecord(_Record):
     text: str
 
 
+class MadeRecord(_Record):
+    """Pictures and tables that the sink makes: see :func:`autolog.capture.made.make`.
+
+    ``key`` is what they are together called.
+    """
+
+    kind: Literal["made"]
+    step: int
+    key: str
+    by: str
+    given: dict[str, Any]
+
+
 class MediaRecord(_Record):
     """A file of Trackio's media folder that a row refers to, and that a server or Space needs as well."""
 
@@ -157,6 +171,7 @@ Record = (
     | RowRecord
     | ChartRecord
     | HtmlRecord
+    | MadeRecord
     | MediaRecord
     | AlertRecord
     | SystemRecord

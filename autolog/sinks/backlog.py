@@ -11,24 +11,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from autolog.capture.chart import can_be_drawn
+from autolog.capture.made import Piece
 from autolog.process import threads
 from autolog.process.threads import Bell
-from autolog.sinks import ArtifactRecord, ChartRecord, HtmlRecord, MediaRecord
-from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw
+from autolog.sinks import ArtifactRecord, ChartRecord, HtmlRecord, MadeRecord, MediaRecord
+from autolog.sinks.helper import DRAWING_SECONDS, Helper, draw, make_all, raisable
 from autolog.sinks.journal import record_at
 from autolog.sinks.place import Place, Row, is_transient
 from autolog.sinks.state import RunState
 from autolog.sinks.storage import why_left_out
 
-__all__ = ["WORTH", "Backlog", "Outcome", "Slow"]
+__all__ = ["WORTH", "Backlog", "Outcome", "Slow", "name_of"]
 
-SlowRecord = ChartRecord | HtmlRecord | MediaRecord | ArtifactRecord
+SlowRecord = ChartRecord | HtmlRecord | MadeRecord | MediaRecord | ArtifactRecord
 
 # What a person sees first comes first; its kinds are those that take long.
-WORTH = {"chart": 1, "html": 1, "media": 1, "artifact": 2}
+WORTH = {"chart": 1, "html": 1, "made": 1, "media": 1, "artifact": 2}
 FILES = WORTH["artifact"]
 
 START_SECONDS = 2.0  # a short program keeps its cores for itself
@@ -56,16 +59,16 @@ class Outcome:
 
     Attributes:
         record: as the journal had it; None: somebody has taken the journal, and delivers it.
-        row: by which the run shows a picture.
-        error: why it can never be brought.
+        rows: by which the run shows a picture, or several.
+        lost: what can never be brought, and why.
         left_out: why it is not brought, on purpose.
         seconds: of CPU that it has cost.
     """
 
     slow: Slow
     record: SlowRecord | None
-    row: Row | None = None
-    error: Exception | None = None
+    rows: list[Row] = field(default_factory=list)
+    lost: list[tuple[str, Exception]] = field(default_factory=list)
     left_out: str | None = None
     seconds: float = 0.0
 
@@ -192,33 +195,53 @@ class Backlog:
         try:
             if outcome.record is not None and outcome.record["kind"] == "artifact":
                 outcome.left_out = why_left_out(self._place, slow.run, outcome.record)
-            if outcome.left_out is None:
-                outcome.row = self._put(slow.run, outcome.record)
+            if outcome.left_out is None and outcome.record is not None:
+                self._put(outcome, outcome.record)
         except Exception as error:
             if self._is_closed or is_transient(error):
                 raise
-            outcome.error = error
+            outcome.lost.append((name_of(outcome.record), error))
         outcome.seconds = time.thread_time() - began + self.drawer.take_seconds()
         return outcome
 
-    def _put(self, run: RunState, record: SlowRecord | None) -> Row | None:
-        if record is None:
-            return None
+    def _put(self, outcome: Outcome, record: SlowRecord) -> None:
+        run = outcome.slow.run
         if record["kind"] == "artifact":
             self._place.artifact(run.identity, record)
-            return None
-        if record["kind"] == "media":
+        elif record["kind"] == "media":
             self._place.media(run.identity, record["step"], record["path"])
-            return None
-        if record["kind"] == "html":
-            text = record["text"]
+        elif record["kind"] == "made":
+            asked = record["by"], record["given"], can_be_drawn()
+            pieces, failed = self.drawer.ask(make_all, *asked, longest=DRAWING_SECONDS)
+            outcome.lost += [(part, raisable(told)) for part, told in failed]
+            outcome.rows += [
+                self._shown(run, record, f"{record['id']}-{number}", piece)
+                for number, piece in enumerate(pieces)
+            ]
         else:
-            text = self.drawer.ask(draw, record["chart"], longest=DRAWING_SECONDS)
-        page = text if text.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(text)
-        name, caption = f"{record['id']}.html", record.get("caption")
-        value = self._place.picture(run.identity, record["step"], name, page, caption)
-        values = {record["key"]: value}
-        return {"id": record["id"], "time": record["time"], "step": record["step"], "values": values}
+            if record["kind"] == "html":
+                text = record["text"]
+            else:
+                text = self.drawer.ask(draw, record["chart"], longest=DRAWING_SECONDS)
+            piece = Piece(record["key"], text, record.get("caption"))
+            outcome.rows.append(self._shown(run, record, record["id"], piece))
+
+    def _shown(
+        self, run: RunState, record: ChartRecord | HtmlRecord | MadeRecord, row_id: str, piece: Piece
+    ) -> Row:
+        """A row with a table; or with a picture, which is put where the row says that it is."""
+        value: Any = piece.value
+        if isinstance(value, str):
+            page = value if value.lstrip()[:5].lower() in ("<!doc", "<html") else _PAGE.format(value)
+            where = record["step"], f"{row_id}.html"
+            value = self._place.picture(run.identity, *where, page, piece.caption)
+        return {"id": row_id, "time": record["time"], "step": record["step"], "values": {piece.key: value}}
+
+
+def name_of(record: Any) -> str:
+    """What a record is called when something is to be said of it."""
+    name = record.get("key") or record.get("name") or record.get("title") or ""
+    return f"{record['kind']} {name}".strip()
 
 
 def _turn(slow: Slow) -> tuple[int, float, int]:

@@ -7,10 +7,10 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from autolog.sinks import AlertRecord, ArtifactRecord, Record, SystemRecord
-from autolog.sinks.backlog import WORTH, Outcome, Slow
+from autolog.sinks.backlog import WORTH, Outcome, Slow, name_of
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Identity
 from autolog.sinks.place import Place, Row, birth_of, is_transient
@@ -67,10 +67,8 @@ class Batch:
         """What has become of a picture or file."""
         self.run.pending -= 1
         self.run.seconds += outcome.seconds
-        if outcome.row is not None:
-            self.rows.append(outcome.row)
-        if outcome.error is not None and outcome.record is not None:
-            self._lost_ones.append((_name_of(outcome.record), outcome.error))
+        self.rows += outcome.rows
+        self._lost_ones += outcome.lost
         record = outcome.record
         if outcome.left_out is not None and record is not None and record["kind"] == "artifact":
             self.run.left_out[record["name"]] = outcome.left_out
@@ -171,7 +169,7 @@ class Batch:
                 self._put(several, place, records[: len(records) // 2])
                 self._put(several, place, records[len(records) // 2 :])
             else:
-                self._lost(place, _name_of(records[0]), error)
+                self._lost(place, name_of(records[0]), error)
 
     def _birth(self) -> list[Row]:
         """What a run begins with that has no row yet."""
@@ -199,11 +197,6 @@ class Refused(Exception):  # noqa: N818 - it never leaves this file
 
     def __init__(self, error: Exception):
         self.error = error
-
-
-def _name_of(record: Any) -> str:
-    name = record.get("key") or record.get("name") or record.get("title") or ""
-    return f"{record['kind']} {name}".strip()
 
 
 def _say_lost(run: RunState, what: str, error: Exception) -> None:

@@ -16,12 +16,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import IO, Any
 
+from autolog.capture.chart import Chart
+from autolog.capture.made import Piece, make
 from autolog.process import apart, threads
 from autolog.process.guard import measured
 
-__all__ = ["DRAWING_SECONDS", "Helper", "draw", "stop_if_alone"]
+__all__ = ["DRAWING_SECONDS", "Helper", "draw", "make_all", "raisable", "stop_if_alone"]
 
 DRAWING_SECONDS = 180.0  # at most for one picture, the start of the process included
 IDLE_SECONDS = 600.0
@@ -70,7 +73,7 @@ class Helper:
                     if isinstance(answer["error"], ImportError):
                         break  # its paths are not ours, then
                     if answer["error"] is not None:
-                        raise _raisable(answer["error"])
+                        raise raisable(answer["error"])
                     return answer["value"]
                 self._is_possible = not is_new  # one that was there before may just have gone
         return measured(function)(*args)
@@ -135,9 +138,33 @@ def draw(chart: dict[str, Any]) -> str:
     Returns:
         SVG or HTML.
     """
-    from autolog.capture.figures import Chart, render  # not where rows alone are delivered
+    from autolog.capture.figures import render  # not where rows alone are delivered
 
     return render(Chart(**chart))
+
+
+def make_all(by: str, given: dict[str, Any], draws: bool) -> tuple[list[Piece], list[tuple[str, Any]]]:
+    """Make pictures and tables, see :func:`autolog.capture.made.make`, and draw the pictures.
+
+    Args:
+        draws: False: what draws them is not installed, and they are left out.
+
+    Returns:
+        The pieces, and the parts that failed, for :func:`raisable`.
+    """
+    from autolog.capture.figures import render
+
+    pieces, failed = make(by, given)
+    done: list[Piece] = []
+    for piece in pieces:
+        if not isinstance(piece.value, Chart):
+            done.append(piece)
+        elif draws:
+            try:
+                done.append(replace(piece, value=render(piece.value)))
+            except Exception as error:
+                failed.append((piece.key, error))
+    return done, [(part, _told(error)) for part, error in failed]
 
 
 def _start(niceness: int, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
@@ -211,7 +238,8 @@ def _told(error: Exception) -> Any:
     return base, type(error).__name__, type(error).__module__, str(error)
 
 
-def _raisable(told: Any) -> Exception:
+def raisable(told: Any) -> Exception:
+    """The exception that was told of by the other side."""
     if isinstance(told, Exception):
         return told
     base, name, module, text = told

@@ -49,7 +49,7 @@ logger = logging.getLogger("autolog")
 
 Line = JournalRecord | Record
 
-VERSION = 2  # of a journal, as its first record says; those of 0.1 say none
+VERSION = 3  # of a journal, as its first record says; those of 0.1 say none
 
 FLUSH_SECONDS = 0.2  # SIGKILL loses at most half a second: this, and the time of one write
 RESTLESS_FLUSHES = 5  # with nothing to write; then the thread rests until something comes

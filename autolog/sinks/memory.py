@@ -9,7 +9,9 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from autolog.sinks import AlertRecord, ArtifactRecord, OpenRecord, Record, Sink
+from autolog.capture.chart import Chart
+from autolog.capture.made import make
+from autolog.sinks import AlertRecord, ArtifactRecord, MadeRecord, OpenRecord, Record, Sink
 from autolog.sinks.identity import Identity
 
 __all__ = ["MemoryRun", "MemorySink"]
@@ -94,6 +96,8 @@ class MemoryRun:
             self.drawn.append((record["step"], record["key"]))
         elif record["kind"] == "html":
             self.html[record["key"]] = record["text"]
+        elif record["kind"] == "made":
+            self._take_made(record)
         elif record["kind"] == "alert":
             self.alerts.append(record)
         elif record["kind"] == "artifact":
@@ -102,6 +106,21 @@ class MemoryRun:
             self.system.append(record["values"])
         elif record["kind"] == "finish":
             self.status = record["status"]
+
+    def _take_made(self, record: MadeRecord) -> None:
+        """Made anew by whoever looks at the runs."""
+        pieces, failed = make(record["by"], record["given"])
+        lost = {part: f"{type(error).__name__}: {error}" for part, error in failed}
+        if lost:
+            self.config["autolog/lost"] = {**self.config.get("autolog/lost", {}), **lost}
+        for piece in pieces:
+            if isinstance(piece.value, Chart):
+                self.charts[piece.key] = vars(piece.value)
+                self.drawn.append((record["step"], piece.key))
+            elif isinstance(piece.value, str):
+                self.html[piece.key] = piece.value
+            else:
+                self.tables[piece.key] = piece.value
 
 
 class MemorySink(Sink):

@@ -62,8 +62,18 @@ def test_what_the_last_release_has_delivered_is_not_delivered_again(tmp_path: Pa
     assert kept["old"]["config"]["x"] == 1
 
 
+def test_what_is_to_be_made_is_made(tmp_path: Path) -> None:
+    leave(tmp_path, 3)
+    run(tmp_path, "assert autolog.finish()")
+    (kept,) = (r for r in read(tmp_path) if r["name"] == "old")
+    assert len(values(kept, "history")) == len(values(kept, "importances")) == 1
+    (table,) = values(kept, "importances_table")
+    assert [row["parameter"] for row in table["_value"]] == ["x"]
+    assert "autolog/lost" not in kept["config"]
+
+
 def test_of_what_this_one_has_delivered_the_rest_comes(tmp_path: Path) -> None:
-    journal = leave(tmp_path, 2)
+    journal = leave(tmp_path, VERSION)
     Cursor(rows=journal.stat().st_size).keep(journal)
     run(tmp_path, "assert autolog.finish()")
     kept = {r["name"]: r for r in read(tmp_path)}
@@ -72,8 +82,8 @@ def test_of_what_this_one_has_delivered_the_rest_comes(tmp_path: Path) -> None:
 
 
 def test_a_newer_journal_is_left_as_it_is_and_said(tmp_path: Path) -> None:
-    journal = leave(tmp_path, 2)
-    text = journal.read_bytes().replace(b'"version":2', b'"version":%d' % (VERSION + 1), 1)
+    journal = leave(tmp_path, VERSION)
+    text = journal.read_bytes().replace(b'"version":%d' % VERSION, b'"version":%d' % (VERSION + 1), 1)
     journal.write_bytes(text)
     out = run(tmp_path, "with autolog.run('r'): pass\nassert autolog.finish()")
     assert out.count("was written by a newer version of autolog") == 1
