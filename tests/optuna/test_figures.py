@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,11 @@ def test_a_part_that_cannot_be_made_is_said_and_the_others_are_there(
 def test_a_study_that_has_been_made_of_trials_tells_nobody(caplog: pytest.LogCaptureFixture) -> None:
     optuna.logging.enable_propagation()
     try:
-        made = study_of(["minimize", "maximize"], [])
+        with caplog.at_level(logging.INFO, "optuna"):
+            made = study_of(["minimize", "maximize"], [])
+            count = len(caplog.records)
+            optuna.create_study()
     finally:
         optuna.logging.disable_propagation()
+    assert (count, len(caplog.records)) == (0, 1)
     assert made.get_trials(states=[TrialState.COMPLETE]) == []
-    assert not caplog.records
