@@ -80,15 +80,19 @@ def _write_adopted_configs() -> None:
 
 @atexit.register
 def _at_exit() -> None:
-    # What has ended the main thread, if it was neither its end nor sys.exit(); Ctrl-C is no failure.
-    status = "failed" if isinstance(getattr(sys, "last_value", None), Exception) else "killed"
-    with shield("finishing at exit"):
-        try:
-            _end_all(status)
-        except KeyboardInterrupt:  # Ctrl-C once more: nobody wants to wait
-            _end_all(status, 0.0)
+    try:  # first of all: Ctrl-C may come at any line
+        _finish_at_exit(None)
+    except KeyboardInterrupt:  # once more: nobody wants to wait
+        _finish_at_exit(0.0)
     with shield("the exit status"):
         _keep_exit_status()
+
+
+def _finish_at_exit(timeout: float | None) -> None:
+    with shield("finishing at exit"):
+        # What has ended the main thread, if it was neither its end nor sys.exit(); Ctrl-C is no failure.
+        is_failed = isinstance(getattr(sys, "last_value", None), Exception)
+        _end_all("failed" if is_failed else "killed", timeout)
 
 
 def _end_with_worker() -> None:
