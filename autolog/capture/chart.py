@@ -11,9 +11,15 @@ __all__ = ["NO_PICTURES", "Chart", "can_be_drawn"]
 NO_PICTURES = "matplotlib is not installed. Run: pip install 'trackio-autolog[plots]'"
 
 
+_can_be_drawn = False
+
+
 def can_be_drawn() -> bool:
     """Whether what draws charts is installed; nothing is imported for that."""
-    return importlib.util.find_spec("matplotlib") is not None
+    global _can_be_drawn
+    if not _can_be_drawn:  # a search of all folders; what is missing may still be installed
+        _can_be_drawn = importlib.util.find_spec("matplotlib") is not None
+    return _can_be_drawn
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import shutil
@@ -254,6 +255,20 @@ def test_installed_packages_are_sorted_lines():
     lines = collect().files["environment/packages.txt"].splitlines()
     assert any(line.startswith("numpy==") for line in lines)
     assert lines == sorted(lines, key=str.lower)
+
+
+def test_packages_are_named_as_python_names_them():
+    by_python = {}
+    for distribution in importlib.metadata.distributions():
+        by_python.setdefault(distribution.metadata["Name"], distribution.version)
+    assert packages() == sorted((f"{name}=={of}" for name, of in by_python.items()), key=str.lower)
+
+
+def test_a_package_that_is_described_by_one_file(tmp_path, monkeypatch):
+    head = "Metadata-Version: 1.0\nName: old\nVersion: 1.2\nName: not me\n\nName: nor me\n"
+    (tmp_path / "old-1.2-py3.11.egg-info").write_text(head)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "old==1.2" in packages()
 
 
 def packages():
