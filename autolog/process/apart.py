@@ -7,6 +7,7 @@ the program's output does not wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["begin", "import_paths", "is_here", "is_possible", "start"]
+__all__ = ["begin", "give_way", "import_paths", "is_here", "is_possible", "start"]
 
 # What is installed twice (by PYTHONPATH, say) is found where the program finds it.
 _PROGRAM = (
@@ -91,6 +92,19 @@ def start(
         )
     except (OSError, RuntimeError):
         return None
+
+
+def give_way(niceness: int) -> None:
+    """Lower the priority of this process, to be called there.
+
+    Linux shares the cores among sessions first, and nice counts inside of one only, where the kernel groups
+    processes automatically (``sched(7)``, The autogroup feature). This process has a session of its own: as
+    nice as can be it got as much as the whole program, whose numerical library waited for its second core.
+    """
+    if niceness and hasattr(os, "nice"):
+        os.nice(niceness)
+        with contextlib.suppress(OSError):  # another system, or a kernel without groups
+            Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def import_paths() -> list[str]:

@@ -25,6 +25,7 @@ __all__ = ["Channel", "children_may_come"]
 
 logger = logging.getLogger("autolog")
 
+START_SECONDS = 1.0
 DELIVER_SECONDS = 0.5
 REST_SECONDS = 30.0  # while nothing comes: whoever wakes up holds the user's threads up, see journal.py
 LONGEST_PAUSE = 30.0
@@ -147,8 +148,15 @@ class Channel:
         self._backlog.join(0.2)
         self._delivery.close()
 
+    def _hold_back(self) -> None:
+        """Nobody waits yet: a program that has just begun keeps its cores for itself."""
+        end = time.monotonic() + START_SECONDS
+        while not (self._closed or self._asked) and (left := end - time.monotonic()) > 0:
+            self._bell.wait(left)
+
     def _loop(self) -> None:
         last_sweep = 0.0
+        self._hold_back()
         while not self._closed:
             asked, self._asked = self._asked, []
             if asked or self._promised:

@@ -182,8 +182,7 @@ def serve() -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is no answer
     _requests.append(requests)
-    if hasattr(os, "nice"):
-        os.nice(niceness)
+    apart.give_way(niceness)
     while _comes(requests):
         began = time.process_time()
         value, error = None, None
