@@ -181,16 +181,23 @@ def _cpu_of_living() -> float:
 
 def _wait_for_orphans(end: float) -> float:
     """Wait until all have ended that the program has left; returns the most memory that they had together."""
-    bytes_ = 0.0
+    most = 0.0
     while time.monotonic() < end:
         try:
-            ended, _, usage = os.wait4(-1, os.WNOHANG)
+            ended, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return bytes_
-        if ended:
-            bytes_ += usage.ru_maxrss * 1024
-        else:
-            time.sleep(0.01)
+            break
+        if not ended:  # (their ru_maxrss begins with what the process had that they were started from)
+            most = max(most, _memory_of_living())
+            time.sleep(0.02)
+    return most
+
+
+def _memory_of_living() -> float:
+    bytes_ = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            bytes_ += child.memory_info().rss
     return bytes_
 
 
