@@ -607,3 +607,41 @@ def test_each_picture_that_was_drawn_counts_for_the_next_program(tmp_path: Path)
     cursor = Cursor.of(left)
     assert cursor.rows == left.stat().st_size
     assert 0 < len(cursor.arrived) < PICTURES
+
+
+def test_what_delivers_is_not_started_before_it_is_time_or_somebody_waits(tmp_path: Path) -> None:
+    """A program that has just begun keeps its cores for itself."""
+    out = run(
+        tmp_path,
+        """
+        from autolog.core import outlet
+        from autolog.sinks import channel
+        channel.START_SECONDS = 3_600.0
+        with autolog.run("r") as r:
+            r.log({"m": 1})
+        sink = outlet._trackio_sink()
+        sink.sync(60)
+        time.sleep(1)  # in which it would be
+        (channel,) = sink._all()
+        print("started", channel.helper._process is not None)
+        print("arrived", autolog.finish())
+        print("started", channel.helper._process is not None)
+        """,
+    )
+    assert out.split() == ["started", "False", "arrived", "True", "started", "True"]
+    (kept,) = read(tmp_path)
+    assert values(kept, "m") == [1]
+
+
+def test_what_is_logged_arrives_though_nobody_waits(tmp_path: Path) -> None:
+    process = start(tmp_path, "with autolog.run('r') as r:\n    r.log({'m': 1})\n    time.sleep(600)")
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not (tmp_path / "p.db").exists():
+            time.sleep(0.05)
+        while time.monotonic() < end and not [r for r in read(tmp_path) if values(r, "m") == [1]]:
+            time.sleep(0.5)
+        assert [values(r, "m") for r in read(tmp_path)] == [[1]]
+    finally:
+        process.kill()
+        process.communicate()
