@@ -1,4 +1,7 @@
-"""One thread of ours for work that nobody waits for: reading git, sampling the machine's load."""
+"""Work that nobody waits for: jobs like reading git on one thread, and on another what comes again and again.
+
+A sample of the machine's load waits for a process that gives way to the training: no job waits for that.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ Job = Callable[[], object]
 class _Worker:
     """A daemon thread that is started by the first job and runs jobs one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._jobs: deque[tuple[str, Job]] = deque()
         self._is_running = False  # a job that is no longer among them
         self._bell = Bell()
@@ -59,7 +63,7 @@ class _Worker:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threads.start("autolog-background", self._loop)
+                self._thread = threads.start(self._name, self._loop)
 
     def _loop(self) -> None:
         aside()
@@ -89,7 +93,8 @@ class _Worker:
             job()
 
 
-_worker = _Worker()
+_JOBS, _AGAIN = "autolog-background", "autolog-periodic"
+_worker, _periodic = _Worker(_JOBS), _Worker(_AGAIN)
 
 
 def later(what: str, job: Job) -> None:
@@ -99,7 +104,7 @@ def later(what: str, job: Job) -> None:
 
 def every(what: str, seconds: float, job: Job) -> None:
     """Run a job every so many seconds; 0 stops it."""
-    _worker.repeat(what, seconds, job)
+    _periodic.repeat(what, seconds, job)
 
 
 def has_more() -> bool:
@@ -113,8 +118,8 @@ def drain(timeout: float) -> bool:
 
 
 def _new_in_child() -> None:
-    global _worker  # threads do not survive a fork
-    _worker = _Worker()
+    global _worker, _periodic  # threads do not survive a fork
+    _worker, _periodic = _Worker(_JOBS), _Worker(_AGAIN)
 
 
 forks.when_forked("background", in_child=_new_in_child)

@@ -426,7 +426,7 @@ class Faults:
     def record(self, sink: MemorySink) -> tuple[bytes, float]:
         with autolog.enabled(self.subject.name, sink=sink, log_code=False, budget=1e9):
             found = self.train_and_evaluate()
-            assert background.drain(60), "our thread's work (Optuna's page) was not done in time"
+            assert background.drain(60), "our thread's work was not done in time"
             return found
 
     def assert_the_next_is_whole(self, when: str) -> None:

@@ -81,6 +81,24 @@ def test_of_a_thread_that_nobody_waits_for_only_its_work_is_charged() -> None:
     assert worked.overhead_seconds >= 0.05
 
 
+def test_what_comes_again_and_again_keeps_no_job_waiting() -> None:
+    begun, may_end, done = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        may_end.wait(60)
+
+    background.every("waiting", 0.01, wait)
+    try:
+        assert begun.wait(60)
+        background.later("working", done.set)
+        assert done.wait(30)
+        assert background.drain(30)
+    finally:
+        background.every("waiting", 0, wait)
+        may_end.set()
+
+
 def test_watching_nests_and_ends() -> None:
     assert not watching.active("a")
     with watching("a"):

@@ -209,7 +209,12 @@ class TrackioSink:
         """See :class:`autolog.sinks.Sink`."""
         for channel in self._all():
             if not channel.drawer.is_busy(SAMPLE_SECONDS):  # with an upload, say: then with another one's
-                values: dict[str, float] = channel.drawer.ask(_load_of_the_machine)
+                try:
+                    values: dict[str, float] = channel.drawer.ask(_load_of_the_machine)
+                except OSError:
+                    if self._closed:  # the program ends meanwhile
+                        return {}
+                    raise
                 return values
         return {}
 
