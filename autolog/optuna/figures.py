@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from autolog.capture.chart import Chart
 from autolog.capture.made import Parts, Piece
@@ -291,10 +291,8 @@ def _importances(direction: str, complete: list[Any], objective: int) -> dict[st
     values = {trial.values[objective] for trial in complete}
     if len(complete) < 5 or len(values) < 2 or not shared or not all(map(math.isfinite, values)):
         return {}
-    from optuna.importance import (
-        PedAnovaImportanceEvaluator,
-        get_param_importances,
-    )  # scikit-learn comes along
+    # scikit-learn comes along
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     evaluator: Any = object.__new__(PedAnovaImportanceEvaluator)
     # Before 4.0 its constructor is wrapped in one that warns of an experiment.
@@ -425,7 +423,7 @@ def _page(
     """
     from optuna import visualization as shown
 
-    whole, trials = study_of(directions, trials), _some(trials, MOST_INTERACTIVE)
+    whole, trials = study_of(directions, _without_gaps(trials)), _some(trials, MOST_INTERACTIVE)
     study = study_of(directions, trials)
     parts: list[str] = []
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -458,6 +456,16 @@ def _page(
     yield Piece("interactive", f"{_HEAD}{''.join(parts)}</body></html>", f"{count:,} trials")
     if errors:
         raise errors[0]
+
+
+def _without_gaps(trials: list[Any]) -> list[Any]:
+    """With something for each number: Optuna's history takes the n-th trial for number n."""
+    by_number = {trial.number: trial for trial in trials}
+    for number in range(max(by_number, default=0)):
+        if number not in by_number:
+            by_number[number] = create_trial(state=TrialState.WAITING)
+            by_number[number].number = number
+    return [by_number[number] for number in sorted(by_number)]
 
 
 _HEAD = (

@@ -74,9 +74,9 @@ _ODD = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 def _number(value: Any) -> Any:
-    """What JSON takes: it knows no infinity, and no number that is none."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"odd": str(float(value))}
+    """What JSON takes: it knows no infinity, no number that is none, and none of NumPy's."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"odd": str(float(value))}
     return value
 
 

@@ -78,6 +78,17 @@ def test_of_many_trials_evenly_spaced_ones_are_shown_and_the_best(
     assert 10 < len(lines["trials"]["x"]) <= 20
     assert min(lines["trials"]["y"]) == searched.best_value == lines["best so far"]["y"][-1]
     assert kept.config["autolog/notes"]["figures"].endswith("trials of 60: evenly spaced ones, and the best")
+    assert kept.html["interactive"].count("Plotly.newPlot(") == 4
+    assert "autolog/lost" not in kept.config
+
+
+def test_trials_that_have_not_ended_leave_no_gap_in_the_history(recording: MemorySink) -> None:
+    searched = study()
+    searched.ask()
+    searched.optimize(square, n_trials=3)
+    kept, _ = family(recording)
+    assert kept.html["interactive"].count("Plotly.newPlot(") == 4
+    assert "autolog/lost" not in kept.config
 
 
 def test_a_part_that_cannot_be_made_is_said_and_the_others_are_there(
