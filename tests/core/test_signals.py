@@ -274,7 +274,7 @@ def test_no_thread_of_ours_takes_a_signal_that_is_meant_for_the_users(tmp_path: 
         signal.signal(signal.SIGUSR1, lambda *args: None)
         with autolog.run("one") as r: r.log({"x": 1})
         autolog.finish()
-        assert {"autolog-journal", "autolog-deliver", "autolog-background"} <= {
+        assert {"autolog-journal", "autolog-deliver", "autolog-periodic"} <= {
             thread.name for thread in threading.enumerate()
         }
         others = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM}

@@ -111,7 +111,7 @@ def test_pictures_of_the_newest_run_come_first_and_files_as_they_were_logged(
         "first weights-1",
         "last weights-2",
     ]
-    rows = [outcome.row for outcome in backlog.brought if outcome.row]
+    rows = [row for outcome in backlog.brought for row in outcome.rows]
     assert rows[1] == {"id": "p2", "time": 1.0, "step": 3, "values": {"p2": {"page": "<html>"}}}
 
 
@@ -122,7 +122,9 @@ def test_what_nobody_takes_is_told_and_the_rest_comes(tmp_path: Path, wall: Wall
     backlog.urge()
     backlog.add(several)
     until(lambda: len(backlog.brought) == 2)
-    assert [str(outcome.error) for outcome in backlog.brought] == ["no", "None"]
+    lost = [(what, str(error)) for outcome in backlog.brought for what, error in outcome.lost]
+    assert lost == [("html bad", "no")]
+    assert [len(outcome.rows) for outcome in backlog.brought] == [0, 1]
 
 
 def test_what_may_be_taken_later_is_tried_again(tmp_path: Path, wall: Wall, backlog: Backlog) -> None:

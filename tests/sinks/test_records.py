@@ -9,6 +9,7 @@ from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_t
 import numpy as np
 import pytest
 import trackio
+from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 
 import autolog
@@ -67,7 +68,8 @@ def everything(run: autolog.Run, folder: Path) -> None:
     run.artifact(file)
     run.artifact(folder, "all", reference=True, aliases=["best"], metadata={"n": 1})
     recording_of(run).system({"cpu/utilization": 1.0})
-    recording_of(run).page("p", "<html></html>")
+    run.figure("p", Figure())
+    recording_of(run).made("m", "autolog.optuna.figures:parts_of", {"trials": []})
     run.child("child").finish("pruned")
 
 
