@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import logging
 import math
@@ -122,16 +121,10 @@ def study_of(directions: list[str], trials: list[Any]) -> Any:
         number = storage.create_new_study([StudyDirection[direction.upper()] for direction in directions])
     finally:
         logger.removeFilter(is_anothers)
-    return with_trials(Study(storage.get_study_name_from_id(number), storage), trials)
-
-
-def with_trials(study: Any, trials: list[Any]) -> Any:
-    """The same study, of these trials only."""
-    some = copy.copy(study)
+    study: Any = Study(storage.get_study_name_from_id(number), storage)
 
     def get_trials(deepcopy: bool = False, states: Any = None, use_cache: bool = False) -> list[Any]:
         return [trial for trial in trials if states is None or trial.state in states]
 
-    some.get_trials = get_trials
-    some._get_trials = get_trials
-    return some
+    study.get_trials = study._get_trials = get_trials
+    return study
