@@ -18,6 +18,7 @@ from autolog.core.settings import SettingError, Settings
 
 if TYPE_CHECKING:
     from autolog.core.ending import finish
+    from autolog.core.evaluations import evaluation, log_evaluation
     from autolog.core.opening import current_run, run
     from autolog.core.run import Run
     from autolog.core.writer import RunError
@@ -34,7 +35,9 @@ __all__ = [
     "disable",
     "enable",
     "enabled",
+    "evaluation",
     "finish",
+    "log_evaluation",
     "run",
     "status",
 ]
@@ -48,7 +51,9 @@ _LAZY = {
     "Run": "autolog.core.run",
     "RunError": "autolog.core.writer",
     "current_run": "autolog.core.opening",
+    "evaluation": "autolog.core.evaluations",
     "finish": "autolog.core.ending",
+    "log_evaluation": "autolog.core.evaluations",
     "run": "autolog.core.opening",
 }
 

@@ -22,6 +22,8 @@ __all__ = [
     "innermost_of",
     "open_here",
     "retract",
+    "set_trained_here",
+    "trained_here",
 ]
 
 
@@ -50,6 +52,8 @@ carry(_stack)
 # Opened by the user in the main thread: they cover threads that have none of their own, since a new
 # thread begins with an empty context. A run opened in another thread covers that thread only.
 _main_thread_runs: list[Recording] = []
+
+_trained: ContextVar[Recording | None] = ContextVar("autolog_trained", default=None)
 
 _asked_before: list[Callable[[], None]] = []
 
@@ -128,6 +132,16 @@ def enter(entry: Entry) -> Callable[[], None]:
 def retract(entry: LazyRun) -> None:
     """Leave it wherever it stands by now among those that were entered."""
     _stack.set(tuple(other for other in _stack.get() if other is not entry))
+
+
+def trained_here() -> Recording | None:
+    """The run of the last training that has begun in this context."""
+    return _trained.get()
+
+
+def set_trained_here(run: Recording) -> None:
+    """A training begins in this context: what is evaluated next is probably of it."""
+    _trained.set(run)
 
 
 def _forget_in_child() -> None:

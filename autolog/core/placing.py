@@ -15,7 +15,7 @@ from typing import Any
 from autolog.core import hooked, opening, outlet, resuming
 from autolog.core import settings as settings_module
 from autolog.core.adopting import adopted_run
-from autolog.core.current import innermost
+from autolog.core.current import innermost, set_trained_here
 from autolog.core.opening import open_run
 from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
@@ -56,6 +56,7 @@ def begin_training(
         loop.end()
     training = _place_for_training(name, given, resume, shared_id, suggested or {})
     training.run.is_training = True
+    set_trained_here(training.run)
     guard.charge(training.run)
     if framework is not None:
         hooked.is_of(training.run, framework)

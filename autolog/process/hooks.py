@@ -22,9 +22,9 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any, Literal, TypeVar
 
 from autolog.process import guard
@@ -57,7 +57,9 @@ class Hook:
 
     Attributes:
         module: the module that holds it, imported already or some day.
-        path: ``"function"`` or ``"Class.method"`` inside that module.
+        path: ``"function"`` or ``"Class.method"`` inside that module; or ``"function.name"``: what a
+            decorator holds of the function that it has decorated, by the decorator's own name for it. Who
+            has imported the decorated function calls that one all the same.
         observer: a generator function of a :class:`Call` (around), or a function of
             ``(self, args, kwargs, result)`` (after), which opens a shield for anything that takes long or
             calls the framework. As a text, ``"module:name"``, it is imported at the
@@ -69,6 +71,7 @@ class Hook:
             hundreds.
         records: what is recorded by it, in words: what a user is told is lost where it cannot be put in.
         optional: some of the framework's versions do not have it, and nothing is lost there.
+        along: the full name of the function whose hook it came with, and is taken out with.
     """
 
     module: str
@@ -79,6 +82,7 @@ class Hook:
     outermost_of: str | None = None
     records: str = ""
     optional: bool = False
+    along: str | None = None
 
     @property
     def place(self) -> str:
@@ -93,6 +97,7 @@ class Binding:
     """
 
     def __init__(self, function: Callable[..., Any]):
+        self.name = getattr(function, "__name__", type(function).__name__)
         self.signature = signature_of(function)
         parameters = self.signature.parameters.values()
         # Where some are taken in other ways (*args, **kwargs, by keyword only), `bind` knows best.
@@ -139,6 +144,11 @@ class Call:
         self.arguments = binding.bind(args, kwargs)
 
     @property
+    def function(self) -> str:
+        """The name of the function that was called."""
+        return self._binding.name
+
+    @property
     def subject(self) -> Any:
         """The object whose method was called."""
         return next(iter(self.arguments.values()), None)
@@ -153,6 +163,17 @@ class Call:
         if parameter is None or parameter.default is inspect.Parameter.empty:
             return default
         return parameter.default
+
+    def changed(self) -> dict[str, Any]:
+        """The arguments that are not what the function takes them for if they are not given."""
+        parameters = self._binding.signature.parameters
+        defaults = {name: parameters[name].default for name in self.arguments if name in parameters}
+        return {
+            name: value
+            for name, value in self.arguments.items()
+            if value is not defaults.get(name)
+            and not (isinstance(value, (str, int, float)) and value == defaults.get(name))
+        }
 
     def replace(self, name: str, value: Any) -> None:
         """Hand the original a copy of ours in place of this argument (never change the user's object).
@@ -385,6 +406,8 @@ def uninstall(hooks: Iterable[Hook]) -> None:
     """Put back exactly what stood there. Where somebody patched over us, go dormant instead."""
     hooks = set(hooks)
     with _lock:
+        places = {hook.place for hook in hooks}
+        hooks |= {hook for hook in _wanted if hook.along in places}
         _wanted.difference_update(hooks)
         for hook in hooks:
             _why_missing.pop(hook, None)
@@ -404,14 +427,14 @@ def uninstall(hooks: Iterable[Hook]) -> None:
 
 def _take_out(patch: _Patch) -> None:
     owner = patch.owner()
-    function = _function_of(vars(owner).get(patch.name)) if owner is not None else None
+    function = _function_of(_attributes(owner).get(patch.name)) if owner is not None else None
     if function is None or getattr(function, "__autolog_key__", None) != patch.key:
         return  # somebody has patched over us: our wrapper stays below, dormant
     original = function.__autolog_original__
     if original is _ABSENT:
         delattr(owner, patch.name)
     else:
-        setattr(owner, patch.name, original)
+        _set(owner, patch.name, original)
     del _patches[patch.key]
 
 
@@ -491,7 +514,7 @@ def _patch_definer(owner: Any, name: str, hook: Hook, base: type | None) -> str 
     ``predict`` from LinearClassifierMixin. Returns why it cannot be patched.
     """
     places = owner.__mro__ if inspect.isclass(owner) else [owner]
-    definer = next((place for place in places if name in vars(place)), None)
+    definer = next((place for place in places if name in _attributes(place)), None)
     if definer is None:
         return "no such function"
     return _patch(definer, name, hook, base)
@@ -509,7 +532,7 @@ def _class_and_subclasses(cls: type) -> Iterator[type]:
 
 
 def _patch(owner: Any, name: str, hook: Hook, base: type | None) -> str | None:
-    original = vars(owner)[name]
+    original = _attributes(owner)[name]
     if (id(owner), name, hook) in _places:
         return None
     patch = _Patch(owner, name, hook, base)
@@ -534,9 +557,28 @@ def _put(patch: _Patch, original: Any, replacement: Any) -> None:
     function = _function_of(replacement)
     function.__autolog_key__ = patch.key
     function.__autolog_original__ = original
-    setattr(patch.owner(), patch.name, replacement)
+    _set(patch.owner(), patch.name, replacement)
     _patches[patch.key] = patch
     _places.add(patch.place)
+
+
+def _attributes(owner: Any) -> Mapping[str, Any]:
+    """What stands in a module or class; of a function what it was made with, as decorators do it."""
+    if isinstance(owner, FunctionType):
+        return {name: cell.cell_contents for name, cell in _cells(owner).items()}
+    attributes: Mapping[str, Any] = vars(owner)
+    return attributes
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    if isinstance(owner, FunctionType):
+        _cells(owner)[name].cell_contents = value
+    else:
+        setattr(owner, name, value)
+
+
+def _cells(function: FunctionType) -> dict[str, CellType]:
+    return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
 
 
 def _function_of(thing: Any) -> Any:

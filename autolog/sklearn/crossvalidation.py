@@ -27,7 +27,7 @@ from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.described import is_being_checked, record_data, record_parameters, task_of
-from autolog.sklearn.evaluation import know_predictions, record_evaluation, set_latest, set_trained
+from autolog.sklearn.evaluation import know_predictions, record_evaluation, set_latest
 
 __all__ = ["observe_parallel"]
 
@@ -69,7 +69,6 @@ def observe_parallel(call: Call) -> Frame:
         run = training.run
 
         def before() -> None:
-            set_trained(run)
             record_parameters(run, given["estimator"])
             run.describe({"cv/function": function})
             record_data(run, given.get("X"), given.get("y"))

@@ -8,6 +8,7 @@ evaluation of that run; one sighting is enough, the rest is computed here.
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import threading
 import weakref
@@ -23,16 +24,18 @@ import numpy as np
 
 from autolog.capture import evaluation
 from autolog.core.catalogue import is_on
-from autolog.core.current import open_here
+from autolog.core.current import open_here, trained_here
+from autolog.core.evaluations import name_here, say_main
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.core.results import record_pictures
 from autolog.core.training import find_run
-from autolog.process.context import watched, watching
+from autolog.process.context import watched
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.budget import Aborted, affordable_rows, length, predicted_by
 from autolog.sklearn.described import mark_of, task_of, training_data
+from autolog.sklearn.values import Awaited, Values, name_of_scorer, record_value, wait_for_value
 
 __all__ = [
     "know_predictions",
@@ -47,7 +50,6 @@ __all__ = [
     "record_evaluation",
     "remember_clusters",
     "set_latest",
-    "set_trained",
 ]
 
 HELD_VALUES = 8_000_000  # numbers, 64 MB
@@ -55,19 +57,6 @@ SMALL_VALUES = 500  # numbers that are not counted
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
 # fmt: off
-_METRICS = frozenset(
-    {
-        "accuracy_score", "average_precision_score", "balanced_accuracy_score", "brier_score_loss",
-        "calibration_curve", "classification_report", "confusion_matrix", "d2_absolute_error_score",
-        "det_curve",
-        "explained_variance_score", "f1_score", "fbeta_score", "hamming_loss", "jaccard_score",
-        "log_loss", "matthews_corrcoef", "max_error", "mean_absolute_error",
-        "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_log_error",
-        "median_absolute_error", "precision_recall_curve", "precision_recall_fscore_support",
-        "precision_score", "r2_score", "recall_score", "roc_auc_score", "roc_curve",
-        "root_mean_squared_error", "top_k_accuracy_score", "zero_one_loss",
-    }
-)
 _CLUSTER_METRICS = frozenset(
     {
         "adjusted_mutual_info_score", "adjusted_rand_score", "completeness_score", "fowlkes_mallows_score",
@@ -117,7 +106,6 @@ _outputs: dict[int, _Output] = {}
 
 class _Thread(threading.local):
     latest: tuple[Recording, weakref.ref[Any]] | None = None
-    trained: Recording | None = None
 
 
 _thread = _Thread()
@@ -149,7 +137,9 @@ def _observe_output(method: str) -> Observer:
     """The observer of one predict-like method."""
 
     def observe(estimator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        run = find_run(estimator)
+        run, scoring = find_run(estimator), _scored.get()
+        if run is None and scoring is not None and length(result) == length(scoring.X):
+            run = scoring.run  # the inner model of one that hands `score` on: RFE, RANSAC
         if run is None:
             _thread.latest = None  # what is drawn next is of somebody else's model
             return
@@ -158,9 +148,10 @@ def _observe_output(method: str) -> Observer:
         ):  # one row is served, not evaluated; every microsecond counts
             return
         X = args[0] if args else kwargs.get("X")
-        scored = _scored.get()
-        if scored is not None and scored[0] is run:
-            _, estimator, X = scored
+        if scoring is not None and scoring.run is run:
+            estimator, X = scoring.estimator, scoring.X
+            if method == "predict":
+                scoring.predicted = result
         _remember(result, run, estimator, method, X)
         if getattr(result, "ndim", 1) == 2:
             # A column of it is a view of the array that owns the memory, which may be another one: NumPy
@@ -174,22 +165,68 @@ def _observe_output(method: str) -> Observer:
     return observe
 
 
-# Inside a call of `score`: the run, the estimator that was asked, and the data that it was asked about. A
-# pipeline asks its last step, and that with data of its own making.
-_scored: ContextVar[tuple[Recording, Any, Any] | None] = ContextVar("autolog_sklearn_scored", default=None)
+# Inside a call of `score`. A pipeline asks its last step, and that with data of its own making.
+_scored: ContextVar[_Scoring | None] = ContextVar("autolog_sklearn_scored", default=None)
+
+
+@dataclass
+class _Scoring:
+    """A call of ``score``: whose, about which data, and what was predicted of them for it."""
+
+    run: Recording
+    estimator: Any
+    X: Any
+    predicted: Any = None
+    sight: _Sight | None = None
 
 
 def observe_score(call: Call) -> Generator[None, Outcome, None]:
-    """The outermost ``score`` says which data an evaluation inside of it is of."""
+    """The outermost ``score`` is an evaluation: of the data that it is given, with the number it returns."""
     run = find_run(call.subject)
-    if run is None or _scored.get() is not None or watching.active("sklearn"):
+    if run is None or _scored.get() is not None or _is_asked_by_sklearn():
         yield
         return
-    token = _scored.set((run, call.subject, call.get("X")))
+    scoring = _Scoring(run, call.subject, call.get("X"))
+    token = _scored.set(scoring)
     try:
-        yield
+        outcome = yield
     finally:
         _scored.reset(token)
+    if outcome.error is None:
+        with shield("scikit-learn: score"):
+            charge(run)
+            _record_score(scoring, call.get("y"), call.get("sample_weight"), outcome.result)
+
+
+def _is_asked_by_sklearn() -> bool:
+    """Whether a function of scikit-learn's is at work, which lets those that it calls check nothing."""
+    from sklearn import get_config
+
+    return bool(get_config()["skip_parameter_validation"])
+
+
+def _record_score(scoring: _Scoring, y: Any, weight: Any, value: Any) -> None:
+    run, subject, sight = scoring.run, scoring.estimator, scoring.sight
+    output = _output_of(scoring.predicted)
+    if (
+        sight is None and y is not None and output is not None
+    ):  # a scorer that asks no metric of scikit-learn's
+        sight = _evaluate(output, scoring.predicted, y, weight)
+    if sight is None:
+        which = _set_of(run, y, mark_of(scoring.X), scoring.X)
+        sight = _Sight(which, True) if which is not None else None
+    if sight is None:
+        return
+    name, arguments = name_of_scorer(getattr(subject, "scoring", None))
+    plain = name.removeprefix("neg_")
+    same = value if name == plain else -value
+    values = sight.which.values
+    if name == "score":
+        if any(math.isclose(same, known, rel_tol=1e-9) for known in values.numbers.values()):
+            return
+    elif values.holds(plain, same):
+        return
+    record_value(run, values, name, arguments, value, is_whole=sight.is_whole)
 
 
 observe_predict = _observe_output("predict")
@@ -263,34 +300,62 @@ def _output_of(value: Any) -> _Output | None:
 
 def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """A metric is about to be computed, its arguments are checked: is it of something we recorded?"""
-    name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
-    if (name not in _METRICS and name not in _CLUSTER_METRICS) or watching.active("sklearn"):
-        return
     given = args[0] if args else kwargs.get("params", {})
+    name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
+    wait_for_value(None)
     if name in _CLUSTER_METRICS:
         labels = given.get("labels_true"), given.get("labels_pred")
         _evaluate_clusters(*labels)
         _say_if_unknown(name, labels[0], labels[1:])
         return
-    for argument in _PREDICTIONS:
-        output = _output_of(given.get(argument))
-        if output is not None:
-            _see(output, given[argument], given["y_true"], given.get("sample_weight"))
+    sides = _sides_of(given)
+    for truth, argument in sides:
+        output = _output_of(given[argument])
+        # The two the other way round make no difference for many metrics, but the number is another one.
+        is_exchanged = argument == "y_true"
+        if output is not None and (not is_exchanged or output.method == "predict"):
+            _see(output, given, argument, truth, is_its_own=not is_exchanged)
             return
-    # The two the other way round, which for many metrics makes no difference.
-    output = _output_of(given.get("y_true"))
-    if output is not None and output.method == "predict" and "y_pred" in given:
-        _see(output, given["y_true"], given["y_pred"], given.get("sample_weight"))
-    else:
+    if sides:
         predicted = [given[argument] for argument in _PREDICTIONS if argument in given]
-        _say_if_unknown(name, given.get("y_true"), predicted)
+        _say_if_unknown(name, given[sides[0][0]], predicted)
 
 
-def _see(output: _Output, value: Any, truth: Any, weight: Any) -> None:
+def _sides_of(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which arguments of a metric may be the truth and what is predicted of it, the likelier ones first.
+
+    None: it is no metric, most functions of scikit-learn check their arguments in the same way.
+    """
+    if "y_true" in given:
+        others = [("y_true", argument) for argument in given if argument != "y_true"]
+        return [*others, ("y_pred", "y_true")] if "y_pred" in given else others
+    if {"y1", "y2"} <= given.keys():  # cohen_kappa_score does not tell them apart
+        return [("y1", "y2"), ("y2", "y1")]
+    return []
+
+
+def _see(output: _Output, given: Mapping[str, Any], argument: str, truth: str, *, is_its_own: bool) -> None:
+    """Evaluate predictions that a metric is given.
+
+    Args:
+        argument, truth: the names of the two sides.
+        is_its_own: whether the metric's number is one of these predictions.
+    """
     with shield("scikit-learn: evaluation"):
-        charge(output.run)
-        _thread.latest = (output.run, output.estimator)
-        _evaluate(output, value, truth, weight)
+        run = output.run
+        charge(run)
+        _thread.latest = (run, output.estimator)
+        sight = _evaluate(output, given[argument], given[truth], given.get("sample_weight"))
+        scoring = _scored.get()
+        if scoring is not None:  # its number is what `score` returns
+            scoring.sight = sight
+        elif sight is not None and is_its_own:
+            known = training_data.get(run)
+            classes = known.classes if known is not None else None
+            data = frozenset({argument, truth, "sample_weight"})
+            wait_for_value(
+                Awaited(run, sight.which.values, data, sight.is_whole, classes, length(given[truth]))
+            )
 
 
 def remember_clusters(run: Recording, estimator: Any, result: Any) -> None:
@@ -339,11 +404,6 @@ _UNKNOWN = (
 _predicted_by_folds: deque[str | None] = deque(maxlen=MOST_PREDICTED)  # marks
 
 
-def set_trained(run: Recording) -> None:
-    """A training has begun in this thread: if later predictions are of nothing we know, this run says so."""
-    _thread.trained = run
-
-
 def know_predictions(values: Any) -> None:
     """Predictions that are evaluated already, of which the user gets a copy."""
     _predicted_by_folds.append(mark_of(values))
@@ -354,7 +414,8 @@ def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
 
     (Inside of a framework's training the framework records what the user makes of it.)
     """
-    run = open_here() or _thread.trained
+    trained = trained_here()
+    run = open_here() or (trained if trained in training_data else None)
     if run is None or watched.get():
         return
     with shield("scikit-learn: a metric of unknown predictions"):
@@ -396,60 +457,101 @@ class _Set:
 
     name: str
     done: set[str] = field(default_factory=set)  # "labels", "scores"
+    weight: str | None = None  # a mark of the weights that it was evaluated with
     given: bool = False  # to the fit, by the user
+    is_named: bool = False  # by the user, see autolog.evaluation
     trainings: int = 0  # of the model, by then: once it has learned more, the same data says something new
+    values: Values = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.values = Values(self.name)
+
+
+@dataclass
+class _Sight:
+    """Predictions beside a truth."""
+
+    which: _Set
+    is_whole: bool
+    """Whether it is all of the set, as it was predicted and with the weights that it is evaluated with."""
 
 
 _sets: weakref.WeakKeyDictionary[Recording, dict[Any, _Set]] = weakref.WeakKeyDictionary()
 
 
-def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
+def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
     """Record an evaluation of what the user passed, and of nothing else.
 
     Args:
         value: the user's own argument: the output, or a view of it.
+
+    Returns:
+        Which set it is of. None: that is not known.
     """
     run, estimator, whole = output.run, output.estimator(), output.whole
     known = training_data.get(run)
     if whole is None or known is None:
-        return
+        return None
     labels = output.method == "predict"
     task, classes = known.task, known.classes
     if task is None and estimator is not None:  # one of the models of a cross-validation
         task, classes = task_of(estimator), getattr(estimator, "classes_", None)
-    if task in (None, "clustering") or (task == "regression" and not labels):
-        return
-    is_whole = not labels or (not output.is_owner and _is_same(np.ravel(value), np.ravel(whole)))
-    X = output.data if is_whole else None
+    X = output.data
+    if output.mark is None and X is not None:
+        output.mark = mark_of(X)
     scores = None if labels else _whole_scores(value, whole, truth, classes)
     if scores is not None and output.method == "predict_log_proba":
         scores = np.exp(scores)
-    if not labels and scores is None:
-        return  # a part of the scores against a truth of the user's making: not what the model is trained for
-    if output.mark is None and X is not None:
-        output.mark = mark_of(X)
-    which = _set_of(run, truth, (output.mark if X is not None else None) if is_whole else mark_of(value), X)
-    kind = "labels" if labels else "scores"
+    is_whole = scores is not None
+    if labels:
+        is_whole = not output.is_owner and _is_same(np.ravel(value), np.ravel(whole))
+    if not is_whole:
+        # Some of the rows, or a part of the scores against a truth of the user's making: no evaluation.
+        known_sets = _sets.get(run, {}).items()
+        which = next((one for (of_X, _), one in known_sets if of_X == output.mark), None)
+        which = which or _set_of(run, None, output.mark, X)
+    else:
+        which = _set_of(run, truth, output.mark, X)
     if which is None:
-        return
+        return None
     if which.trainings != known.fits:
-        which.trainings, which.done = known.fits, set()
-    if kind in which.done:
-        return
-    which.done.add(kind)
-    predicted = value
+        which.trainings, which.done, which.values = known.fits, set(), Values(which.name)
+    if not is_whole:
+        return _Sight(which, False)
+    mark_of_weight = mark_of(weight)
+    kind = "labels" if labels else "scores"
+    if not which.done:
+        which.weight = mark_of_weight
+    if which.weight != mark_of_weight:
+        return _Sight(which, False)
+    is_evaluated = task in ("classification", "regression") and (labels or task == "classification")
+    if is_evaluated and kind not in which.done:
+        which.done.add(kind)
+        _record_whole(output, which, value, scores, truth, weight, task, classes)
+    return _Sight(which, True)
+
+
+def _record_whole(
+    output: _Output, which: _Set, value: Any, scores: Any, truth: Any, weight: Any, task: Any, classes: Any
+) -> None:
+    """Record the evaluation of a whole set.
+
+    Args:
+        value: what was predicted: labels, numbers, or scores.
+        scores: all of the scores, if it is those.
+    """
+    run, estimator, X = output.run, output.estimator(), output.data
+    predicted = value if output.method == "predict" else None
     # What is asked of the model once more must be of the model that made the prediction.
-    is_the_same = estimator is not None and find_run(estimator) is run and output.fits == known.fits
-    if task == "classification":
-        predicted = value if labels else None
-        if X is not None and is_the_same:
-            try:
-                if not labels:
-                    predicted = _predicted(run, estimator, X, which)
-                elif "scores" not in which.done:
-                    scores = _scores(run, estimator, X, truth, which)
-            except Exception as error:  # the model's own: the data has changed under it, say
-                run.note_lost(f"{which.name}/roc", f"{type(error).__name__}: {error}"[:300])
+    is_the_same = estimator is not None and find_run(estimator) is run and output.fits == run.trainings
+    if task == "classification" and X is not None and is_the_same:
+        try:
+            if predicted is None:
+                predicted = _predicted(run, estimator, X, which)
+            elif "scores" not in which.done:
+                scores = _scores(run, estimator, X, truth, which)
+        except Exception as error:  # the model's own: the data has changed under it, say
+            run.note_lost(f"{which.name}/roc", f"{type(error).__name__}: {error}"[:300])
     if predicted is not None:
         which.done.add("labels")
     if weight is not None:
@@ -470,6 +572,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
         result = _of_scores_only(result)
     if scores is not None:
         run.note_no_more(f"{which.name}/roc")
+    which.values.computed(result.metrics)
     record_evaluation(run, which.name, _with_inputs(run, result, X))
 
 
@@ -490,7 +593,15 @@ def _of_scores_only(result: evaluation.Evaluation) -> evaluation.Evaluation:
     return replace(result, metrics=metrics, charts=charts, tables={})
 
 
-_SCORE_METRICS = {"roc_auc", "average_precision", "log_loss", "brier"}
+_SCORE_METRICS = {
+    "average_precision",
+    "average_precision_macro",
+    "brier",
+    "log_loss",
+    "roc_auc",
+    "roc_auc_macro",
+    "roc_auc_ovr",
+}
 
 
 def _predicted(run: Recording, estimator: Any, X: Any, which: _Set) -> Any:
@@ -541,9 +652,20 @@ def _are_labels(truth: Any, classes: Any) -> bool:
 
 
 def _set_of(run: Recording, truth: Any, mark_of_X: str | None, X: Any) -> _Set | None:
-    """The evaluation set that this is: the training data, or a held-out set by order of sight."""
+    """The evaluation set that this is: the training data, or a held-out set by order of sight.
+
+    Args:
+        truth: None: it is not known yet.
+    """
     mark = (mark_of_X, mark_of(truth))
     sets = _sets.setdefault(run, {})
+    if mark not in sets and (mark_of_X, None) in sets:  # by now only parts of it were seen
+        sets[mark] = sets.pop((mark_of_X, None))
+    if (name := name_here()) is not None:
+        if mark not in sets or sets[mark].name != name.text:
+            sets[mark] = _Set(name.text, is_named=True)
+            say_main(run, name)
+        return sets[mark]
     if mark not in sets:
         known = training_data.get(run)
         learned = known.name_of(mark, X) if known is not None else None
@@ -552,7 +674,8 @@ def _set_of(run: Recording, truth: Any, mark_of_X: str | None, X: Any) -> _Set |
         else:
             # Where the fit had an evaluation set of its own, what comes later is another one.
             first = "test" if any(s.given for s in sets.values()) else "val"
-            held_out = 1 + sum(not s.name.startswith("train") and not s.given for s in sets.values())
+            others = [s for s in sets.values() if not (s.given or s.is_named)]
+            held_out = 1 + sum(not s.name.startswith("train") for s in others)
             if held_out > MOST_SETS:
                 run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
                 return None

@@ -36,7 +36,7 @@ from autolog.sklearn.described import (
     task_of,
     training_data,
 )
-from autolog.sklearn.evaluation import remember_clusters, set_trained
+from autolog.sklearn.evaluation import remember_clusters
 from autolog.sklearn.learned import record_curves, record_importances, record_outcome
 from autolog.sklearn.search import record_search
 
@@ -96,7 +96,6 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
         run = training.run
 
         def before() -> None:
-            set_trained(run)
             if loop is not None and loop.calls:
                 return
             with shield("scikit-learn: parameters"):

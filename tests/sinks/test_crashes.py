@@ -73,7 +73,7 @@ def deliver_what_is_left(directory: Path) -> str:
         with autolog.run("next"): pass
         assert autolog.finish() and autolog.finish()
         """,
-        AUTOLOG_FINISH_TIMEOUT="60",
+        AUTOLOG_FINISH_TIMEOUT="140",
     )
 
 

@@ -8,6 +8,7 @@ import inspect
 import pytest
 from joblib import Parallel
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import fbeta_score, make_scorer
 
 from autolog.sklearn import HOOKS
 from tests.contract import Private, check_hooks, check_table, local
@@ -27,7 +28,14 @@ def _callbacks_of_an_estimator() -> object:
 
 _FOLDS = "sklearn.model_selection._validation"
 
+SCORER = make_scorer(fbeta_score, greater_is_better=False, beta=2)
+
 PRIVATE = {
+    "_score_func": Private(lambda: SCORER._score_func is fbeta_score),
+    "_sign": Private(lambda: SCORER._sign == -1),
+    "_kwargs": Private(lambda: SCORER._kwargs == {"beta": 2}),
+    # What a metric is made of: its decorator holds the function itself.
+    "fbeta_score: func": Private(lambda: "func" in fbeta_score.__code__.co_freevars),
     "_safe_indexing": Private(lambda: _module("sklearn.utils", "_safe_indexing")([4, 5, 6], [1]) == [5]),
     "_skl_callbacks": Private(_callbacks_of_an_estimator, needs="scikit-learn>=1.9"),
     "_backend": Private(lambda: type(Parallel(n_jobs=1)._backend).__name__ == "LokyBackend"),

@@ -46,9 +46,11 @@ def classification(
 ) -> Evaluation:
     """Evaluate predicted classes.
 
-    With two classes precision, recall and F1 are those of the positive class, the larger label;
-    with more they are macro averages. `roc_auc` and `average_precision` need scores (one-vs-rest,
-    macro, with more than two classes), `log_loss` and `brier` need probabilities.
+    With two classes `precision`, `recall` and `f1` are those of the positive class, the larger label. With
+    more there are `precision_macro` and `f1_macro`, means over the classes; the recall's is
+    `balanced_accuracy`. Scores give `roc_auc` and `average_precision`, with more than two classes
+    `roc_auc_ovr` and `average_precision_macro`: means over the classes, each against the rest.
+    Probabilities give `log_loss` and `brier`.
 
     The table `best_and_worst` has the 10 rows whose true class was given the lowest probability, and
     the 10 of the highest; without probabilities 10 rows that were predicted wrong, of the most
@@ -179,11 +181,12 @@ class Classification:
 
         self.metrics["accuracy"] = float(self.hits.sum() / self.support.sum())
         self.metrics["balanced_accuracy"] = float(recall[self.support > 0].mean())
-        chosen = np.array([False, True]) if self.k == 2 else self.seen
-        if self.k > 1:
-            self.metrics["precision"] = float(precision[chosen].mean())
-            self.metrics["recall"] = float(recall[chosen].mean())
-            self.metrics["f1"] = float(f1[chosen].mean())
+        if self.k == 2:
+            of_positive = {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
+            self.metrics |= {key: float(value) for key, value in of_positive.items()}
+        elif self.k > 2:
+            self.metrics["precision_macro"] = float(precision[self.seen].mean())
+            self.metrics["f1_macro"] = float(f1[self.seen].mean())
 
     def tabulate(self) -> None:
         """Tables and the chart of the same, and what is to be said of the labels."""
@@ -282,13 +285,17 @@ class Classification:
         for row, positive in enumerate(positives):
             curves.add(self.names[positive], table[row], true == positive, weight, row in shown)
         absent = [self.names[p] for p, area in zip(positives, curves.roc_auc, strict=True) if area is None]
+        roc_auc, average_precision = "roc_auc", "average_precision"
+        if len(positives) > 1:
+            roc_auc, average_precision = "roc_auc_ovr", "average_precision_macro"
         if absent:
             self.notes.append(
-                f"roc_auc and average_precision were left out: y_true holds only one side of {listed(absent)}"
+                f"{roc_auc} and {average_precision} were left out: y_true holds only one side of"
+                f" {listed(absent)}"
             )
         else:
-            self.metrics["roc_auc"] = float(np.mean(curves.roc_auc))  # type: ignore[arg-type]
-            self.metrics["average_precision"] = float(np.mean(curves.average_precision))  # type: ignore[arg-type]
+            self.metrics[roc_auc] = float(np.mean(curves.roc_auc))  # type: ignore[arg-type]
+            self.metrics[average_precision] = float(np.mean(curves.average_precision))  # type: ignore[arg-type]
         self.charts |= curves.charts()
 
     def _probabilities(

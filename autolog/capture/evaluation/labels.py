@@ -39,9 +39,9 @@ def multilabel(
 ) -> Evaluation:
     """Evaluate predictions of several labels per row.
 
-    `accuracy` is that of whole rows; `f1`, `precision` and `recall` are macro averages over all
-    labels. `roc_auc` and `average_precision`, which need scores, are macro averages over the labels
-    for which they are defined.
+    `accuracy` is that of whole rows; `precision_macro`, `recall_macro` and `f1_macro` are means over all
+    labels. `roc_auc_macro` and `average_precision_macro`, which need scores, are means over the labels for
+    which they are defined.
 
     Args:
         y_true: 0 and 1 of any type, shape (n, k), dense or sparse, or a frame of such columns.
@@ -128,9 +128,9 @@ class _Multilabel:
         self.metrics |= {
             "accuracy": self.mean(~wrong.any(axis=1)),
             "hamming_loss": self.mean(wrong.mean(axis=1)),
-            "precision": float(precision.mean()),
-            "recall": float(recall.mean()),
-            "f1": float(f1.mean()),
+            "precision_macro": float(precision.mean()),
+            "recall_macro": float(recall.mean()),
+            "f1_macro": float(f1.mean()),
             "f1_micro": float(ratio(2 * hits.sum(), support.sum() + guessed.sum())),
             "f1_weighted": float(ratio((f1 * support).sum(), support.sum())),
             "f1_samples": self.mean(f1_of_rows),
@@ -184,12 +184,12 @@ class _Multilabel:
         self.charts |= curves.charts()
         for key in ("roc_auc", "average_precision"):
             if defined := [area for area in getattr(curves, key) if area is not None]:
-                self.metrics[key] = float(np.mean(defined))
+                self.metrics[f"{key}_macro"] = float(np.mean(defined))
         one_sided = [name for name, area in zip(self.names, curves.roc_auc, strict=True) if area is None]
         if one_sided:
             self.notes.append(
-                "roc_auc is without the labels that all rows have or none, "
-                f"average_precision without the latter: {listed(one_sided)}"
+                "roc_auc_macro is without the labels that all rows have or none, "
+                f"average_precision_macro without the latter: {listed(one_sided)}"
             )
         for row, i in zip(self.tables["per_class"], self.listed, strict=True):
             area = curves.roc_auc[i]

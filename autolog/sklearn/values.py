@@ -1,0 +1,291 @@
+"""The user's own numbers: what a metric function or a ``score`` has returned, under its own name.
+
+What we compute of an evaluation stands beside them (:mod:`autolog.capture.evaluation`); where that is the
+same number, it is there already.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from types import FrameType, FunctionType
+from typing import Any
+
+from autolog.capture.params import sanitize
+from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
+from autolog.process import hooks
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call, Hook, Outcome
+
+__all__ = [
+    "Awaited",
+    "Values",
+    "name_of_metric",
+    "name_of_scorer",
+    "observe_value",
+    "record_value",
+    "wait_for_value",
+]
+
+MOST_CALLS = 200  # of metrics with one name, arguments and data, or on a part of it: rows of a table
+MOST_ENTRIES = 1_000  # of a value with an entry for each class, label or output
+CLOSE = 1e-9
+
+# Where what we compute ourselves has a shorter name than scikit-learn's function.
+_SHORT = {
+    "brier_score_loss": "brier",
+    "mean_absolute_error": "mae",
+    "mean_squared_error": "mse",
+    "root_mean_squared_error": "rmse",
+}
+_KINDS = ("multi_class", "average")  # arguments that make another metric of it: they stand in its name
+_CHOICES = ("labels", "pos_label")  # which classes it is of: without them it is no number of that name
+
+
+@dataclass
+class Values:
+    """The numbers of a run on one set of data."""
+
+    name: str
+    """Of the set: ``val``."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """By their names without the set's: what we have computed and what the user has."""
+    arguments: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """That the user's were computed with."""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def computed(self, numbers: Mapping[str, float]) -> None:
+        """We have evaluated the set."""
+        self.numbers.update(numbers)
+
+    def holds(self, name: str, value: float) -> bool:
+        """Whether this number stands there already: as ``f1_macro`` it is none of ``accuracy``'s."""
+        known = [key for key in self.numbers if key == name or key.startswith(f"{name}_")]
+        return any(math.isclose(self.numbers[key], value, rel_tol=CLOSE, abs_tol=CLOSE) for key in known)
+
+
+# Names ----------------------------------------------------------------------------------------------
+
+
+def name_of_metric(function: str, arguments: Mapping[str, Any]) -> str:
+    """``f1_score(average="weighted")`` is ``f1_weighted``, of ``roc_auc_score`` ``roc_auc_ovo`` is a kind.
+
+    Args:
+        arguments: those that are not the function's defaults, without the data.
+    """
+    name = _SHORT.get(function) or function.removesuffix("_score")
+    kinds = [arguments.get(key) for key in _KINDS]
+    name = "_".join([name, *(kind for kind in kinds if isinstance(kind, str))])
+    return _with_arguments(name, {key: arguments[key] for key in _CHOICES if key in arguments})
+
+
+def _with_arguments(name: str, arguments: Mapping[str, Any]) -> str:
+    """A name that tells a metric from the same one with other arguments: ``fbeta_macro_beta2``."""
+    parts = [name]
+    for key, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            parts.append(key if value is not False else f"no_{key}")
+        else:
+            parts.append(str(value) if isinstance(value, str) else f"{key}{value:g}")
+    return "_".join(parts)
+
+
+def name_of_scorer(scoring: Any) -> tuple[str, Mapping[str, Any]]:
+    """What a ``scoring`` is called, and the arguments of its metric. ``score``: it has no name."""
+    if isinstance(scoring, str):
+        return scoring, {}
+    function = getattr(scoring, "_score_func", None)
+    if function is not None:
+        arguments = dict(getattr(scoring, "_kwargs", {}))
+        name = name_of_metric(_name_of(function), arguments)
+        return (f"neg_{name}" if getattr(scoring, "_sign", 1) < 0 else name), arguments
+    return _name_of(scoring) if callable(scoring) else "score", {}
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return "score" if name == "<lambda>" else str(name)
+
+
+# What a metric returns --------------------------------------------------------------------------------
+#
+# The function that checks a metric's arguments shows them to us (see ``evaluation.py``). What the metric
+# then returns is seen by a hook inside of it, which is put in at the first call that matters. So it does not
+# matter where and when a program has imported the metric, and there is no list of metrics.
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A metric that is being computed on predictions of a recorded model.
+
+    Attributes:
+        data: the names of the arguments that are the data.
+        is_whole: whether it is of all of the set, as the model predicted it.
+        classes: of the model.
+        rows: that it is computed on.
+    """
+
+    run: Recording
+    values: Values
+    data: frozenset[str]
+    is_whole: bool
+    classes: Any
+    rows: int | None
+
+
+class _Here(threading.local):
+    awaited: Awaited | None = None
+
+
+_here = _Here()
+
+_CHECKS = "sklearn.utils._param_validation"
+CHECK = "validate_parameter_constraints"
+
+
+def wait_for_value(awaited: Awaited | None) -> None:
+    """What the metric returns that is being checked now is of interest; None: it is not."""
+    _here.awaited = awaited if awaited is not None and _is_watched() else None
+
+
+def _is_watched() -> bool:
+    """Whether the metric that is being checked now shows us what it returns, from now on at the latest."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not (frame.f_globals.get("__name__") == _CHECKS and "func" in frame.f_locals):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    function = frame.f_locals["func"]
+    decorated = getattr(sys.modules.get(function.__module__), function.__name__, None)
+    if not isinstance(decorated, FunctionType) or decorated.__code__ is not frame.f_code:
+        return False
+    hook = Hook(
+        function.__module__,
+        f"{function.__name__}.func",
+        observe_value,
+        outermost_of="sklearn",
+        along=f"{_CHECKS}.{CHECK}",
+        optional=True,
+    )
+    if hooks.state_of(hook) != "in":
+        hooks.install([hook])
+    return hooks.state_of(hook) == "in"
+
+
+def observe_value(call: Call) -> Generator[None, Outcome, None]:
+    """A metric function without its check of arguments. A metric that it calls itself is not awaited."""
+    awaited, _here.awaited = _here.awaited, None
+    outcome = yield
+    if awaited is None or outcome.error is not None:
+        return
+    with shield("scikit-learn: the user's own metric"):
+        charge(awaited.run)
+        arguments = {key: value for key, value in call.changed().items() if key not in awaited.data}
+        name = name_of_metric(call.function, arguments)
+        record_value(
+            awaited.run,
+            awaited.values,
+            name,
+            arguments,
+            outcome.result,
+            is_whole=awaited.is_whole,
+            classes=awaited.classes,
+            rows=awaited.rows,
+        )
+
+
+# Recording ------------------------------------------------------------------------------------------
+
+
+def record_value(
+    run: Recording,
+    values: Values,
+    name: str,
+    arguments: Mapping[str, Any],
+    value: Any,
+    *,
+    is_whole: bool = True,
+    classes: Any = None,
+    rows: int | None = None,
+) -> None:
+    """What the user has computed on a set of data that a run was evaluated on.
+
+    Args:
+        name: of the metric, see :func:`name_of_metric`.
+        arguments: of the call, without the data and the defaults.
+        is_whole: whether it is of all of the set, as the model predicted it.
+        classes: of the model, for a value with an entry of each.
+        rows: that it is computed on.
+    """
+    if not isinstance(value, (str, bool)) and not _is_number(value):
+        if is_whole:
+            _record_entries(run, values, name, value, classes)
+        return
+    if not _is_number(value):
+        return
+    number = float(value)
+    plain = sanitize({key: value for key, value in arguments.items() if key not in _KINDS})
+    if is_whole and name in values.numbers and values.arguments.get(name, {}) != plain:
+        if math.isclose(values.numbers[name], number, rel_tol=CLOSE, abs_tol=CLOSE):
+            return
+        more = {key: value for key, value in plain.items() if key not in _CHOICES}
+        name = _with_arguments(name, more)
+    if is_whole and name not in values.numbers:
+        if values.holds(name, number):
+            return
+        values.numbers[name], values.arguments[name] = number, plain
+        key = f"{values.name}/{name}"
+        run.log({key: number}, step=run.last_step)
+        if plain:
+            run.describe({f"arguments/{key}": plain})
+        return
+    if is_whole and math.isclose(values.numbers[name], number, rel_tol=CLOSE, abs_tol=CLOSE):
+        return
+    shown = ", ".join(f"{key}={one!r}" for key, one in plain.items())
+    row = {"metric": name, "value": number, "rows": rows, "arguments": shown}
+    _record_call(run, values, row | {"of": "the whole" if is_whole else "a part, or with other weights"})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (
+        getattr(value, "ndim", None) == 0 and value.dtype.kind in "fiu"
+    )
+
+
+def _record_call(run: Recording, values: Values, row: dict[str, Any]) -> None:
+    """A call that is not the run's own number: of a part, or once more with another result."""
+    count = len(values.calls)
+    if count >= MOST_CALLS:
+        run.note(f"{values.name}/calls", f"the first {MOST_CALLS} calls are recorded")
+        return
+    values.calls.append(row)
+    if count & (count + 1) == 0 or count + 1 == MOST_CALLS:  # at doubling counts: it costs less and less
+        record_long_table(run, f"{values.name}/calls", values.calls)
+
+
+def _record_entries(run: Recording, values: Values, name: str, value: Any, classes: Any) -> None:
+    """A value for each class, label or output: a table."""
+    import numpy as np
+
+    array = np.asarray(value) if hasattr(value, "dtype") else None
+    if array is None or array.dtype.kind not in "fiu" or not 0 < len(array) <= MOST_ENTRIES:
+        return
+    are_classes = classes is not None and len(classes) == len(array)
+    names = list(map(str, classes)) if are_classes else list(map(str, range(len(array))))
+    key = f"{name}_by_class" if are_classes else f"{name}_by_output"
+    if array.ndim == 1:
+        rows = [{"of": of, name: entry} for of, entry in zip(names, array.tolist(), strict=True)]
+    elif array.shape[1:] == (2, 2):  # multilabel_confusion_matrix
+        cells = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+        rows = [
+            {"of": of, **dict(zip(cells, entry, strict=True))}
+            for of, entry in zip(names, array.reshape(-1, 4).tolist(), strict=True)
+        ]
+        key = name
+    else:
+        return  # curves and matrices, which an evaluation draws
+    record_long_table(run, f"{values.name}/{key}", rows)
