@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autolog.core.cells import brief, csv_cells
@@ -12,7 +14,7 @@ from autolog.sinks.trackio.names import artifact_name
 if TYPE_CHECKING:
     from autolog.capture.evaluation import Evaluation
 
-__all__ = ["record_evaluation", "record_long_table", "record_pictures"]
+__all__ = ["not_told", "record_evaluation", "record_long_table", "record_pictures"]
 
 ROWS_SHOWN = 50  # of a long table: the dashboard shows tables whole, and above all pictures
 
@@ -24,6 +26,38 @@ def record_evaluation(run: Recording, name: str, result: Evaluation, *, step: in
     for note in result.notes:
         run.note(name, note)
     record_pictures(run, name, result, step=step)
+
+
+# Names that frameworks and users have for what an evaluation of ours has, too.
+_OTHER_NAMES = {
+    "accuracy": ("acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"),
+    "log_loss": ("loss",),
+    "mae": ("mean_absolute_error", "loss"),
+    "mse": ("mean_squared_error", "loss"),
+    "rmse": ("root_mean_squared_error",),
+    "roc_auc": ("auc", "auroc"),
+}
+_SAME = 1e-4  # how far apart the same number is, computed in batches and in single precision
+
+
+def not_told(metrics: Mapping[str, float], place: str, told: Mapping[str, float]) -> dict[str, float]:
+    """What an evaluation of ours has beside what the framework, or the user, has told of the same data.
+
+    Args:
+        metrics: ours, by their names.
+        place: the name of the data.
+        told: theirs, by their keys. One that is called like ours is ours, whatever its value; one that has
+            another name for it, if it is the same number.
+    """
+    return {
+        name: value
+        for name, value in metrics.items()
+        if f"{place}/{name}" not in told
+        and not any(
+            math.isclose(told.get(f"{place}/{other}", math.nan), value, rel_tol=_SAME, abs_tol=1e-7)
+            for other in _OTHER_NAMES.get(name, ())
+        )
+    }
 
 
 def record_pictures(run: Recording, name: str, result: Evaluation, *, step: int | None = None) -> None:

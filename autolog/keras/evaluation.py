@@ -12,6 +12,7 @@ import numpy as np
 from autolog.capture import evaluation
 from autolog.capture.evaluation import Evaluation
 from autolog.core.recording import Recording
+from autolog.core.results import not_told
 from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.keras.described import name_of
 from autolog.keras.predictions import Predictions
@@ -25,7 +26,7 @@ def record_evaluation(
     model: Any,
     found: Predictions | str,
     *,
-    told: set[str],
+    told: Mapping[str, float],
     classes: Any = None,
     step: int | None = None,
 ) -> None:
@@ -34,7 +35,7 @@ def record_evaluation(
     Args:
         name: of the data, ``val`` or ``test``.
         found: the predictions, or why there are none.
-        told: metrics that Keras has told itself: they are not said again.
+        told: metrics that Keras has told itself, by their keys: they are not said again.
         classes: names of the classes, where the data knows them.
         step: the step of the weights that predicted; None: the run's last.
     """
@@ -58,9 +59,9 @@ def record_evaluation(
             continue
         if len(truth) == result.rows and result.samples and run.keeps("predictions"):
             result = _with_inputs(result, found.inputs)
-        already = {f"{place}/{key}" for key in result.metrics} & told
-        already |= {f"{place}/{key}" for key in result.metrics if f"{name}/{output}_{key}" in told}
-        new = {key: value for key, value in result.metrics.items() if f"{place}/{key}" not in already}
+        of_output = f"{name}/{output}_"  # as Keras calls the metrics of one output of several
+        its_own = {key.replace(of_output, f"{place}/", 1): value for key, value in told.items()}
+        new = not_told(result.metrics, place, its_own)
         record_evaluation_of(run, place, replace(result, metrics=new), step=step)
 
 

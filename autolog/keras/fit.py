@@ -99,7 +99,7 @@ def _record_result(
                         if callback.stopped_epoch
                         else None,
                         "early_stopping/best_epoch": callback.best_epoch + 1,
-                        "early_stopping/best": callback.best,
+                        "early_stopping/best_score": callback.best,
                         "early_stopping/monitor": callback.monitor,
                     }
                 )
@@ -192,4 +192,4 @@ def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> N
     run.log(metrics, step=run.last_step)
     found = held_out.predictions(_trained.get(run, 0))
     classes = getattr(call.get("x"), "class_names", None)
-    record_evaluation(run, name, model, found, told=set(metrics), classes=classes)
+    record_evaluation(run, name, model, found, told=metrics, classes=classes)

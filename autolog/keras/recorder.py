@@ -41,7 +41,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._rows = training_rows(call)
         self._validated = False  # in this epoch
         self._validation_began = self._validation_seconds = 0.0
-        self._told: set[str] = set()  # metrics of the validation data that Keras has told itself
+        self._told: dict[str, float] = {}  # metrics of the validation data that Keras has told itself
         self._alerts = Alerts(run)
         self._is_closed = False
         self._began = time.perf_counter()
@@ -114,7 +114,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             if samples := self._rows or batches * (self._batch_size or 0):
                 row["perf/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
             self._run.log(row, step=step)
-            self._told.update(key for key in row if key.startswith("val/"))
+            self._told |= {key: value for key, value in row.items() if key.startswith("val/")}
             self._gradients.at_epoch_end(step)
             self._base = step
             self._alerts.look_at_loss(step, row.get("train/loss"))

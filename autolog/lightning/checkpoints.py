@@ -23,7 +23,7 @@ class Checkpoints:
 
     def saved(self, trainer: Any, path: str) -> None:
         """The Trainer has saved itself."""
-        row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step, "path": path}
+        row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "path": path}
         for callback in trainer.checkpoint_callbacks:
             monitor = getattr(callback, "monitor", None)
             if monitor is not None and monitor in trainer.callback_metrics:

@@ -184,7 +184,7 @@ def record_outcome(run: Recording, trainer: Any) -> None:
     for callback in trainer.early_stopping_callbacks:
         values |= {
             "early_stopping/monitor": callback.monitor,
-            "early_stopping/best": float(callback.best_score),
-            "early_stopping/stopped_epoch": callback.stopped_epoch or None,
+            "early_stopping/best_score": float(callback.best_score),
+            "early_stopping/stopped_epoch": callback.stopped_epoch + 1 if callback.stopped_epoch else None,
         }
     run.describe(values)

@@ -100,7 +100,7 @@ class HeldOut:
             return
         for loader, kept in self._kept.items():
             place = name if len(self._kept) == 1 else f"{name}/{loader}"
-            told = {canonical(key, name) for key in trainer.callback_metrics}
+            told = {canonical(key, name): float(one) for key, one in trainer.callback_metrics.items()}
             record_evaluation(self._run, place, kept, told)
         self._kept = {}
 

@@ -192,7 +192,7 @@ class Recorder(Callback):  # type: ignore[misc]
                 return
             charge(self.run)
             seconds = time.perf_counter() - self._epoch_began
-            row: dict[str, Any] = {"epoch": trainer.current_epoch, "perf/epoch_seconds": seconds}
+            row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "perf/epoch_seconds": seconds}
             if self._samples:
                 row["perf/samples_per_second"] = self._samples * trainer.world_size / seconds
             for optimizer in () if self._rates else trainer.optimizers:  # no step of it was logged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from autolog.capture import evaluation
 from autolog.capture.evaluation import Evaluation
 from autolog.core.recording import Recording
+from autolog.core.results import not_told
 from autolog.core.results import record_evaluation as record_evaluation_of
 
 __all__ = ["Kept", "record_evaluation"]
@@ -116,7 +117,7 @@ def record_evaluation(
     run: Recording,
     name: str,
     kept: Kept,
-    told: set[str],
+    told: Mapping[str, float],
     *,
     classes: list[str] | None = None,
     shown: Callable[[list[Any]], Any] = list,
@@ -127,7 +128,7 @@ def record_evaluation(
     Args:
         name: of the data, ``val`` or ``test``.
         kept: the predictions.
-        told: names of metrics that the training has told itself: they are not said again.
+        told: metrics that the training has told itself, by their keys: they are not said again.
         classes: names of the classes, where they are known.
         shown: makes of chosen inputs what a person can read.
         step: the step of the weights that predicted; None: the run's last.
@@ -149,8 +150,7 @@ def record_evaluation(
         chosen = kept.chosen(result.samples)
         if chosen is not None:
             result = evaluation.with_inputs(result, _readable(shown(chosen)))
-    new = {key: value for key, value in result.metrics.items() if f"{name}/{key}" not in told}
-    record_evaluation_of(run, name, replace(result, metrics=new), step=step)
+    record_evaluation_of(run, name, replace(result, metrics=not_told(result.metrics, name, told)), step=step)
 
 
 def _readable(rows: Any) -> Any:

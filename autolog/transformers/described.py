@@ -217,7 +217,7 @@ def record_outcome(run: Recording, trainer: Any) -> None:
             values |= {
                 "early_stopping/monitor": trainer.args.metric_for_best_model,
                 "early_stopping/patience": callback.early_stopping_patience,
-                "early_stopping/best": state.best_metric,
+                "early_stopping/best_score": state.best_metric,
                 "early_stopping/stopped_epoch": state.epoch if has_stopped else None,
             }
     run.describe(values)

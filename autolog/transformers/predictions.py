@@ -32,14 +32,14 @@ class HeldOut:
 
     Attributes:
         name: of the data, ``val``, ``val/hard`` or ``test``.
-        told: metrics of it that the Trainer tells itself.
+        told: metrics of it that the Trainer tells itself, by their keys.
         step: the step of the weights that predict.
         run: that it is recorded in.
     """
 
     def __init__(self, run: Recording, trainer: Any, name: str):
         self.name = name
-        self.told: set[str] = set()
+        self.told: dict[str, float] = {}
         self.step = int(trainer.state.global_step)
         self.run = run
         self._trainer = trainer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from transformers import TrainerCallback
@@ -131,7 +133,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     def end_evaluation(self, held_out: HeldOut, metrics: Mapping[str, Any]) -> None:
         """It has ended well. In a training it is known later whether it was the last, or the best."""
-        held_out.told = {self.named(key) for key in metrics}
+        held_out.told = {
+            self.named(key): float(value) if isinstance(value, Real) else math.nan
+            for key, value in metrics.items()
+        }
         self.run.log(held_out.measures(), step=held_out.step)
         state, every = self._trainer.state, self.run.settings.evaluate_every_n_epochs
         is_wanted = bool(every) and round(state.epoch or 0, 6) % every == 0

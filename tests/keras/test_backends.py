@@ -286,7 +286,7 @@ def test_the_budget_that_its_note_names_is_enough(found: Any) -> None:
 
 
 def test_half_precision_has_probabilities_too(found: Any) -> None:
-    assert any("val/log_loss" in row for _, row in found["half"]["rows"])
+    assert any("val/brier" in row for _, row in found["half"]["rows"])
 
 
 @pytest.mark.parametrize("name", ["two heads", "two heads, inside", "heads in a list, inside"])

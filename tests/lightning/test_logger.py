@@ -75,7 +75,7 @@ def test_a_trainer_with_the_logger_is_recorded_whole(into: MemorySink, package: 
     run = only(into)
     assert (run.name, run.config["tags"], run.config["fold"]) == ("baseline", ["nightly"], 3)
     assert [step for step, row in run.rows if "train/loss" in row] == [2, 5, 8, 11, 14]
-    assert [(step, row["epoch"]) for step, row in run.rows if "epoch" in row] == [(7, 0), (15, 1)]
+    assert [(step, row["epoch"]) for step, row in run.rows if "epoch" in row] == [(7, 1), (15, 2)]
     assert (len(run.values("val/loss")), len(run.values("test/acc"))) == (2, 1)
     assert {"grad_norm", "lr", "perf/epoch_seconds"} <= set(run.metrics)
     assert {"val/confusion_matrix", "test/confusion_matrix"} <= set(run.charts)

@@ -369,7 +369,7 @@ def test_early_stopping_and_its_epochs(recording: MemorySink) -> None:
     trainer(callbacks=[stop], num_train_epochs=5, **given).train()
     kept = only(recording)
     assert kept.config["epochs"] == kept.config["early_stopping/stopped_epoch"] == 2.0
-    assert kept.config["early_stopping/best"] == pytest.approx(kept.values("val/loss")[0])
+    assert kept.config["early_stopping/best_score"] == pytest.approx(kept.values("val/loss")[0])
     drawn = [step for step, key in kept.drawn if key == "val/confusion_matrix"]
     assert drawn == [8]  # of the best weights, which are there again
 
