@@ -56,15 +56,6 @@ HELD_VALUES = 8_000_000  # numbers, 64 MB
 SMALL_VALUES = 500  # numbers that are not counted
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
-# fmt: off
-_CLUSTER_METRICS = frozenset(
-    {
-        "adjusted_mutual_info_score", "adjusted_rand_score", "completeness_score", "fowlkes_mallows_score",
-        "homogeneity_completeness_v_measure", "homogeneity_score", "mutual_info_score",
-        "normalized_mutual_info_score", "rand_score", "v_measure_score",
-    }
-)
-# fmt: on
 # What the prediction has been called in one version or another; a name out of use holds a mere text.
 _PREDICTIONS = ("y_pred", "y_score", "y_proba", "y_prob", "probas_pred")
 
@@ -303,9 +294,9 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     given = args[0] if args else kwargs.get("params", {})
     name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
     wait_for_value(None)
-    if name in _CLUSTER_METRICS:
-        labels = given.get("labels_true"), given.get("labels_pred")
-        _evaluate_clusters(*labels)
+    if {"labels_true", "labels_pred"} <= given.keys():
+        labels = given["labels_true"], given["labels_pred"]
+        wait_for_value(_evaluate_clusters(*labels))
         _say_if_unknown(name, labels[0], labels[1:])
         return
     sides = _sides_of(given)
@@ -365,30 +356,45 @@ def remember_clusters(run: Recording, estimator: Any, result: Any) -> None:
             _remember(labels, run, estimator, "fit_predict", None)
 
 
-def _evaluate_clusters(truth: Any, labels: Any) -> None:
+# Of a run: what is known of its clusters beside a truth, by the names of the data and a mark of the truth.
+_clusters: weakref.WeakKeyDictionary[Recording, dict[Any, Values]] = weakref.WeakKeyDictionary()
+
+
+def _evaluate_clusters(truth: Any, labels: Any) -> Awaited | None:
     """A clustering of ours is compared with a truth that the user has."""
     for one, other in ((truth, labels), (labels, truth)):  # most of these scores do not mind the order
         output = _output_of(other)
         if output is None or output.method not in ("predict", "fit_predict") or output() is not other:
             continue  # a part of the labels is no evaluation of the clustering
         with shield("scikit-learn: evaluation of clusters"):
-            charge(output.run)
-            from sklearn import metrics
-
-            known = training_data.get(output.run)
+            run = output.run
+            charge(run)
+            known = training_data.get(run)
             is_training = known is not None and mark_of(output.data) == known.X
             name = "train" if output.method == "fit_predict" or is_training else "val"
-            homogeneity, completeness, v_measure = metrics.homogeneity_completeness_v_measure(one, other)
-            found = {
-                "adjusted_rand": metrics.adjusted_rand_score(one, other),
-                "normalized_mutual_info": metrics.normalized_mutual_info_score(one, other),
-                "homogeneity": homogeneity,
-                "completeness": completeness,
-                "v_measure": v_measure,
-            }
-            run = output.run
-            run.log({f"{name}/{key}": float(value) for key, value in found.items()}, step=run.last_step)
-        return
+            of_run = _clusters.setdefault(run, {})
+            key = name, mark_of(one), output.fits
+            if key not in of_run:
+                of_run[key] = Values(name)
+                of_run[key].computed(found := _compared(one, other))
+                run.log({f"{name}/{metric}": value for metric, value in found.items()}, step=run.last_step)
+            data = frozenset({"labels_true", "labels_pred"})
+            return Awaited(run, of_run[key], data, True, None, length(one))
+    return None
+
+
+def _compared(truth: Any, labels: Any) -> dict[str, float]:
+    from sklearn import metrics
+
+    homogeneity, completeness, v_measure = metrics.homogeneity_completeness_v_measure(truth, labels)
+    found = {
+        "adjusted_rand": metrics.adjusted_rand_score(truth, labels),
+        "normalized_mutual_info": metrics.normalized_mutual_info_score(truth, labels),
+        "homogeneity": homogeneity,
+        "completeness": completeness,
+        "v_measure": v_measure,
+    }
+    return {name: float(value) for name, value in found.items()}
 
 
 # What is not seen -----------------------------------------------------------------------------------

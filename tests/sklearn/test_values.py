@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, make_multilabel_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_selection import RFE
@@ -81,6 +82,23 @@ def test_a_metric_of_numbers(recording: MemorySink, key: str, compute: Any) -> N
     run = only(recording)
     assert run.values(f"val/{key}") == [value]
     assert {"mae", "r2"} <= of_set(run, "val")
+
+
+@pytest.mark.parametrize(
+    ("key", "compute"),
+    [
+        ("fowlkes_mallows", metrics.fowlkes_mallows_score),
+        ("adjusted_mutual_info", metrics.adjusted_mutual_info_score),
+        ("v_measure_beta2", lambda t, p: metrics.v_measure_score(t, p, beta=2)),
+    ],
+)
+def test_a_metric_of_clusters(recording: MemorySink, key: str, compute: Any) -> None:
+    model = KMeans(3, n_init=1, random_state=0).fit(X_train)
+    value = compute(y_train, model.labels_)
+    metrics.adjusted_rand_score(y_train, model.labels_)
+    run = only(recording)
+    assert run.values(f"train/{key}") == [value]
+    assert len(run.values("train/adjusted_rand")) == len(run.values("train/v_measure")) == 1
 
 
 def test_the_same_number_has_one_name(recording: MemorySink) -> None:
