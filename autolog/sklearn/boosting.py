@@ -52,10 +52,9 @@ def _evaluation_sets(run: Recording, arguments: Mapping[str, Any]) -> dict[str, 
     inside = any(name.endswith(("__eval_set", "__eval_y")) for name in arguments)
     held_out = 0
     for number, pair in enumerate(pairs):
-        if not isinstance(pair, (list, tuple)) or len(pair) < 2:  # CatBoost's Pool, say
-            continue
-        X, y = pair[0], pair[1]
-        same_y = known is not None and mark_of(y) == known.y
+        is_pair = isinstance(pair, (list, tuple)) and len(pair) >= 2
+        X, y = pair[:2] if is_pair else (None, None)  # of CatBoost's Pool one does not see what it holds
+        same_y = known is not None and is_pair and mark_of(y) == known.y
         # To a step of a pipeline goes an X that earlier steps have changed; the target alone tells then.
         if (
             known is not None
@@ -66,7 +65,8 @@ def _evaluation_sets(run: Recording, arguments: Mapping[str, Any]) -> dict[str, 
         else:
             held_out += 1
             name = "val" if held_out == 1 else f"val/set-{held_out}"
-            name_set(run, X, y, name)
+            if is_pair:
+                name_set(run, X, y, name)
         own = [called[number]] if number < len(called) else []
         names |= dict.fromkeys([f"validation_{number}", f"valid_{number}", *own], name)
     return names
@@ -129,8 +129,10 @@ def rounds_of(final: Any, given: Given) -> dict[str, list[float]]:
             return {}
     if not isinstance(results, Mapping):
         return {}
+    # What CatBoost calls RMSE is rmse to everybody else.
+    called = str.lower if is_one(final, "catboost.CatBoost") else str
     return {
-        f"{given.sets.get(name, name)}/{metric}": [float(value) for value in values]
+        f"{given.sets.get(name, name)}/{called(metric)}": [float(value) for value in values]
         for name, metrics in results.items()
         for metric, values in metrics.items()
     }

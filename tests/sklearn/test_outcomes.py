@@ -150,6 +150,25 @@ def test_a_boosting_inside_of_a_pipeline_has_them_too(recording: MemorySink) -> 
     assert run.values("val/logloss") == run.values("rounds/val/logloss")[-1:]
 
 
+def test_catboost_is_kept_to_the_same_names(recording: MemorySink) -> None:
+    catboost = pytest.importorskip("catboost")
+    model = catboost.CatBoostRegressor(
+        iterations=60, verbose=0, thread_count=1, early_stopping_rounds=5, learning_rate=0.3
+    )
+    pipeline = make_pipeline(StandardScaler(), model)
+    data = StandardScaler().fit(X_train).transform(X_val)
+    pipeline.fit(X_train, y_train, catboostregressor__eval_set=[(data, y_val)])
+    run = only(recording)
+    rounds = at(run, "rounds/val/rmse")
+    best = run.config["early_stopping/best_iteration"]
+    assert best == min(rounds, key=lambda step: rounds[step]) < len(rounds)
+    assert run.values("val/rmse") == [pytest.approx(rounds[best])]
+    assert run.values("val/rmse") == [pytest.approx(root_mean_squared_error(y_val, pipeline.predict(X_val)))]
+    pools = [catboost.Pool(data, y_val), catboost.Pool(data[:50], y_val[:50])]
+    pipeline.fit(X_train, y_train, catboostregressor__eval_set=pools)
+    assert {"val/rmse", "val/set-2/rmse"} <= set(recording.runs[-1].metrics)
+
+
 def test_steps_are_iterations_and_the_first_is_the_first(recording: MemorySink) -> None:
     GradientBoostingRegressor(n_estimators=4).fit(X, y)
     model = HistGradientBoostingRegressor(max_iter=4, early_stopping=True, n_iter_no_change=9).fit(X, y)
