@@ -72,8 +72,8 @@ class _Candidates:
         self._scorers = [name.removeprefix("mean_test_") for name in self._results if _is_mean(name)]
         refit = getattr(search, "refit", None)
         self._decides = refit if refit in self._scorers else next(iter(self._scorers), None)
-        if self.best is None and len(self._scorers) > 1:
-            self.why_none_is_best = f"none: several scorers, and refit=False. In order by {self._decides}"
+        if self.best is None and not hasattr(search, "best_params_"):
+            self.why_none_is_best = f"none: the search was not to choose one. In order by {self._decides}"
         elif self.best is not None and not callable(refit) and not self.has_score(self.best):
             why = "none: no candidate has a score. What was fitted in the end is candidate"
             self.why_none_is_best = f"{why} {self.best}"
@@ -107,7 +107,7 @@ class _Candidates:
     def scores(self) -> dict[str, float]:
         """Mean and spread over the folds: of the candidate that was chosen, else each scorer's best mean."""
         if self.best is None:
-            return self._best_of_each() if len(self._scorers) > 1 else self._own_score()
+            return self._own_score() or self._best_of_each()
         found: dict[str, float] = self._own_score()
         for scorer in self._scorers:
             name = scorer if len(self._scorers) > 1 else "best_score"

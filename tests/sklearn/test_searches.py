@@ -138,6 +138,13 @@ def test_where_several_scorers_choose_nobody_each_has_its_own_best(sink: MemoryS
     assert "by accuracy" in run.config["autolog/notes"]["best"]
 
 
+def test_one_scorer_with_a_name_chooses_nobody_either(recording: MemorySink) -> None:
+    search = GridSearchCV(TREE, DEPTHS, cv=3, scoring={"mine": "accuracy"}, refit=False).fit(X, y)
+    run = only(recording)
+    assert run.values("cv/mine_best") == [pytest.approx(np.max(search.cv_results_["mean_test_mine"]))]
+    assert "by mine" in run.config["autolog/notes"]["best"]
+
+
 def test_of_a_halving_search_the_last_rung_alone_is_compared(recording: MemorySink) -> None:
     grid = {"C": [0.001, 0.01, 0.1, 1.0, 10.0, 100.0]}
     search = HalvingGridSearchCV(LogisticRegression(), grid, factor=2, random_state=0).fit(X, y)
