@@ -355,7 +355,7 @@ class _Sanitizer:
 
     def array(self, value: Any, shape: tuple[int, ...], depth: int, path: str) -> Any:
         if shape == () and callable(getattr(value, "item", None)):
-            return self.visit(value.item(), depth, path)
+            return None if _is_masked(value) else self.visit(value.item(), depth, path)
         is_numpy = type(value).__module__ == "numpy"
         if is_numpy and len(shape) <= 2 and value.size <= self.items and depth > 0:
             return self.visit(value.tolist(), depth, path)
@@ -462,6 +462,11 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     if type(shape).__name__ == "TensorShape":
         shape = tuple(shape or ())
     return shape if isinstance(shape, tuple) and not isinstance(value, type) else None
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether NumPy masks all of it: ``item`` would tell what lies below, of ``np.ma.masked`` 0.0."""
+    return type(value).__module__.startswith("numpy.ma") and bool(value.mask.all())
 
 
 def _fields(value: Any) -> Mapping[Any, Any] | None:
@@ -573,12 +578,12 @@ def metric(value: Any) -> float | int:
 
 
 def _single(value: Any) -> Any:
-    """What a scalar or one-element array of any library holds; None when it is no such thing."""
+    """What a scalar or one-element array of any library holds; None when it is no such thing, or masked."""
     if isinstance(value, (int, float, decimal.Decimal, fractions.Fraction)):
         return value
     try:
         if callable(numpy := getattr(value, "numpy", None)) and not hasattr(value, "item"):
             value = numpy()  # TensorFlow
-        return value.item()
+        return None if _is_masked(value) else value.item()
     except Exception:  # several elements, each library with an error of its own
         return None

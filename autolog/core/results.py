@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,54 @@ from autolog.sinks.trackio.names import artifact_name
 if TYPE_CHECKING:
     from autolog.capture.evaluation import Evaluation
 
-__all__ = ["not_told", "record_evaluation", "record_long_table", "record_pictures"]
+__all__ = ["not_told", "record_evaluation", "record_finals", "record_long_table", "record_pictures"]
 
+CLOSE = 1e-5  # relative: XGBoost reckons with 32 bits
 ROWS_SHOWN = 50  # of a long table: the dashboard shows tables whole, and above all pictures
+
+
+# The numbers of each run's model that were told last, with their step.
+_told: weakref.WeakKeyDictionary[Recording, dict[str, tuple[int, float]]] = weakref.WeakKeyDictionary()
+
+
+def record_finals(
+    run: Recording, metrics: Mapping[str, float], *, step: int | None = None, of_all: bool = True
+) -> int:
+    """Numbers of a model as it is now. Two may tell of one: a library at the fit's end, an evaluation later.
+
+    So that no key has two values at one step, a number that stands there already is not written again. One
+    that says something else goes to the next step, unless ``step`` was given.
+
+    Args:
+        of_all: whether they are of all rows of their data. What is of some replaces nothing.
+
+    Returns:
+        The step that they stand at.
+    """
+    told = _told.setdefault(run, {})
+    at = run.last_step if step is None else step
+    standing = {key: told[key][1] for key in metrics if key in told and told[key][0] == at}
+    new = {
+        key: value
+        for key, value in metrics.items()
+        if key not in standing or (of_all and not _is_close(value, standing[key]))
+    }
+    if step is None and not standing.keys().isdisjoint(new):
+        at += 1
+    if new:
+        run.log(new, step=at)
+        told.update({key: (at, value) for key, value in new.items()})
+    return at
+
+
+def _is_close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=CLOSE) or (math.isnan(one) and math.isnan(other))
 
 
 def record_evaluation(run: Recording, name: str, result: Evaluation, *, step: int | None = None) -> None:
     """Metrics, tables and pictures of one evaluation, under the name of its data (``val``, ``test``)."""
-    step = run.last_step if step is None else step
-    run.log({f"{name}/{key}": value for key, value in result.metrics.items()}, step=step)
+    found = {f"{name}/{key}": value for key, value in result.metrics.items()}
+    step = record_finals(run, found, step=step)
     for note in result.notes:
         run.note(name, note)
     record_pictures(run, name, result, step=step)

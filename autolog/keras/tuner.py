@@ -112,6 +112,9 @@ class _Search:
                 "search_space": {part.name: part.get_config() for part in oracle.get_space().space},
             }
         )
+        for trial in oracle.get_best_trials(1):  # of a search that is gone on with
+            if isinstance(trial.score, float) and math.isfinite(trial.score):
+                self._best = trial.score
         executions = getattr(tuner, "executions_per_trial", None)
         self.run.params({"oracle": type(oracle).__name__, "executions_per_trial": executions, **settings})
 

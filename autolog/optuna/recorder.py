@@ -29,6 +29,7 @@ from autolog.optuna.table import (
     Remark,
     Told,
     best_first,
+    losses_of,
     pareto_front,
     rows_of,
     seconds_of,
@@ -44,6 +45,7 @@ IDLE_SECONDS = 30.0
 MOST_ON_FRONT = 50  # listed in the config
 MOST_IN_BETWEEN = 50  # rows of a table before the last one
 FIRST_TABLE, TABLE_GROWS = 4, 4  # at which counts of trials, while the study goes on
+LOOKS, FREE_LOOKS = 4, 2_000  # trials that may be looked at again, for each that has ended and before any
 
 _of_trials: weakref.WeakSet[Recording] = weakref.WeakSet()
 
@@ -56,8 +58,9 @@ def is_of_a_trial(run: Recording) -> bool:
 class StudyRecorder:
     """A study's run, in this process.
 
-    A row per trial at the step of its number; what is the best at doubling counts, the table at fourfold
-    ones, and whole at the end: what a trial costs does not grow with their number.
+    A row per trial at the step of its number; what is the best when a trial is better, the table at fourfold
+    counts, and whole at the end. All trials are looked through to know it, of whichever process they are, so
+    ``LOOKS`` bounds how often: what a trial costs does not grow with their number.
 
     Args:
         study: the user's.
@@ -84,6 +87,10 @@ class StudyRecorder:
         self._calls = 0
         self._recorded = 0
         self._next_look = 1
+        self._may_look_at = FREE_LOOKS
+        self._front: list[tuple[float, ...]] = []
+        self._is_outdone = False
+        self._last_row: Told | None = None
         self._next_table = FIRST_TABLE
         self._whole_at = -1
         self._pictured_at = 0
@@ -135,6 +142,7 @@ class StudyRecorder:
             self.sweep()
             new = self._recorded - self._whole_at
             if error is None and self.training.owns and 0 < new < AGAIN_AFTER * self._whole_at:
+                self._look_again()
                 self.leave_open()
                 return
             self.record_the_whole()
@@ -192,8 +200,11 @@ class StudyRecorder:
         self._record(frozen)
         if going is not None:
             going.end(frozen, error, self._names)
-        if self._recorded >= self._next_look:
+        is_due = self._recorded >= self._next_look
+        if is_due:
             self._next_look = 2 * self._recorded
+        if is_due or (self._is_outdone and self._may_look_at >= self._best.awaited):
+            self._may_look_at = max(self._may_look_at - self._best.awaited, 0)
             self.sweep()
             self._record_table(whole=False)
 
@@ -224,16 +235,26 @@ class StudyRecorder:
             rows: dict[int, dict[str, Any]] = {}
             if not counts_only:
                 self._recorded += 1
+                self._may_look_at += LOOKS
                 self._last_told = time.monotonic()
                 row = rows[number] = {"perf/trial_seconds": seconds_of(frozen)}
                 if frozen.state == TrialState.COMPLETE:
                     pairs = zip(self._names, frozen.values, strict=True)
                     row.update({f"objective/{name}": value for name, value in pairs})
             state = STATES[frozen.state]
-            told = self._best.add(number, values_of(frozen), state, is_told=not counts_only)
+            values = values_of(frozen)
+            self._is_outdone |= values is not None and self._outdoes(values)
+            told = self._best.add(number, values, state, is_told=not counts_only)
             self._log_best(told, rows)
 
+    def _outdoes(self, values: tuple[float, ...]) -> bool:
+        """Whether a trial stands beside what was called the best, or before it."""
+        losses = losses_of(values, self._directions)
+        return not any(all(b <= own for b, own in zip(best, losses, strict=True)) for best in self._front)
+
     def _log_best(self, told: list[Told], rows: dict[int, dict[str, Any]]) -> None:
+        if told:
+            self._last_row = told[-1]
         for number, best, states in told:
             row = rows.setdefault(number, {})
             row.update({f"trials/{state}": count for state, count in states.items()})
@@ -281,17 +302,29 @@ class StudyRecorder:
                 going.abandon(None)
         with self._lock:  # other threads may tell of their trials meanwhile
             self._log_best(self._best.rest(), {})
-            if self._recorded == self._whole_at:
-                return
+            # Who tells of the last trial may have ended before an earlier one of another process did.
+            now = self._best.now()
+            if self._shared and now != self._last_row and now[0] >= 0:
+                self._log_best([now], {})
+            is_new = self._recorded != self._whole_at
             self._whole_at = self._recorded
+        if not is_new:
+            self._look_again()
+            return
         trials = self._record_table(whole=True)
         with shield("Optuna: figures"):
             is_due = self._recorded >= 1.5 * self._pictured_at
             self._pictured_at = self._recorded if is_due else self._pictured_at
             record_figures(self.run, trials, self._names, self._directions, interactive=is_due)
 
+    def _look_again(self) -> None:
+        """What is the best, if a trial of whomever has outdone it since it was last said."""
+        if self._is_outdone:
+            self._record_table(whole=False)
+
     def _record_table(self, *, whole: bool) -> list[Any]:
         """The table, and what is the best; returns the trials that they are of."""
+        self._is_outdone = False
         # Before one looks: of several processes the latest to say so has seen all that the others saw.
         as_of = datetime.now(UTC).isoformat()
         trials = self._trials()
@@ -321,12 +354,16 @@ class StudyRecorder:
         if attributes := self._own.user_attrs:
             values["study/user_attrs"] = attributes
         best = ordered[0] if ordered and values_of(ordered[0]) is not None else None
+        self._front = [losses_of(best.values, self._directions)] if best is not None else []
         if best is not None and len(self._names) == 1:
+            # Empty where it has none: a config keeps what the best one before had.
+            values |= {f"best/{name}": sanitize(best.params.get(name)) for name in values["search_space"]}
             values |= {"best/trial": best.number, "best/objective": best.value, "best/params": best.params}
-            values |= {f"best/{name}": sanitize(value) for name, value in best.params.items()}
             values["best/run"] = self.remarks.get(best.number, Remark()).run
         elif best is not None:
             front = pareto_front(ordered, self._directions)
+            shown = set(front[:MOST_ON_FRONT])
+            self._front = [losses_of(t.values, self._directions) for t in ordered if t.number in shown]
             values |= {"best/trials": front[:MOST_ON_FRONT], "best/count": len(front)}
         self.run.describe(values)
 
@@ -458,4 +495,5 @@ class _StudyLoop(Loop):
 
     def record_the_whole(self) -> None:
         self._recorder.loop_has_ended()
+        self._recorder.sweep()
         self._recorder.record_the_whole()

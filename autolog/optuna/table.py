@@ -18,6 +18,7 @@ __all__ = [
     "best_first",
     "constraints_of",
     "is_feasible",
+    "losses_of",
     "pareto_front",
     "rows_of",
     "values_of",
@@ -61,7 +62,13 @@ def values_of(trial: Any) -> tuple[float, ...] | None:
     """The objectives of a trial that is complete and feasible: one that can be the best."""
     if trial.state != TrialState.COMPLETE or not is_feasible(trial):
         return None
-    return tuple(trial.values)
+    values = tuple(trial.values)
+    return None if any(map(math.isnan, values)) else values
+
+
+def losses_of(values: Iterable[float], directions: list[str]) -> tuple[float, ...]:
+    """The same with less being better, in every objective."""
+    return tuple(-v if d == "maximize" else v for v, d in zip(values, directions, strict=True))
 
 
 # The best so far ------------------------------------------------------------------------------------
@@ -109,12 +116,16 @@ class BestSoFar:
             self.missed.discard(number)
         if number < self._next:
             self._count(values, state)
-            return [(self._next - 1, list(self._best), dict(self._states))] if is_told else []
+            return [self.now()] if is_told else []
         self._ended[number] = values, state, is_told
         told: list[Told] = []
         while self._next in self._ended:
             told += self._tell(self._next)
         return told
+
+    def now(self) -> Told:
+        """The best of all that have ended, at the last trial that is known."""
+        return self._next - 1, list(self._best), dict(self._states)
 
     def rest(self) -> list[Told]:
         """Those that wait for others: nobody is awaited any longer."""
@@ -127,7 +138,7 @@ class BestSoFar:
         values, state, is_told = self._ended.pop(number)
         self._count(values, state)
         self._next = number + 1
-        return [(number, list(self._best), dict(self._states))] if is_told else []
+        return [self.now()] if is_told else []
 
     def _count(self, values: tuple[float, ...] | None, state: str | None) -> None:
         if state is not None:
@@ -142,13 +153,12 @@ class BestSoFar:
 
 def best_first(trials: Iterable[Any], directions: list[str]) -> list[Any]:
     """The trials with the best first: feasible, complete, by value (several objectives: the front first)."""
-    signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
     trials = list(trials)
     front = set(pareto_front(trials, directions)) if len(directions) > 1 else set()
 
     def place(trial: Any) -> tuple[Any, ...]:
         values = values_of(trial)
-        losses = tuple(s * v for s, v in zip(signs, values, strict=True)) if values else ()
+        losses = losses_of(values, directions) if values else ()
         is_complete = trial.state == TrialState.COMPLETE
         return values is None, not is_complete, trial.number not in front, losses, trial.number
 
@@ -159,9 +169,8 @@ def pareto_front(trials: Iterable[Any], directions: list[str]) -> list[int]:
     """The numbers of the trials that no other one is better than in every objective."""
     import numpy as np
 
-    signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
     points = [
-        (tuple(s * v for s, v in zip(signs, values, strict=True)), trial.number)
+        (losses_of(values, directions), trial.number)
         for trial in trials
         if (values := values_of(trial)) is not None
     ]

@@ -111,7 +111,7 @@ class TrackioCallback(NativeCallback):
             fit.iterations = context.task_id + 1
             loss = fit.loss_of(fitted, X, y)
             if loss is not None and fit.among is None:
-                run.log({"train/loss": loss}, step=context.task_id)
+                run.log({"train/loss": loss}, step=fit.iterations)
         elif context in self._fits:
             self._fits.pop(context).record(run)
 

@@ -9,6 +9,7 @@ from autolog.capture import evaluation, model
 from autolog.core.callbacks import given_by, is_wanted
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
+from autolog.core.results import record_finals
 from autolog.core.training import (
     Frame,
     Loop,
@@ -22,7 +23,7 @@ from autolog.core.training import (
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
-from autolog.sklearn.boosting import evaluation_sets
+from autolog.sklearn.boosting import Given, given_to
 from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
@@ -37,7 +38,8 @@ from autolog.sklearn.described import (
     training_data,
 )
 from autolog.sklearn.evaluation import remember_clusters
-from autolog.sklearn.learned import record_curves, record_importances, record_outcome
+from autolog.sklearn.learned import record_curves, record_importances
+from autolog.sklearn.outcome import record_outcome
 from autolog.sklearn.search import record_search
 
 __all__ = ["observe_fit", "observe_partial_fit"]
@@ -123,10 +125,10 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             if task_of(estimator) == "clustering":
                 with shield("scikit-learn: clusters"):
                     remember_clusters(run, estimator, outcome.result)
-            sets: dict[str, str] = {}
+            given = Given()
             with shield("scikit-learn: evaluation sets"):
-                sets = evaluation_sets(run, call)
-            _record_fitted(run, estimator, sets)
+                given = given_to(run, call)
+            _record_fitted(run, estimator, given)
             run.log({"perf/fit_seconds": seconds}, step=run.last_step)
             with shield("scikit-learn: clusters"):
                 if task_of(estimator) == "clustering":
@@ -159,7 +161,8 @@ class _Loop(Loop):
     def record_call(self, X: Any, y: Any, seconds: float) -> None:
         self.calls += 1
         row: dict[str, Any] = {f"perf/{self.method}_seconds": seconds}
-        if isinstance(loss := getattr(self.estimator, "loss_", None), float):
+        loss = getattr(self.estimator, "loss_", None)
+        if isinstance(loss, float) and self.method == "partial_fit":  # else it is in the curve, at the end
             row["train/loss"] = loss
         self.recording.log(row)
         if self.calls & (self.calls - 1) == 0:  # at doubling counts, so that it costs less and less
@@ -174,7 +177,8 @@ class _Loop(Loop):
         run.describe({f"model/{self.method}_calls": self.calls})
         with shield("scikit-learn: parameters"):
             run.params(estimator.get_params(deep=True))  # of a warm start they change on the way
-        _record_fitted(run, estimator, {}, with_curves=self.method == "fit")  # else their steps are calls
+        # Of partial_fit the steps are calls.
+        _record_fitted(run, estimator, Given(), with_curves=self.method == "fit")
         with shield("scikit-learn: model artifact"):
             _record_model(run, estimator)
 
@@ -200,10 +204,10 @@ def _parts(estimator: Any) -> list[Any]:
     return parts
 
 
-def _record_fitted(run: Recording, estimator: Any, sets: dict[str, str], *, with_curves: bool = True) -> None:
-    with shield("scikit-learn: learning curves"):  # first: their steps are iterations, from 0 on
+def _record_fitted(run: Recording, estimator: Any, given: Given, *, with_curves: bool = True) -> None:
+    with shield("scikit-learn: learning curves"):  # first: their steps are iterations
         if with_curves:
-            record_curves(run, estimator, sets)
+            record_curves(run, estimator, given)
     with shield("scikit-learn: model"):
         run.describe({"model/summary": model.summary(estimator)})
         record_outcome(run, estimator)
@@ -234,7 +238,8 @@ def _record_training_metrics(run: Recording, estimator: Any, X: Any, y: Any) -> 
     except ValueError as error:  # several outputs, say
         run.note_lost("train/metrics", f"not evaluated: {error}")
         return
-    run.log({f"train/{name}": value for name, value in result.metrics.items()}, step=run.last_step)
+    found = {f"train/{name}": value for name, value in result.metrics.items()}
+    record_finals(run, found, of_all=not rows.sampled)
     if rows.sampled:
         run.note("train/metrics", f"of {rows.count} evenly spaced rows of {rows.whole}")
 

@@ -1,4 +1,4 @@
-"""What a fitted estimator knows about itself: learning curves, importances, how its fit ended."""
+"""What a fitted estimator knows about itself: learning curves, importances, coefficients."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ import numpy as np
 
 from autolog.capture.figures import Chart
 from autolog.core.recording import Recording
-from autolog.core.results import record_long_table
+from autolog.core.results import record_finals, record_long_table
 from autolog.process.guard import charge, shield
+from autolog.sklearn.boosting import Given, best_iteration, kept_round, rounds_of
 from autolog.sklearn.evaluation import latest
+from autolog.sklearn.inside import attribute, final_estimator, inner_of, is_number, is_one
 
-__all__ = [
-    "final_estimator",
-    "observe_permutation_importances",
-    "record_curves",
-    "record_importances",
-    "record_outcome",
-]
+__all__ = ["observe_permutation_importances", "record_curves", "record_importances"]
 
 CURVE_POINTS = 10_000
 TABLE_ROWS = 10_000
@@ -42,75 +38,38 @@ _SCALARS = {
     "inertia_": "train/inertia",
     "lower_bound_": "train/lower_bound",
     "reconstruction_err_": "train/reconstruction_error",
+    "best_loss_": "train/best_loss",  # MLP, unless it stops early: then it has a best score
 }
-_OUTCOMES = {
-    "n_iter_": "model/iterations",
-    "n_estimators_": "model/estimators",
-    "converged_": "model/converged",
-    "best_loss_": "early_stopping/best_loss",
-    "best_validation_score_": "early_stopping/best_score",
-    "best_iteration": "early_stopping/best_iteration",  # XGBoost
-    "best_score": "early_stopping/best_score",
-    "best_iteration_": "early_stopping/best_iteration",  # LightGBM
-    "best_score_": "early_stopping/best_score",
-}
-
-
-def final_estimator(estimator: Any) -> Any:
-    """What was trained in the end: the last step of a pipeline, the best of a search, and so on down."""
-    for _ in range(10):
-        inner = _inner(estimator)
-        if inner is None:
-            return estimator
-        estimator = inner
-    return estimator
-
-
-def _inner(estimator: Any) -> Any:
-    """What an estimator has trained in its place; None if it has learned by itself."""
-    steps = getattr(estimator, "steps", None)
-    inner = _attribute(estimator, "best_estimator_")
-    if inner is None:
-        inner = _attribute(estimator, "regressor_")  # TransformedTargetRegressor
-    if inner is None and isinstance(steps, list) and steps:
-        inner = steps[-1][1]
-    return inner if hasattr(inner, "get_params") else None
-
-
-def _is_one(estimator: Any, name: str) -> bool:
-    """Whether it is of a class, by ``package.Class``: without an import of it."""
-    return any(f"{kind.__module__.split('.')[0]}.{kind.__name__}" == name for kind in type(estimator).__mro__)
-
-
-def _attribute(thing: Any, name: str) -> Any:
-    """An attribute that a property may refuse, in a way of its own, before or after a fit."""
-    try:
-        return getattr(thing, name, None)
-    except Exception:
-        return None
 
 
 # Learning curves ----------------------------------------------------------------------------------
 
 
-def record_curves(run: Recording, estimator: Any, sets: Mapping[str, str]) -> None:
-    """One row per iteration, of whatever the estimator has kept of them.
+def record_curves(run: Recording, estimator: Any, given: Given) -> None:
+    """One row per iteration, of whatever the estimator has kept of them, at the number of the iteration.
 
-    Args:
-        sets: what XGBoost and LightGBM call their evaluation sets, to ``train``, ``val`` and so on.
+    A boosting's rounds stand apart (``rounds/val/rmse``): ``val/rmse`` is the number of the model that is
+    kept, which after early stopping is none of the last round's.
     """
     final = final_estimator(estimator)
-    curves = {**_curves(final), **_boosting_curves(final, sets)}
+    rounds = rounds_of(final, given)
+    curves = {**_curves(final), **{f"rounds/{key}": values for key, values in rounds.items()}}
     longest = max(map(len, curves.values()), default=0)
+    # scikit-learn's boosting on histograms begins with the scores of no iteration at all.
+    first = 0 if is_one(final, "sklearn.BaseHistGradientBoosting") else 1 + given.earlier
     every = -(-longest // CURVE_POINTS)
     if every > 1:
         run.note("curves", f"every {every}th of {longest} iterations")
-    for step, values in enumerate(zip_longest(*curves.values())):
-        if step % every == 0 or step == longest - 1:
+    telling = {first, first + longest - 1, best_iteration(final)}
+    for step, values in enumerate(zip_longest(*curves.values()), first):
+        if (step - first) % every == 0 or step in telling:
             row = {key: value for key, value in zip(curves, values, strict=True) if value is not None}
             run.log(row, step=step)
-    scalars = {key: _attribute(final, name) for name, key in _SCALARS.items() if key not in curves}
-    numbers = {key: value for key, value in scalars.items() if _is_number(value)}
+    kept = kept_round(final)
+    ends = {key: len(values) if kept is None else kept - given.earlier for key, values in rounds.items()}
+    record_finals(run, {key: rounds[key][n - 1] for key, n in ends.items() if 0 < n <= len(rounds[key])})
+    scalars = {key: attribute(final, name) for name, key in _SCALARS.items() if key not in curves}
+    numbers = {key: value for key, value in scalars.items() if is_number(value)}
     if numbers:  # an empty row would be a step more
         run.log(numbers, step=run.last_step)
 
@@ -118,47 +77,12 @@ def record_curves(run: Recording, estimator: Any, sets: Mapping[str, str]) -> No
 def _curves(final: Any) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for name, key in _CURVES.items():
-        values = _attribute(final, name)
+        values = attribute(final, name)
         if values is not None and np.ndim(values) == 1 and len(values) > 0:
             # That of gradient boosting without histograms is the loss, whatever its name says.
-            is_loss = name == "train_score_" and _is_one(final, "sklearn.BaseGradientBoosting")
+            is_loss = name == "train_score_" and is_one(final, "sklearn.BaseGradientBoosting")
             found["train/loss" if is_loss else key] = np.asarray(values, dtype=float).tolist()
     return found
-
-
-def _boosting_curves(final: Any, sets: Mapping[str, str]) -> dict[str, list[float]]:
-    """XGBoost's and LightGBM's metrics per round: ``{set: {metric: [value per round]}}``."""
-    results = _attribute(final, "evals_result_")
-    if not isinstance(results, Mapping):
-        # CatBoost's, else XGBoost's.
-        method = _attribute(final, "get_evals_result") or _attribute(final, "evals_result")
-        if not callable(method) or not sets:
-            return {}
-        results = method()
-    found = {}
-    for name, metrics in (results or {}).items():
-        for metric, values in metrics.items():
-            found[f"{sets.get(name, name)}/{metric}"] = [float(value) for value in values]
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def record_outcome(run: Recording, estimator: Any) -> None:
-    """How the fit ended: iterations, convergence, what early stopping chose."""
-    final = final_estimator(estimator)
-    found: dict[str, Any] = {}
-    for name, key in _OUTCOMES.items():
-        value = _attribute(final, name)
-        if name == "best_iteration_" and _is_one(final, "lightgbm.LGBMModel") and not value:
-            continue  # it counts from 1: nothing has stopped it early
-        if isinstance(value, (bool, np.bool_)) or _is_number(value):
-            found.setdefault(key, value.item() if isinstance(value, np.generic) else value)
-        elif name == "n_iter_" and np.ndim(value) == 1 and len(value):
-            found[key] = int(np.max(value))
-    run.describe(found)
 
 
 def observe_permutation_importances(
@@ -172,7 +96,7 @@ def observe_permutation_importances(
         charge(run)
         means, spread = np.asarray(result.importances_mean), np.asarray(result.importances_std)
         chosen = _largest(run, "permutation_importances", np.abs(means))
-        names = _names([_attribute(estimator, "feature_names_in_")], len(means))
+        names = _names([attribute(estimator, "feature_names_in_")], len(means))
         rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
         record_long_table(run, "model/permutation_importances_table", rows, shown=CHART_BARS)
         top = rows[:CHART_BARS]
@@ -191,7 +115,7 @@ def observe_permutation_importances(
 def record_importances(run: Recording, estimator: Any) -> None:
     """Feature importances, or coefficients, with the names of the features."""
     final = final_estimator(estimator)
-    importances, coefficients = _attribute(final, "feature_importances_"), _attribute(final, "coef_")
+    importances, coefficients = attribute(final, "feature_importances_"), attribute(final, "coef_")
     if importances is not None and np.ndim(importances) == 1:
         values = np.asarray(importances, dtype=float)
         _record_bars(run, "importances", "Feature importances", "Importance", values, estimator)
@@ -231,9 +155,9 @@ def _record_coefficients(run: Recording, estimator: Any, final: Any, coefficient
 
 def _outputs_of(final: Any, count: int) -> tuple[str, list[str]]:
     """What the rows of the coefficients are: of a class each, of a pair of them, of an output."""
-    classes = _attribute(final, "classes_")
+    classes = attribute(final, "classes_")
     names = [] if classes is None else [str(name) for name in classes]
-    if _is_one(final, "sklearn.BaseSVC"):  # a machine for every two classes, three of them for three
+    if is_one(final, "sklearn.BaseSVC"):  # a machine for every two classes, three of them for three
         pairs = [f"{one} vs {other}" for one, other in combinations(names, 2)]
         if len(pairs) == count:
             return "pair", pairs
@@ -280,9 +204,9 @@ def _known_names(estimator: Any) -> list[Any]:
     """
     names = None
     for _ in range(10):
-        own = _attribute(estimator, "feature_names_in_")
+        own = attribute(estimator, "feature_names_in_")
         names = own if names is None else names
-        inner = _inner(estimator)
+        inner = inner_of(estimator)
         if inner is None:
             return [names, own]
         steps = getattr(estimator, "steps", None)

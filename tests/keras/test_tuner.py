@@ -136,6 +136,19 @@ def test_a_black_box(recording: MemorySink, tmp_path: Path) -> None:
     assert {"x"} == set(trials[1].config["params"])
 
 
+def test_a_search_that_is_gone_on_with_knows_what_was_best(recording: MemorySink, tmp_path: Path) -> None:
+    class Rising(keras_tuner.RandomSearch):  # type: ignore[misc]
+        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> float:
+            trial.hyperparameters.Float("x", -1.0, 1.0)
+            return float(len(self.oracle.trials))  # the first one is the best
+
+    for trials in (1, 3):
+        Rising(max_trials=trials, directory=tmp_path, overwrite=trials == 1).search(verbose=0)
+    later = [run for run in recording.runs if run.parent is None][-1]
+    assert later.config["best/objective"] == 1.0
+    assert later.values("objective/default_objective/best") == [1.0, 1.0]
+
+
 def test_a_search_of_scikit_learns_models(sink: MemorySink, tmp_path: Path) -> None:
     def tree_of(hp: Any) -> Any:
         return DecisionTreeClassifier(max_depth=hp.Int("depth", 1, 8), random_state=0)

@@ -96,6 +96,46 @@ def test_two_workers_share_a_run(tmp_path: Path, kind: str) -> None:
     assert sorted(len(values(one, "objective/value")) for one in both) == [15, 45]
 
 
+SLOW = """
+import optuna
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+autolog.enable("optuna", log_code=False)
+study = optuna.create_study(study_name="shared", storage={storage}, load_if_exists=True)
+
+def slow(trial):
+    print("ready", flush=True)
+    while not os.path.exists({done!r}):
+        time.sleep(0.01)
+    return 0.0
+
+if {is_slow}:
+    study.optimize(slow, n_trials=1)
+else:
+    study.optimize(lambda trial: 5.0, n_trials=5)
+    assert autolog.finish()
+    open({done!r}, "w").close()
+"""
+
+
+@pytest.mark.long
+def test_a_first_trial_that_ends_last_in_another_process_is_the_best(tmp_path: Path) -> None:
+    storage = STORAGES["journal"].format(file=str(tmp_path / "study.journal"))
+    slow, fast = (SLOW.format(storage=storage, done=str(tmp_path / "done"), is_slow=n) for n in (True, False))
+    process = start(tmp_path, slow)
+    assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    run(tmp_path, fast)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    (study,) = [one for one in read(tmp_path) if "parent" not in one["config"]]
+    assert (study["config"]["best/trial"], study["config"]["best/objective"]) == (0, 0.0)
+    assert study["config"]["trials/complete"] == 6
+    rows = [
+        (row["step"], row["objective/value/best"]) for row in study["logs"] if "objective/value/best" in row
+    ]
+    assert max(rows, key=lambda row: row[0])[0] == 5
+    assert [best for step, best in rows if step == 5][-1] == 0.0
+
+
 LATE = """
 from autolog.sinks import delivery
 sweep = delivery.Delivery.sweep

@@ -56,7 +56,7 @@ def test_a_fit_that_carries_it_is_a_whole_run_and_others_are_none(into: MemorySi
     assert len(losses) == model.n_iter_[0]
     assert losses[-1] == pytest.approx(log_loss(y_train, model.predict_proba(X_train)), rel=1e-3)
     assert losses[0] > losses[-1]
-    assert [step for step, row in kept.rows if "train/loss" in row] == list(range(len(losses)))
+    assert [step for step, row in kept.rows if "train/loss" in row] == list(range(1, len(losses) + 1))
 
 
 def test_beside_enable_each_thing_is_recorded_once(recording: MemorySink) -> None:

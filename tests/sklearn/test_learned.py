@@ -79,7 +79,9 @@ def test_learning_curves_are_series(recording: MemorySink, model: Any, attribute
     run = only(recording)
     assert run.values(key) == pytest.approx(list(getattr(model, attribute)))
     steps = [step for step, values in run.rows if key in values]
-    assert steps == list(range(len(steps)))
+    # That on histograms begins with the scores of no iteration at all.
+    first = 0 if isinstance(model, HistGradientBoostingClassifier) else 1
+    assert steps == list(range(first, first + len(steps)))
     last = max(step for step, _ in run.rows)
     assert [step for step, values in run.rows if "train/accuracy" in values] == [last]
 
@@ -99,7 +101,7 @@ def test_a_long_curve_is_thinned_and_says_so(recording: MemorySink, monkeypatch:
     monkeypatch.setattr(learned, "CURVE_POINTS", 5)
     GradientBoostingClassifier(n_estimators=12).fit(X_train, y_train)
     run = only(recording)
-    assert [step for step, values in run.rows if "train/loss" in values] == [0, 3, 6, 9, 11]
+    assert [step for step, values in run.rows if "train/loss" in values] == [1, 4, 7, 10, 12]
     assert "every 3th of 12" in run.config["autolog/notes"]["curves"]
 
 
@@ -199,10 +201,10 @@ def test_boosting_has_a_curve_per_set_and_what_early_stopping_chose(
     metric = "mlogloss" if isinstance(model, XGBClassifier) else "multi_logloss"
     results = model.evals_result() if isinstance(model, XGBClassifier) else model.evals_result_
     train, val = results.values()
-    assert run.values(f"train/{metric}") == pytest.approx(train[metric])
-    assert run.values(f"val/{metric}") == pytest.approx(val[metric])
+    assert run.values(f"rounds/train/{metric}") == pytest.approx(train[metric])
+    assert run.values(f"rounds/val/{metric}") == pytest.approx(val[metric])
     assert run.metrics["val/accuracy"] == pytest.approx(accuracy), "the same set, by the same name"
-    best = getattr(model, "best_iteration", None) or model.best_iteration_
+    best = model.best_iteration + 1 if isinstance(model, XGBClassifier) else model.best_iteration_
     assert run.config["early_stopping/best_iteration"] == best
     named = {row["feature"].replace("_", " ") for row in run.tables["model/importances_table"]}
     assert named == set(COLUMNS)
@@ -223,7 +225,7 @@ def test_boosting_in_a_pipeline_and_without_evaluation_sets(recording: MemorySin
     LGBMRegressor(n_estimators=3, n_jobs=1, verbose=-1).fit(X_train, y_train)
     XGBRegressor(n_estimators=3, n_jobs=1).fit(X_train, y_train)
     first, second, third = recording.runs
-    assert len(first.values("val/mlogloss")) == 3
+    assert len(first.values("rounds/val/mlogloss")) == 3
     assert second.config["model"] == "LGBMRegressor"
     assert third.config["model"] == "XGBRegressor"
     assert all(run.artifacts and "model/importances" in run.charts for run in recording.runs)

@@ -326,8 +326,8 @@ def test_lightgbms_newer_arguments_are_evaluation_sets_too(recording: MemorySink
         model.fit(X_train, y_train, eval_X=X_test, eval_y=y_test)
     accuracy = model.score(X_test, y_test)
     run = only(recording)
-    assert len(run.values("val/multi_logloss")) == 3
-    assert ("train/multi_logloss" in run.metrics) == several
+    assert len(run.values("rounds/val/multi_logloss")) == 3
+    assert ("rounds/train/multi_logloss" in run.metrics) == several
     assert run.metrics["val/accuracy"] == pytest.approx(accuracy)
 
 
@@ -339,5 +339,5 @@ def test_training_data_in_the_eval_set_of_a_step_is_known_by_its_target(recordin
         warnings.simplefilter("ignore")
         pipeline.fit(X_train, y_train, xgbclassifier__eval_set=sets, xgbclassifier__verbose=False)
     run = only(recording)
-    assert len(run.values("train/mlogloss")) == len(run.values("val/mlogloss")) == 3
+    assert len(run.values("rounds/train/mlogloss")) == len(run.values("rounds/val/mlogloss")) == 3
     assert "val/set-2/mlogloss" not in run.metrics
