@@ -65,6 +65,7 @@ class Recording(Writer):
         opened_by_user: whether a person opened it, rather than a hook.
         is_training: whether a training goes on in it now.
         trainings: of the model that it is of, so far.
+        kept_step: the step of the model that was kept, if that is not the last one.
         status: ``running``, ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``.
         is_closed: whether the user has finished it.
         exits: how to leave the ``with`` blocks that the user has entered with it.
@@ -88,6 +89,7 @@ class Recording(Writer):
         self.opened_by_user = opened_by_user
         self.is_training = False
         self.trainings = 0
+        self.kept_step: int | None = None
         self.status = "running"
         self.is_closed = False
         self.exits: list[Callable[[], None]] = []
@@ -430,6 +432,11 @@ class Recording(Writer):
     def last_step(self) -> int:
         """The last step that was logged; 0 if there was none."""
         return max(self._next_step - 1, 0)
+
+    @property
+    def step_of_model(self) -> int:
+        """Where the numbers of its model stand: those of earlier steps are of another one."""
+        return self.last_step if self.kept_step is None else self.kept_step
 
     def step(self, step: int | None) -> int:
         """The step of a row; None: the next one.

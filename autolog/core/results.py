@@ -40,7 +40,7 @@ def record_finals(
         The step that they stand at.
     """
     told = _told.setdefault(run, {})
-    at = run.last_step if step is None else step
+    at = run.step_of_model if step is None else step
     standing = {key: told[key][1] for key in metrics if key in told and told[key][0] == at}
     new = {
         key: value
@@ -48,7 +48,7 @@ def record_finals(
         if key not in standing or (of_all and not _is_close(value, standing[key]))
     }
     if step is None and not standing.keys().isdisjoint(new):
-        at += 1
+        at = run.last_step + 1
     if new:
         run.log(new, step=at)
         told.update({key: (at, value) for key, value in new.items()})
@@ -61,7 +61,12 @@ def _is_close(one: float, other: float) -> bool:
 
 def record_evaluation(run: Recording, name: str, result: Evaluation, *, step: int | None = None) -> None:
     """Metrics, tables and pictures of one evaluation, under the name of its data (``val``, ``test``)."""
-    found = {f"{name}/{key}": value for key, value in result.metrics.items()}
+    told = {key: value for key, (_, value) in _told.get(run, {}).items()}
+    found = {
+        f"{name}/{key}": value
+        for key, value in result.metrics.items()
+        if not _has_another_name(key, value, name, told)
+    }
     step = record_finals(run, found, step=step)
     for note in result.notes:
         run.note(name, note)
@@ -71,9 +76,9 @@ def record_evaluation(run: Recording, name: str, result: Evaluation, *, step: in
 # Names that frameworks and users have for what an evaluation of ours has, too.
 _OTHER_NAMES = {
     "accuracy": ("acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"),
-    "log_loss": ("loss",),
-    "mae": ("mean_absolute_error", "loss"),
-    "mse": ("mean_squared_error", "loss"),
+    "log_loss": ("loss", "logloss", "binary_logloss", "mlogloss", "multi_logloss", "multiclass"),
+    "mae": ("mean_absolute_error", "loss", "l1"),
+    "mse": ("mean_squared_error", "loss", "l2"),
     "rmse": ("root_mean_squared_error",),
     "roc_auc": ("auc", "auroc"),
 }
@@ -92,12 +97,13 @@ def not_told(metrics: Mapping[str, float], place: str, told: Mapping[str, float]
     return {
         name: value
         for name, value in metrics.items()
-        if f"{place}/{name}" not in told
-        and not any(
-            math.isclose(told.get(f"{place}/{other}", math.nan), value, rel_tol=_SAME, abs_tol=1e-7)
-            for other in _OTHER_NAMES.get(name, ())
-        )
+        if f"{place}/{name}" not in told and not _has_another_name(name, value, place, told)
     }
+
+
+def _has_another_name(name: str, value: float, place: str, told: Mapping[str, float]) -> bool:
+    others = (told.get(f"{place}/{other}", math.nan) for other in _OTHER_NAMES.get(name, ()))
+    return any(math.isclose(other, value, rel_tol=_SAME, abs_tol=1e-7) for other in others)
 
 
 def record_pictures(run: Recording, name: str, result: Evaluation, *, step: int | None = None) -> None:

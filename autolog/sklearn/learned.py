@@ -65,7 +65,7 @@ def record_curves(run: Recording, estimator: Any, given: Given) -> None:
         if (step - first) % every == 0 or step in telling:
             row = {key: value for key, value in zip(curves, values, strict=True) if value is not None}
             run.log(row, step=step)
-    kept = kept_round(final)
+    kept = run.kept_step = kept_round(final)
     ends = {key: len(values) if kept is None else kept - given.earlier for key, values in rounds.items()}
     record_finals(run, {key: rounds[key][n - 1] for key, n in ends.items() if 0 < n <= len(rounds[key])})
     scalars = {key: attribute(final, name) for name, key in _SCALARS.items() if key not in curves}

@@ -239,7 +239,7 @@ def record_value(
             return
         values.numbers[name], values.arguments[name] = number, plain
         key = f"{values.name}/{name}"
-        run.log({key: number}, step=run.last_step)
+        run.log({key: number}, step=run.step_of_model)
         if plain:
             run.describe({f"arguments/{key}": plain})
         return
