@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import evaluation
+from autolog.capture.datasets import Read
 from autolog.core.catalogue import is_on
 from autolog.core.current import open_here
 from autolog.core.recording import Recording
@@ -32,7 +33,8 @@ from autolog.process.context import watched, watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.budget import Aborted, affordable_rows, length, predicted_by
-from autolog.sklearn.described import mark_of, task_of, training_data
+from autolog.sklearn.described import task_of
+from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
 
 __all__ = [
     "know_predictions",
@@ -97,7 +99,7 @@ class _Output(weakref.ref[Any]):
     fits: int  # how often the model had been trained by then
     X: Any  # or a weak reference to it, see _held
     shape: Any  # of X by then
-    mark: str | None  # of X, once it was asked for
+    mark: Read | None  # what X is known by, once it was asked for
 
     @property
     def data(self) -> Any:
@@ -311,7 +313,7 @@ def _evaluate_clusters(truth: Any, labels: Any) -> None:
             from sklearn import metrics
 
             known = training_data.get(output.run)
-            is_training = known is not None and mark_of(output.data) == known.X
+            is_training = known is not None and mark_of(output.data, full=is_full(output.run)) == known.X
             name = "train" if output.method == "fit_predict" or is_training else "val"
             homogeneity, completeness, v_measure = metrics.homogeneity_completeness_v_measure(one, other)
             found = {
@@ -336,7 +338,7 @@ _UNKNOWN = (
     " run.log({{'{0}': value}})"
 )
 
-_predicted_by_folds: deque[str | None] = deque(maxlen=MOST_PREDICTED)  # marks
+_predicted_by_folds: deque[tuple[str | None, str]] = deque(maxlen=MOST_PREDICTED)  # marks
 
 
 def set_trained(run: Recording) -> None:
@@ -346,7 +348,12 @@ def set_trained(run: Recording) -> None:
 
 def know_predictions(values: Any) -> None:
     """Predictions that are evaluated already, of which the user gets a copy."""
-    _predicted_by_folds.append(mark_of(values))
+    _predicted_by_folds.append(_mark_of_predictions(values))
+
+
+def _mark_of_predictions(values: Any) -> tuple[str | None, str]:
+    """With their type: a user's own ``scores > 0.3`` may equal what was predicted, but is no copy of it."""
+    return mark_of(values), str(getattr(values, "dtype", ""))
 
 
 def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
@@ -362,7 +369,9 @@ def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
             return
         if not is_on("sklearn") or not _is_called_by_user():
             return
-        if _predicted_by_folds and any(mark_of(value) in _predicted_by_folds for value in predicted):
+        if _predicted_by_folds and any(
+            _mark_of_predictions(value) in _predicted_by_folds for value in predicted
+        ):
             return
         charge(run)
         run.note(name, _UNKNOWN.format(name))
@@ -427,8 +436,9 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> None:
     if not labels and scores is None:
         return  # a part of the scores against a truth of the user's making: not what the model is trained for
     if output.mark is None and X is not None:
-        output.mark = mark_of(X)
-    which = _set_of(run, truth, (output.mark if X is not None else None) if is_whole else mark_of(value), X)
+        output.mark = read_of(X, full=is_full(run))
+    read = (output.mark if X is not None else None) if is_whole else read_of(value)
+    which = _set_of(run, truth, read, X)
     kind = "labels" if labels else "scores"
     if which is None:
         return
@@ -540,29 +550,38 @@ def _are_labels(truth: Any, classes: Any) -> bool:
     return all(label in known for label in set(truth.tolist()))
 
 
-def _set_of(run: Recording, truth: Any, mark_of_X: str | None, X: Any) -> _Set | None:
-    """The evaluation set that this is: the training data, or a held-out set by order of sight."""
-    mark = (mark_of_X, mark_of(truth))
+def _set_of(run: Recording, truth: Any, read: Read | None, X: Any) -> _Set | None:
+    """The evaluation set that this is: the training data, or a held-out set by order of sight.
+
+    Args:
+        read: what is known of X; where that is gone, of the part of the predictions that was given.
+    """
+    full = is_full(run)
+    mark = (None if read is None else read.mark, mark_of(truth, full=full))
     sets = _sets.setdefault(run, {})
     if mark not in sets:
         known = training_data.get(run)
-        learned = known.name_of(mark, X) if known is not None else None
-        if learned is not None:
-            sets[mark] = _Set(learned)
-        else:
-            # Where the fit had an evaluation set of its own, what comes later is another one.
-            first = "test" if any(s.given for s in sets.values()) else "val"
-            held_out = 1 + sum(not s.name.startswith("train") and not s.given for s in sets.values())
-            if held_out > MOST_SETS:
-                run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
-                return None
-            sets[mark] = _Set(first if held_out == 1 else f"{first}/set-{held_out}")
+        seen = known.name_of(X, read, mark[1], full=full) if known is not None else Sighting(None)
+        if seen.name is not None and seen.name.startswith("train"):
+            sets[mark] = _Set(seen.name)
+            return sets[mark]
+        # Where the fit had an evaluation set of its own, what comes later is another one.
+        first = seen.name or ("test" if any(s.given for s in sets.values()) else "val")
+        others = [s.name.partition("/")[0] for s in sets.values() if not s.given]
+        number = 1 + sum((name == "eval") == (first == "eval") for name in others if name != "train")
+        if number > MOST_SETS:
+            run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
+            return None
+        sets[mark] = _Set(first if number == 1 else f"{first}/set-{number}")
+        if seen.note is not None:
+            run.note(sets[mark].name, seen.note)
     return sets[mark]
 
 
 def name_set(run: Recording, X: Any, y: Any, name: str) -> None:
     """An evaluation set that was given to the fit."""
-    _sets.setdefault(run, {})[mark_of(X), mark_of(y)] = _Set(name, given=True)
+    full = is_full(run)
+    _sets.setdefault(run, {})[mark_of(X, full=full), mark_of(y, full=full)] = _Set(name, given=True)
 
 
 def _scores(run: Recording, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:

@@ -26,17 +26,9 @@ from autolog.sklearn.boosting import evaluation_sets
 from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
-from autolog.sklearn.described import (
-    MOST_BATCHES,
-    is_being_checked,
-    is_model,
-    mark_of,
-    record_data,
-    record_parameters,
-    task_of,
-    training_data,
-)
+from autolog.sklearn.described import is_being_checked, is_model, record_data, record_parameters, task_of
 from autolog.sklearn.evaluation import remember_clusters, set_trained
+from autolog.sklearn.known import MOST_BATCHES, is_full, training_data
 from autolog.sklearn.learned import record_curves, record_importances, record_outcome
 from autolog.sklearn.search import record_search
 
@@ -115,7 +107,7 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
                 known.is_loop = goes_on
                 known.task, known.classes = task_of(estimator), getattr(estimator, "classes_", None)
                 if loop is not None and loop.calls and len(known.more) < MOST_BATCHES:
-                    known.more.add((mark_of(X), mark_of(y)))
+                    known.add(X, y, full=is_full(run))
             for part in (estimator, *_parts(estimator)):
                 bind_run(part, run)
             if loop is not None:
