@@ -74,7 +74,7 @@ def test_the_number_of_rows_that_are_kept_is_bounded(monkeypatch):
     assert training.overlap(rows.read(table[:15_000][::-1])).is_whole
     assert not part.is_whole
     constant = known(np.ones((20_000, 3)))
-    assert len(constant.hashes) == 1_000
+    assert len(constant.hashes) <= 1_000
     assert constant.overlap(rows.read(np.ones((50, 3)))).verdict == "unknown"
 
 
