@@ -2,7 +2,8 @@
 
 ``python -m benchmarks --quick`` is a first look (``program``, ``steps``, ``scale``, ``load``,
 ``fingerprints`` only where they are named), ``python -m benchmarks keras_fit sklearn_fits`` measures some,
-``--markdown FILE`` writes the tables down. What a program costs, cold and to its exit, is told by ``program``; the others tell of the call.
+``--markdown FILE`` writes the tables down. What a program costs, cold and to its exit, is told by
+``program``; the others tell of the call.
 Each way to record a workload has a process of its own; they take turns, on one thread, after a call each that
 warms up. Where that took three seconds longer than bare's, a way takes one turn of five, and if
 quick none. Peers come with ``pip install "trackio-autolog[bench]"``; those that are not there are named.

@@ -2,9 +2,9 @@
 
 Numbers (float64, 20 columns) and texts (one column of objects, of eight bytes and 21 characters each; up to
 50,000 different ones), each read once: the hashes of the rows, from which come the fingerprint and the
-knowledge of training rows. Beside it what BLAKE2b takes for the same bytes (of texts: of their characters, joined).
+knowledge of training rows. Beside it what BLAKE2b takes for the same bytes (of texts: for their characters).
 Beyond 100 MB of numbers and 10 MB of texts a part of the rows is read, unless ``fingerprint="full"``. Then
-what it takes to look up a fifth of the rows, sorting included. Last, what a small fit pays: the description of
+what it takes to look up a fifth of the rows, sorting included. Last, what a small fit pays: to describe
 200 x 10 with a target, reading included. The least of several times.
 """
 
