@@ -85,6 +85,7 @@ def test_training_data_that_is_sampled_is_known_by_its_sample(monkeypatch):
     assert training.share == 1 / 8
     picked = np.random.default_rng(1).permutation(30_000)[:3_000]
     assert training.overlap(rows.read(table[picked])).verdict == "training"
+    assert not training.overlap(rows.read(table[:30_000:8])).is_whole, "though it is all that is known"
     assert training.overlap(rows.read(table[30_000:34_000])).verdict == "held out"
     assert training.overlap(rows.read(table[28_000:32_000])).verdict == "unknown"
 

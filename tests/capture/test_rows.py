@@ -153,10 +153,27 @@ def test_a_sparse_matrix_is_known_whatever_its_format(table):
         ),
         shape=matrix.shape,
     )
+    again = sp.csr_matrix(
+        (
+            np.repeat(matrix.data, 2) / 2,
+            np.repeat(matrix.indices, 2),
+            2 * matrix.indptr,
+        ),
+        shape=matrix.shape,
+    )
     before = twice.data.copy(), shuffled.indices.copy()
-    assert len({fingerprint(value) for value in [*values, shuffled, twice, twice.tocsc(), table]}) == 1
+    assert len({fingerprint(value) for value in [*values, shuffled, twice, again, table]}) == 1
     assert (twice.data == before[0]).all()
     assert (shuffled.indices == before[1]).all(), "the user's own is left as it is"
+
+
+def test_a_sparse_matrix_that_is_sampled_is_known_whatever_its_format(monkeypatch):
+    monkeypatch.setattr("autolog.capture.rows.NUMBERS", 20_000)
+    matrix = sp.random(1_000, 100, 0.1, format="csr", random_state=0)
+    found = read(matrix).rows
+    assert found.step == 4
+    assert len({fingerprint(matrix.asformat(kind)) for kind in ("csr", "csc", "coo", "lil")}) == 1
+    assert found.hashes.tolist() == read(matrix[::4], full=True).rows.hashes.tolist()
 
 
 def test_rows_that_differ_have_hashes_that_differ():
