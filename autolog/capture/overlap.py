@@ -24,6 +24,7 @@ Array = npt.NDArray[Any]
 Verdict = Literal["training", "held out", "unknown"]
 
 KEPT = 1_000_000  # row hashes, 8 MB
+KEPT_OF_A_LOOP = 250_000  # which are copied whenever more come
 IMPROBABLE = 1e-6
 LEAKED = 0.1  # share of held-out rows that may be training rows as well: it is still held out, with a leak
 
@@ -86,7 +87,7 @@ class KnownRows:
     """
 
     hashes: Array
-    """In no order."""
+    """In no order, until they have been asked for."""
     mask: int
     """Kept are the hashes of which these bits are zero."""
     rows: int
@@ -113,7 +114,8 @@ class KnownRows:
     @cached_property
     def ordered(self) -> Array:
         """The hashes in order."""
-        return np.sort(self.hashes)
+        self.hashes = np.sort(self.hashes)
+        return self.hashes
 
     @cached_property
     def twins(self) -> float:
@@ -129,10 +131,10 @@ class KnownRows:
         if (rows.width, rows.columns_step) != self.shape:
             return Overlap("held out", 0, 0)
         hashes = _masked(rows.hashes, self.mask)
-        places = np.searchsorted(self.ordered, hashes)
-        there = np.append(self.ordered, np.uint64(0))[places] == hashes
-        there &= places < len(self.ordered)
-        found = int(there.sum())
+        found = 0
+        if len(self.ordered):
+            places = np.minimum(np.searchsorted(self.ordered, hashes), len(self.ordered) - 1)
+            found = int((self.ordered[places] == hashes).sum())
         verdict = judged(found, len(hashes), twins=self.twins, known=len(self.hashes), share=self.share)
         is_whole = (
             verdict == "training"
@@ -152,14 +154,17 @@ class KnownRows:
         overlap = self.overlap(rows)
         if overlap.verdict == "training" or (rows.width, rows.columns_step) != self.shape:
             return self
-        hashes, mask = _bounded(np.concatenate([self.hashes, _masked(rows.hashes, self.mask)]), self.mask)
         new = KnownRows.of(rows)
-        old_rows, new_rows = self.rows, new.rows
-        chance = overlap.found / overlap.looked_up if overlap.looked_up else new.twins
-        pooled = (old_rows * self.twins + new_rows * max(chance, new.twins)) / max(1, old_rows + new_rows)
-        share = min(self.share, new.share)
-        precision = max(self.precision, new.precision)
-        return KnownRows(hashes, mask, old_rows + new_rows, self.shape, share, precision, pooled)
+        chance = overlap.found / overlap.looked_up if overlap.looked_up else 0.0
+        count = self.rows + new.rows
+        pooled = (self.rows * self.twins + new.rows * max(chance, new.twins)) / max(1, count)
+        more = _masked(new.ordered, self.mask)
+        hashes = np.insert(self.ordered, np.searchsorted(self.ordered, more), more)
+        hashes, mask = _bounded(hashes, self.mask | new.mask, KEPT_OF_A_LOOP)
+        share, precision = min(self.share, new.share), max(self.precision, new.precision)
+        joined = KnownRows(hashes, mask, count, self.shape, share, precision, pooled)
+        joined.ordered = hashes
+        return joined
 
 
 _in_use: weakref.WeakValueDictionary[str, KnownRows] = weakref.WeakValueDictionary()
@@ -169,8 +174,10 @@ def _masked(hashes: Array, mask: int) -> Array:
     return hashes[hashes & np.uint64(mask) == 0] if mask else hashes
 
 
-def _bounded(hashes: Array, mask: int) -> tuple[Array, int]:
-    while len(hashes) > KEPT and mask < 2**20:
+def _bounded(hashes: Array, mask: int, most: int | None = None) -> tuple[Array, int]:
+    most = KEPT if most is None else most
+    hashes = _masked(hashes, mask)
+    while len(hashes) > most and mask < 2**20:
         mask = 2 * mask + 1
         hashes = _masked(hashes, mask)
-    return hashes[:KEPT], mask  # what is too many even so is a few rows, very often
+    return hashes[:most], mask  # what is too many even so is a few rows, very often

@@ -36,6 +36,10 @@ _UNKNOWN = (
     "{0:,} of {1:,} rows occur in the training data, of whose rows {2:.0%} have an equal one: whether this"
     f" set was held out cannot be known. {_SAY}"
 )
+_TOO_FEW = (
+    "of the training rows a sample is remembered, and it could hold none of these few rows: whether this"
+    f" set was held out cannot be known. {_SAY}"
+)
 _OTHER_PRECISION = (
     "its numbers are of another precision than the training data, which is gone: whether this set was"
     f" held out cannot be known. {_SAY}"
@@ -116,6 +120,8 @@ class TrainingData:
             overlap = alike
         if overlap.verdict == "training":
             return Sighting("train" if overlap.is_whole else "train/part")
+        if overlap.verdict == "unknown" and not overlap.looked_up:
+            return Sighting("eval", _TOO_FEW)
         if overlap.verdict == "unknown":
             return Sighting("eval", _UNKNOWN.format(overlap.found, overlap.looked_up, known.twins))
         return Sighting(None, _LEAKED.format(overlap.found, overlap.looked_up) if overlap.found else None)
