@@ -123,8 +123,10 @@ class KnownRows:
         if self.pooled_twins is not None:
             return self.pooled_twins
         same = self.ordered[1:] == self.ordered[:-1]
-        alone = np.r_[True, ~same] & np.r_[~same, True]
-        return 1 - float(alone.mean()) if len(alone) > 1 else 0.0
+        twins = np.zeros(len(self.ordered), dtype=np.bool_)
+        twins[1:] |= same
+        twins[:-1] |= same
+        return float(twins.mean()) if len(twins) else 0.0
 
     def overlap(self, rows: Rows) -> Overlap:
         """Look the rows of other data up."""
