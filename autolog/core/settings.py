@@ -29,6 +29,7 @@ _TRUTHS = {
 _SINK_METHODS = ("write", "stage", "sync", "deliver", "url", "sample_system")  # of autolog.sinks.Sink
 SHAREABLE = ("data", "predictions", "code")
 TRIALS = ("auto", "runs", "rows")
+FINGERPRINTS = ("auto", "full")
 
 
 class SettingError(ValueError):
@@ -104,6 +105,10 @@ class Settings:
 
     log_data: bool = True
     """Whether the data's schema, fingerprint and first rows are recorded."""
+
+    fingerprint: str = "auto"
+    """How much of the data its fingerprint is of: ``auto``: up to 100 MB of numbers and 10 MB of texts all,
+    beyond that evenly spaced rows (``sampled`` says so); ``full``: all, some 0.5 s for a GB of numbers."""
 
     log_code: bool = True
     """Whether entry script, git diff, packages and environment files are recorded."""
@@ -288,6 +293,9 @@ def _check(name: str, value: Any) -> None:
     elif name == "trials":
         if value not in TRIALS:
             raise SettingError(_unknown("kind of trials", str(value), TRIALS))
+    elif name == "fingerprint":
+        if value not in FINGERPRINTS:
+            raise SettingError(_unknown("kind of fingerprint", str(value), FINGERPRINTS))
     elif value is not None and (not isinstance(value, str) or not value.strip()):
         raise SettingError(f"{name}={value!r}: expected a text that is not empty, or None.")
     elif name == "server_url" and value and not value.startswith(("http://", "https://")):

@@ -170,13 +170,14 @@ def record_data(run: Recording, call: Arguments) -> None:
     ):
         run.note("data/train", "the targets of several outputs are not described")
         y = None
-    described = datasets.describe(x, y)
+    full = run.settings.fingerprint == "full"
+    described = datasets.describe(x, y, full=full)
     run.describe({"data/train": described.config()})
     for what in described.notes:
         run.note("data/train", what)
     validation = call.get("validation_data")
     if isinstance(validation, (list, tuple)) and len(validation) >= 2:
-        run.describe({"data/val": datasets.describe(validation[0], validation[1]).config()})
+        run.describe({"data/val": datasets.describe(validation[0], validation[1], full=full).config()})
 
 
 def short(value: Any) -> float:

@@ -182,7 +182,8 @@ _trained: weakref.WeakKeyDictionary[Recording, int] = weakref.WeakKeyDictionary(
 
 def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> None:
     seen = _tests.setdefault(run, {})
-    mark = datasets.fingerprint(call.get("x"), call.get("y"))
+    full = run.settings.fingerprint == "full"
+    mark = datasets.fingerprint(call.get("x"), call.get("y"), full=full)
     if given_arrays(call) is None:  # known by its kind only
         mark += f" {id(call.get('x'))}"
     number = len(seen) + 1

@@ -9,9 +9,9 @@ from typing import Any
 from autolog.core.recording import Recording
 from autolog.process.hooks import Call
 from autolog.sklearn.budget import length
-from autolog.sklearn.described import mark_of, training_data
 from autolog.sklearn.evaluation import name_set
 from autolog.sklearn.inside import attribute, is_number, is_one
+from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
 
 __all__ = ["Given", "best_iteration", "given_to", "kept_round", "rounds_of"]
 
@@ -36,6 +36,8 @@ class Given:
 def given_to(run: Recording, call: Call) -> Given:
     """The evaluation sets of a fit, and the model that it goes on with.
 
+    One that holds rows of the training data alone is ``train/part``, one that may is ``eval``.
+
     From now on an evaluation of one of the sets goes by its name too, and another held-out set is ``test``.
     """
     arguments = _arguments(call)
@@ -48,28 +50,36 @@ def _evaluation_sets(run: Recording, arguments: Mapping[str, Any]) -> dict[str, 
     if not pairs:
         pairs = _pairs_of_parts(_named(arguments, "eval_X"), _named(arguments, "eval_y"))
     called = _named(arguments, "eval_names") or []
-    known = training_data.get(run)
     inside = any(name.endswith(("__eval_set", "__eval_y")) for name in arguments)
-    held_out = 0
+    counts = {"val": 0, "eval": 0}
     for number, pair in enumerate(pairs):
         is_pair = isinstance(pair, (list, tuple)) and len(pair) >= 2
         X, y = pair[:2] if is_pair else (None, None)  # of CatBoost's Pool one does not see what it holds
-        same_y = known is not None and is_pair and mark_of(y) == known.y
-        # To a step of a pipeline goes an X that earlier steps have changed; the target alone tells then.
-        if (
-            known is not None
-            and same_y
-            and (mark_of(X) == known.X or (inside and (length(y) or 0) >= TELLING_ROWS))
-        ):
-            name = "train"
+        seen = _sighting(run, X, y, inside=inside) if is_pair else Sighting(None)
+        if seen.name is not None and seen.name.startswith("train"):
+            name = seen.name
         else:
-            held_out += 1
-            name = "val" if held_out == 1 else f"val/set-{held_out}"
+            kind = seen.name or "val"
+            counts[kind] += 1
+            name = kind if counts[kind] == 1 else f"{kind}/set-{counts[kind]}"
             if is_pair:
                 name_set(run, X, y, name)
+            if seen.note is not None:
+                run.note(name, seen.note)
         own = [called[number]] if number < len(called) else []
         names |= dict.fromkeys([f"validation_{number}", f"valid_{number}", *own], name)
     return names
+
+
+def _sighting(run: Recording, X: Any, y: Any, *, inside: bool) -> Sighting:
+    known, full = training_data.get(run), is_full(run)
+    if known is None:
+        return Sighting(None)
+    mark = mark_of(y, full=full)
+    # To a step of a pipeline goes an X that earlier steps have changed; the target alone tells then.
+    if inside and mark == known.y and (length(y) or 0) >= TELLING_ROWS:
+        return Sighting("train")
+    return known.name_of(X, read_of(X, full=full), mark, full=full)
 
 
 def _named(arguments: Mapping[str, Any], name: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
-from autolog.sklearn.described import training_data
+from autolog.sklearn.known import training_data
 from autolog.sklearn.work import cost_of, fit_factor
 
 __all__ = ["Aborted", "Rows", "affordable_rows", "length", "predicted_by"]

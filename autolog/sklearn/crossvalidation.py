@@ -71,7 +71,7 @@ def observe_parallel(call: Call) -> Frame:
         def before() -> None:
             record_parameters(run, given["estimator"])
             run.describe({"cv/function": function})
-            record_data(run, given.get("X"), given.get("y"))
+            record_data(run, given.get("X"), given.get("y"), is_divided=True)
 
         def after(outcome: Outcome, seconds: float) -> None:
             results = outcome.result

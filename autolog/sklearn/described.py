@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from autolog.capture import datasets
+from autolog.capture.overlap import KnownRows
 from autolog.core.recording import Recording
 from autolog.process.signatures import signature_of
+from autolog.sklearn.known import TrainingData, is_full, place_of, read_of, training_data
 
 __all__ = [
-    "TrainingData",
     "is_being_checked",
     "is_model",
-    "mark_of",
     "record_data",
     "record_parameters",
     "task_of",
-    "training_data",
 ]
 
 # What it is -----------------------------------------------------------------------------------------
@@ -117,110 +114,27 @@ def _set_by_hand(estimator: Any, everything: Mapping[str, Any]) -> dict[str, Any
 # Data -----------------------------------------------------------------------------------------------
 
 
-@dataclass
-class TrainingData:
-    """What is remembered of the data of a fit, to know it again in an evaluation."""
+def record_data(run: Recording, X: Any, y: Any, *, is_divided: bool = False) -> None:
+    """Schema, class balance, fingerprint, and the first rows if they may be kept.
 
-    X: str | None
-    y: str | None
-    task: str | None = None
-    classes: Any = None
-    rows: int | None = None
-    fit_seconds: float = 0.0
-    spent: float = 0.0
-    """Seconds of work, by our table, that were spent on calling the model once more."""
-    wished: float = 0.0
-    """The same, and what was left out: of a loop."""
-    fits: int = 0
-    is_loop: bool = False
-    """Of ``partial_fit`` or ``warm_start``: more of the same comes."""
-    place: weakref.ref[Any] | None = None
-    """The array itself: a part of it (``X_train[:50]``) is training data too."""
-    more: set[tuple[str | None, str | None]] = field(default_factory=set)
-    """Of a loop, the data of its further calls."""
-
-    def name_of(self, mark: tuple[str | None, str | None], X: Any) -> str | None:
-        """``train`` if data is what was learned from, ``train/part`` if it is a block of it; else None."""
-        # An X that is gone by now cannot be compared: then the target alone must tell.
-        if mark[1] == self.y and mark[0] in (self.X, None):
-            return "train"
-        if any(mark[1] == y and mark[0] in (known, None) for known, y in self.more):
-            return "train/part"
-        whole = self.place() if self.place is not None else None
-        return "train/part" if whole is not None and _is_part(X, whole) else None
-
-
-training_data: weakref.WeakKeyDictionary[Recording, TrainingData] = weakref.WeakKeyDictionary()
-
-MOST_BATCHES = 1_000  # of a loop that are known again
-
-
-def _is_part(values: Any, whole: Any) -> bool:
-    """Whether an array is a block of another one that is still there."""
-    import numpy as np
-
-    if not isinstance(values, np.ndarray) or values.size == 0:
-        return False
-    same_memory = values.base is not None and values.base is (whole if whole.base is None else whole.base)
-    if not same_memory or not values.flags.c_contiguous or not whole.flags.c_contiguous:
-        return False
-    first = values.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-    return bool(first >= 0 and first + values.nbytes <= whole.nbytes)
-
-
-def _place_of(values: Any) -> weakref.ref[Any] | None:
-    import numpy as np
-
-    return weakref.ref(values) if isinstance(values, np.ndarray) else None
-
-
-def mark_of(values: Any) -> str | None:
-    """A fingerprint of values, whether they come as a list, an array or a column of a frame."""
-    if values is None:
-        return None
-    import numpy as np
-
-    if getattr(values, "ndim", None) == 1 and hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    elif isinstance(values, (list, tuple)) and values:
-        values = _as_array(values)
-    elif getattr(values, "shape", (0, 0))[1:] == (1,) and hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    if isinstance(values, np.ndarray):
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]  # a target as a column is the same target
-        if values.dtype.kind == "U":
-            values = values.astype(object)
-    return datasets.fingerprint(values)
-
-
-def _as_array(values: Any) -> Any:
-    """A list of numbers or of short texts, or of rows of numbers; another list stays what it is.
-
-    (An array of texts is as wide as its longest: one long document among thousands takes gigabytes.)
+    Args:
+        is_divided: whether it is the data of a cross-validation, of which each model learns from a part.
     """
-    import numpy as np
-
-    first = values[0]
-    if isinstance(first, str):
-        return np.array(values, dtype=object) if all(isinstance(value, str) for value in values) else values
-    if isinstance(first, (list, tuple)) and not all(isinstance(value, (int, float)) for value in first[:3]):
-        return values
-    try:
-        array = np.asarray(values)
-    except ValueError:  # rows of different lengths
-        return values
-    return array if array.dtype.kind in "biuf" else values
-
-
-def record_data(run: Recording, X: Any, y: Any) -> None:
-    """Schema, class balance, fingerprint, and the first rows if they may be kept."""
     shape = getattr(X, "shape", None)
     rows = int(shape[0]) if shape else len(X) if hasattr(X, "__len__") else None
-    training_data[run] = TrainingData(mark_of(X), mark_of(y), rows=rows, place=_place_of(X))
+    full = is_full(run)
+    of_X, of_y = datasets.read(X, full=full), read_of(y, full=full)
+    training_data[run] = TrainingData(
+        of_X.mark if X is not None else None,
+        of_y.mark if of_y is not None else None,
+        KnownRows.of(of_X.rows) if of_X.rows is not None else None,
+        rows=rows,
+        place=place_of(X),
+        is_divided=is_divided,
+    )
     if not run.settings.log_data:
         return
-    described = datasets.describe(X, y)
+    described = datasets.describe(X, y, parts=[of_X] if of_y is None else [of_X, of_y])
     run.describe({"data/train": described.config()})
     for what in described.notes:
         run.note("data/train", what)

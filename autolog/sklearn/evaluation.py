@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import evaluation
+from autolog.capture.datasets import Read
 from autolog.core.catalogue import is_on
 from autolog.core.current import open_here, trained_here
 from autolog.core.evaluations import name_here, say_main
@@ -34,7 +35,8 @@ from autolog.process.context import watched
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.budget import Aborted, affordable_rows, length, predicted_by
-from autolog.sklearn.described import mark_of, task_of, training_data
+from autolog.sklearn.described import task_of
+from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
 from autolog.sklearn.values import Awaited, Values, name_of_scorer, record_value, wait_for_value
 
 __all__ = [
@@ -77,7 +79,7 @@ class _Output(weakref.ref[Any]):
     fits: int  # how often the model had been trained by then
     X: Any  # or a weak reference to it, see _held
     shape: Any  # of X by then
-    mark: str | None  # of X, once it was asked for
+    mark: Read | None  # what X is known by, once it was asked for
 
     @property
     def data(self) -> Any:
@@ -204,7 +206,7 @@ def _record_score(scoring: _Scoring, y: Any, weight: Any, value: Any) -> None:
     ):  # a scorer that asks no metric of scikit-learn's
         sight = _evaluate(output, scoring.predicted, y, weight)
     if sight is None:
-        which = _set_of(run, y, mark_of(scoring.X), scoring.X)
+        which = _set_of(run, y, read_of(scoring.X, full=is_full(run)), scoring.X)
         sight = _Sight(which, True) if which is not None else None
     if sight is None:
         return
@@ -370,7 +372,7 @@ def _evaluate_clusters(truth: Any, labels: Any) -> Awaited | None:
             run = output.run
             charge(run)
             known = training_data.get(run)
-            is_training = known is not None and mark_of(output.data) == known.X
+            is_training = known is not None and mark_of(output.data, full=is_full(run)) == known.X
             name = "train" if output.method == "fit_predict" or is_training else "val"
             of_run = _clusters.setdefault(run, {})
             key = name, mark_of(one), output.fits
@@ -407,12 +409,17 @@ _UNKNOWN = (
     " run.log({{'{0}': value}})"
 )
 
-_predicted_by_folds: deque[str | None] = deque(maxlen=MOST_PREDICTED)  # marks
+_predicted_by_folds: deque[tuple[str | None, str]] = deque(maxlen=MOST_PREDICTED)  # marks
 
 
 def know_predictions(values: Any) -> None:
     """Predictions that are evaluated already, of which the user gets a copy."""
-    _predicted_by_folds.append(mark_of(values))
+    _predicted_by_folds.append(_mark_of_predictions(values))
+
+
+def _mark_of_predictions(values: Any) -> tuple[str | None, str]:
+    """With their type: a user's own ``scores > 0.3`` may equal what was predicted, but is no copy of it."""
+    return mark_of(values), str(getattr(values, "dtype", ""))
 
 
 def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
@@ -429,7 +436,9 @@ def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
             return
         if not is_on("sklearn") or not _is_called_by_user():
             return
-        if _predicted_by_folds and any(mark_of(value) in _predicted_by_folds for value in predicted):
+        if _predicted_by_folds and any(
+            _mark_of_predictions(value) in _predicted_by_folds for value in predicted
+        ):
             return
         charge(run)
         run.note(name, _UNKNOWN.format(name))
@@ -504,20 +513,15 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | 
         task, classes = task_of(estimator), getattr(estimator, "classes_", None)
     X = output.data
     if output.mark is None and X is not None:
-        output.mark = mark_of(X)
+        output.mark = read_of(X, full=is_full(run))
     scores = None if labels else _whole_scores(value, whole, truth, classes)
     if scores is not None and output.method == "predict_log_proba":
         scores = np.exp(scores)
     is_whole = scores is not None
     if labels:
         is_whole = not output.is_owner and _is_same(np.ravel(value), np.ravel(whole))
-    if not is_whole:
-        # Some of the rows, or a part of the scores against a truth of the user's making: no evaluation.
-        known_sets = _sets.get(run, {}).items()
-        which = next((one for (of_X, _), one in known_sets if of_X == output.mark), None)
-        which = which or _set_of(run, None, output.mark, X)
-    else:
-        which = _set_of(run, truth, output.mark, X)
+    # Some of the rows, or a part of the scores against a truth of the user's making, are no evaluation.
+    which = _set_of(run, truth if is_whole else None, output.mark, X)
     if which is None:
         return None
     if which.trainings != known.fits:
@@ -657,16 +661,20 @@ def _are_labels(truth: Any, classes: Any) -> bool:
     return all(label in known for label in set(truth.tolist()))
 
 
-def _set_of(run: Recording, truth: Any, mark_of_X: str | None, X: Any) -> _Set | None:
+def _set_of(run: Recording, truth: Any, read: Read | None, X: Any) -> _Set | None:
     """The evaluation set that this is: the training data, or a held-out set by order of sight.
 
     Args:
-        truth: None: it is not known yet.
+        truth: None: whichever it is.
+        read: what is known of X; None: it is gone.
     """
-    mark = (mark_of_X, mark_of(truth))
+    full = is_full(run)
+    mark = (None if read is None else read.mark, mark_of(truth, full=full))
     sets = _sets.setdefault(run, {})
-    if mark not in sets and (mark_of_X, None) in sets:  # by now only parts of it were seen
-        sets[mark] = sets.pop((mark_of_X, None))
+    if truth is None:
+        mark = next((known for known in sets if known[0] == mark[0]), mark)
+    elif mark not in sets and (mark[0], None) in sets:  # by now only parts of it were seen
+        sets[mark] = sets.pop((mark[0], None))
     if (name := name_here()) is not None:
         if mark not in sets or sets[mark].name != name.text:
             sets[mark] = _Set(name.text, is_named=True)
@@ -674,24 +682,27 @@ def _set_of(run: Recording, truth: Any, mark_of_X: str | None, X: Any) -> _Set |
         return sets[mark]
     if mark not in sets:
         known = training_data.get(run)
-        learned = known.name_of(mark, X) if known is not None else None
-        if learned is not None:
-            sets[mark] = _Set(learned)
-        else:
-            # Where the fit had an evaluation set of its own, what comes later is another one.
-            first = "test" if any(s.given for s in sets.values()) else "val"
-            others = [s for s in sets.values() if not (s.given or s.is_named)]
-            held_out = 1 + sum(not s.name.startswith("train") for s in others)
-            if held_out > MOST_SETS:
-                run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
-                return None
-            sets[mark] = _Set(first if held_out == 1 else f"{first}/set-{held_out}")
+        seen = known.name_of(X, read, mark[1], full=full) if known is not None else Sighting(None)
+        if seen.name is not None and seen.name.startswith("train"):
+            sets[mark] = _Set(seen.name)
+            return sets[mark]
+        # Where the fit had an evaluation set of its own, what comes later is another one.
+        first = seen.name or ("test" if any(s.given for s in sets.values()) else "val")
+        others = [s.name.partition("/")[0] for s in sets.values() if not (s.given or s.is_named)]
+        number = 1 + sum((name == "eval") == (first == "eval") for name in others if name != "train")
+        if number > MOST_SETS:
+            run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
+            return None
+        sets[mark] = _Set(first if number == 1 else f"{first}/set-{number}")
+        if seen.note is not None:
+            run.note(sets[mark].name, seen.note)
     return sets[mark]
 
 
 def name_set(run: Recording, X: Any, y: Any, name: str) -> None:
     """An evaluation set that was given to the fit."""
-    _sets.setdefault(run, {})[mark_of(X), mark_of(y)] = _Set(name, given=True)
+    full = is_full(run)
+    _sets.setdefault(run, {})[mark_of(X, full=full), mark_of(y, full=full)] = _Set(name, given=True)
 
 
 def _scores(run: Recording, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:

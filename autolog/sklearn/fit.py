@@ -27,17 +27,9 @@ from autolog.sklearn.boosting import Given, given_to
 from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
-from autolog.sklearn.described import (
-    MOST_BATCHES,
-    is_being_checked,
-    is_model,
-    mark_of,
-    record_data,
-    record_parameters,
-    task_of,
-    training_data,
-)
+from autolog.sklearn.described import is_being_checked, is_model, record_data, record_parameters, task_of
 from autolog.sklearn.evaluation import remember_clusters
+from autolog.sklearn.known import MOST_BATCHES, is_full, training_data
 from autolog.sklearn.learned import record_curves, record_importances
 from autolog.sklearn.outcome import record_outcome
 from autolog.sklearn.search import record_search
@@ -116,7 +108,7 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
                 known.is_loop = goes_on
                 known.task, known.classes = task_of(estimator), getattr(estimator, "classes_", None)
                 if loop is not None and loop.calls and len(known.more) < MOST_BATCHES:
-                    known.more.add((mark_of(X), mark_of(y)))
+                    known.add(X, y, full=is_full(run))
             for part in (estimator, *_parts(estimator)):
                 bind_run(part, run)
             if loop is not None:

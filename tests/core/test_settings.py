@@ -30,7 +30,7 @@ def test_trackio_variables_count_where_ours_say_nothing(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [("quiet", "yes", True), ("log_models", "off", False), ("tags", "a, b,", ("a", "b"))]
-    + [("artifact_limit", "5", 5), ("project", "p", "p")],
+    + [("artifact_limit", "5", 5), ("project", "p", "p"), ("fingerprint", "full", "full")],
 )
 def test_every_kind_of_value_can_come_from_a_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object
@@ -51,6 +51,8 @@ def test_every_kind_of_value_can_come_from_a_variable(
         ({"project": "registry-x"}, "registries"),
         ({"tags": "one"}, "list of strings"),
         ({"share": ["everything"]}, "Valid: data, predictions, code"),
+        ({"fingerprint": "ful"}, "Did you mean 'full'.* Valid: auto, full"),
+        ({"fingerprint": None}, "Valid: auto, full"),
         ({"sink": "wandb"}, "'trackio', 'memory'"),
         ({"sink": autolog.MemorySink}, "'trackio', 'memory'"),
         ({"finish_timeout": float("inf")}, "finite"),

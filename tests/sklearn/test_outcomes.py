@@ -144,7 +144,7 @@ def test_the_best_round_of_a_long_curve_is_kept(
 
 def test_a_boosting_inside_of_a_pipeline_has_them_too(recording: MemorySink) -> None:
     pipeline = make_pipeline(StandardScaler(), XGBClassifier(n_estimators=3, n_jobs=1, verbosity=0))
-    pipeline.fit(X_two, y_two, xgbclassifier__eval_set=[(X_two[:50], y_two[:50])])
+    pipeline.fit(X_two[50:], y_two[50:], xgbclassifier__eval_set=[(X_two[:50], y_two[:50])])
     run = only(recording)
     assert list(at(run, "rounds/val/logloss")) == [1, 2, 3]
     assert run.values("val/logloss") == run.values("rounds/val/logloss")[-1:]

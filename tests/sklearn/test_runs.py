@@ -89,9 +89,13 @@ def test_cross_validate_with_several_scores_keeps_each(recording: MemorySink) ->
     for key in ("test_accuracy", "test_f1_macro", "train_accuracy", "train_f1_macro"):
         assert [row[key] for row in run.tables["cv/folds"]] == pytest.approx(list(found[key]))
         assert run.metrics[f"cv/{key}_mean"] == pytest.approx(found[key].mean())
-    found["estimator"][0].score(X_test, y_test)
+    found["estimator"][0].score(
+        X_test, y_test
+    )  # of rows that the folds were made of: from some it has learned
+    found["estimator"][0].score(X_test + 0.01, y_test)
     assert len(recording.runs) == 1
-    assert "val/accuracy" in only(recording).metrics
+    assert {"eval/accuracy", "val/accuracy"} <= set(only(recording).metrics)
+    assert "cross-validation" in only(recording).config["autolog/notes"]["eval"]
 
 
 class FailsOnce(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
