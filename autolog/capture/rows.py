@@ -198,7 +198,7 @@ class _Data:
         return self.shape[0] if self.shape else 1
 
     def every(self, step: int) -> _Data:
-        """Every so manieth row."""
+        """Every so many rows, one of them."""
         return type(self)(self.value[::step], (-(-self.count // step), *self.shape[1:]))
 
     def weights(self) -> tuple[int, int]:
