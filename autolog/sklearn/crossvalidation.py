@@ -195,6 +195,8 @@ def _record_folds(
         for number, found in enumerate(scores):
             run.log({f"cv/{key}": value for key, value in found.items()}, step=number)
         for key, values in by_score.items():
+            if gone := sum(map(math.isnan, values)):
+                run.note(f"cv/{key}", f"{gone} of {len(values)} folds have no score, and so there is no mean")
             spread = {f"cv/{key}_mean": float(np.mean(values)), f"cv/{key}_std": float(np.std(values))}
             run.log(spread, step=run.last_step)
     elif function == "learning_curve":

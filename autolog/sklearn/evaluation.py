@@ -24,6 +24,7 @@ import numpy as np
 
 from autolog.capture import evaluation
 from autolog.capture.datasets import Read
+from autolog.capture.overlap import KnownRows
 from autolog.core.catalogue import is_on
 from autolog.core.current import open_here, trained_here
 from autolog.core.evaluations import name_here, say_main
@@ -34,6 +35,7 @@ from autolog.core.training import find_run
 from autolog.process.context import watched
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
+from autolog.sklearn import folds
 from autolog.sklearn.budget import Aborted, affordable_rows, length, predicted_by
 from autolog.sklearn.described import task_of
 from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
@@ -473,6 +475,7 @@ class _Set:
     name: str
     done: set[str] = field(default_factory=set)  # "labels", "scores"
     weight: str | None = None  # a mark of the weights that it was evaluated with
+    model: weakref.ref[Any] | None = None  # that was evaluated first, of several in one run
     given: bool = False  # to the fit, by the user
     is_named: bool = False  # by the user, see autolog.evaluation
     trainings: int = 0  # of the model, by then: once it has learned more, the same data says something new
@@ -535,6 +538,11 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | 
     if which.weight != mark_of_weight:
         return _Sight(which, False)
     is_evaluated = task in ("classification", "regression") and (labels or task == "classification")
+    if known.is_divided and is_evaluated and estimator is not None:
+        which.model = which.model or weakref.ref(estimator)
+        if which.model() is not estimator:
+            _record_another(run, estimator, which, value if labels else None, scores, truth, weight, task)
+            return _Sight(which, False)
     if is_evaluated and kind not in which.done:
         which.done.add(kind)
         _record_whole(output, which, value, scores, truth, weight, task, classes)
@@ -584,6 +592,37 @@ def _record_whole(
         run.note_no_more(f"{which.name}/roc")
     which.values.computed(result.metrics)
     record_evaluation(run, which.name, _with_inputs(run, result, X))
+    if which.name == "val" and weight is None:
+        read = output.mark.rows if output.mark is not None else None
+        rows = KnownRows.of(read) if read is not None else None
+        folds.evaluated(run, rows, truth, predicted, scores, result.task, classes)
+    numbers = {f"{which.name}/{key}": value for key, value in result.metrics.items()}
+    folds.told(run, numbers)
+    if which.model is not None:
+        folds.told_of_one(run, estimator, numbers)
+
+
+def _record_another(
+    run: Recording,
+    estimator: Any,
+    which: _Set,
+    predicted: Any,
+    scores: Any,
+    truth: Any,
+    weight: Any,
+    task: Any,
+) -> None:
+    """Another model of the same cross-validation on the same set: the run's numbers become their means."""
+    classes = getattr(estimator, "classes_", None) if scores is not None else None
+    try:
+        result = evaluation.evaluate(
+            truth, predicted, scores=scores, classes=classes, sample_weight=weight, task=task
+        )
+    except ValueError as error:
+        run.note_lost(which.name, f"not evaluated: {error}")
+        return
+    found = result if predicted is not None else _of_scores_only(result)
+    folds.told_of_one(run, estimator, {f"{which.name}/{key}": value for key, value in found.metrics.items()})
 
 
 def _with_inputs(run: Recording, result: evaluation.Evaluation, X: Any) -> evaluation.Evaluation:
@@ -655,6 +694,8 @@ def _is_same(one: Any, other: Any) -> bool:
 def _are_labels(truth: Any, classes: Any) -> bool:
     """Whether a truth holds the model's own labels. (A mask ``y == 1`` equals 0 and 1, but is none.)"""
     truth, classes = np.asarray(truth), np.asarray(classes)
+    if truth.shape[1:] == (1,):
+        truth = truth[:, 0]  # a target as a column is the same target
     if truth.ndim != 1 or classes.ndim != 1 or (truth.dtype.kind == "b") != (classes.dtype.kind == "b"):
         return False
     known = set(classes.tolist())

@@ -23,6 +23,7 @@ from autolog.core.training import (
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
+from autolog.sklearn import folds
 from autolog.sklearn.boosting import Given, given_to
 from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
@@ -114,6 +115,8 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             if loop is not None:
                 loop.record_call(X, y, seconds)
                 return
+            with shield("scikit-learn: folds"):
+                folds.fitted(training, estimator)
             if task_of(estimator) == "clustering":
                 with shield("scikit-learn: clusters"):
                     remember_clusters(run, estimator, outcome.result)
@@ -121,7 +124,7 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             with shield("scikit-learn: evaluation sets"):
                 given = given_to(run, call)
             _record_fitted(run, estimator, given)
-            run.log({"perf/fit_seconds": seconds}, step=run.last_step)
+            _record_seconds(run, seconds)
             with shield("scikit-learn: clusters"):
                 if task_of(estimator) == "clustering":
                     record_clusters(run, estimator, X)
@@ -209,6 +212,12 @@ def _record_fitted(run: Recording, estimator: Any, given: Given, *, with_curves:
         record_search(run, estimator)
 
 
+def _record_seconds(run: Recording, seconds: float) -> None:
+    found = {"perf/fit_seconds": seconds}
+    run.log(found, step=run.last_step)
+    folds.told(run, found)
+
+
 def _record_training_metrics(run: Recording, estimator: Any, X: Any, y: Any) -> None:
     task = task_of(estimator)
     if not run.settings.evaluate_training_data or task in (None, "clustering") or y is None or X is None:
@@ -232,6 +241,7 @@ def _record_training_metrics(run: Recording, estimator: Any, X: Any, y: Any) -> 
         return
     found = {f"train/{name}": value for name, value in result.metrics.items()}
     record_finals(run, found, of_all=not rows.sampled)
+    folds.told(run, found)
     if rows.sampled:
         run.note("train/metrics", f"of {rows.count} evenly spaced rows of {rows.whole}")
 

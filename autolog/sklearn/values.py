@@ -20,6 +20,7 @@ from autolog.core.results import record_long_table
 from autolog.process import hooks
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Hook, Outcome
+from autolog.sklearn import folds
 
 __all__ = [
     "Awaited",
@@ -240,6 +241,7 @@ def record_value(
         values.numbers[name], values.arguments[name] = number, plain
         key = f"{values.name}/{name}"
         run.log({key: number}, step=run.step_of_model)
+        folds.told(run, {key: number})
         if plain:
             run.describe({f"arguments/{key}": plain})
         return
