@@ -59,7 +59,10 @@ def evaluation(name: str, *, main: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        _name.reset(token)
+        try:
+            _name.reset(token)
+        except ValueError:  # left in another context than entered, as generators may be: it is not set here
+            pass
 
 
 def log_evaluation(

@@ -41,6 +41,7 @@ __all__ = [
     "Hook",
     "Outcome",
     "State",
+    "hook_of",
     "install",
     "installed",
     "state_of",
@@ -400,6 +401,12 @@ def state_of(hook: Hook) -> State:
     if _why_missing[hook] is None:
         return "in"
     return "left out" if hook.optional else "missing"
+
+
+def hook_of(function: Any) -> Hook | None:
+    """The hook that this function was put in for, if it stands."""
+    patch = _patches.get(getattr(function, "__autolog_key__", ""))
+    return patch.hook if patch is not None and patch.active else None
 
 
 def uninstall(hooks: Iterable[Hook]) -> None:

@@ -309,11 +309,29 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
         # The two the other way round make no difference for many metrics, but the number is another one.
         is_exchanged = argument == "y_true"
         if output is not None and (not is_exchanged or output.method == "predict"):
-            _see(output, given, argument, truth, is_its_own=not is_exchanged)
+            if not _is_comparison(output, given[truth]):
+                _see(output, given, argument, truth, is_its_own=not is_exchanged)
             return
     if sides:
         predicted = [given[argument] for argument in _PREDICTIONS if argument in given]
         _say_if_unknown(name, given[sides[0][0]], predicted)
+
+
+def _is_comparison(output: _Output, truth: Any) -> bool:
+    """Whether the truth is what a model has predicted, too: how far two models agree evaluates neither.
+
+    Unless the user says that it is the truth: by a name, by ``score``, or by a training on it.
+    """
+    other = _output_of(truth)
+    if other is None or other.method != "predict" or name_here() is not None or _scored.get() is not None:
+        return False
+    with shield("scikit-learn: a comparison of predictions"):
+        known = training_data.get(output.run)
+        if known is not None and known.y == mark_of(truth):
+            return False
+        why = "a metric of one model's predictions beside another's is in no run, except by a name:"
+        output.run.note("comparison", f"{why} with autolog.evaluation('beside_the_other'): ...")
+    return True
 
 
 def _sides_of(given: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -376,6 +394,9 @@ def _evaluate_clusters(truth: Any, labels: Any) -> Awaited | None:
             known = training_data.get(run)
             is_training = known is not None and mark_of(output.data, full=is_full(run)) == known.X
             name = "train" if output.method == "fit_predict" or is_training else "val"
+            if (given := name_here()) is not None:
+                name = given.text
+                say_main(run, given)
             of_run = _clusters.setdefault(run, {})
             key = name, mark_of(one), output.fits
             if key not in of_run:
@@ -496,6 +517,9 @@ class _Sight:
 
 _sets: weakref.WeakKeyDictionary[Recording, dict[Any, _Set]] = weakref.WeakKeyDictionary()
 
+# Those with a name of the user's, who may call the same data by two names in turn.
+_named: weakref.WeakKeyDictionary[Recording, dict[Any, _Set]] = weakref.WeakKeyDictionary()
+
 
 def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
     """Record an evaluation of what the user passed, and of nothing else.
@@ -522,7 +546,9 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | 
         scores = np.exp(scores)
     is_whole = scores is not None
     if labels:
-        is_whole = not output.is_owner and _is_same(np.ravel(value), np.ravel(whole))
+        # (Several outputs may lie column by column: these `ravel` would copy.)
+        is_same = value is whole or _is_same(np.ravel(value), np.ravel(whole))
+        is_whole = is_same and not output.is_owner
     # Some of the rows, or a part of the scores against a truth of the user's making, are no evaluation.
     which = _set_of(run, truth if is_whole else None, output.mark, X)
     if which is None:
@@ -712,15 +738,17 @@ def _set_of(run: Recording, truth: Any, read: Read | None, X: Any) -> _Set | Non
     full = is_full(run)
     mark = (None if read is None else read.mark, mark_of(truth, full=full))
     sets = _sets.setdefault(run, {})
+    if (name := name_here()) is not None:
+        named = _named.setdefault(run, {})
+        one = named.setdefault((mark, name.text), _Set(name.text, is_named=True))
+        if truth is not None:
+            sets[mark] = one
+        say_main(run, name)
+        return one
     if truth is None:
         mark = next((known for known in sets if known[0] == mark[0]), mark)
     elif mark not in sets and (mark[0], None) in sets:  # by now only parts of it were seen
         sets[mark] = sets.pop((mark[0], None))
-    if (name := name_here()) is not None:
-        if mark not in sets or sets[mark].name != name.text:
-            sets[mark] = _Set(name.text, is_named=True)
-            say_main(run, name)
-        return sets[mark]
     if mark not in sets:
         known = training_data.get(run)
         seen = known.name_of(X, read, mark[1], full=full) if known is not None else Sighting(None)

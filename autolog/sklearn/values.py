@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 MOST_CALLS = 200  # of metrics with one name, arguments and data, or on a part of it: rows of a table
+MOST_NUMBERS = 100  # names of the user's own, by arguments: the others are rows of that table, too
 MOST_ENTRIES = 1_000  # of a value with an entry for each class, label or output
 CLOSE = 1e-9
 
@@ -58,6 +59,8 @@ class Values:
     arguments: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """That the user's were computed with."""
     calls: list[dict[str, Any]] = field(default_factory=list)
+    entries: dict[str, tuple[Mapping[str, Any], list[Any]]] = field(default_factory=dict)
+    """Of what has a value for each class or output: the arguments, and the values told last."""
 
     def computed(self, numbers: Mapping[str, float]) -> None:
         """We have evaluated the set."""
@@ -66,7 +69,11 @@ class Values:
     def holds(self, name: str, value: float) -> bool:
         """Whether this number stands there already: as ``f1_macro`` it is none of ``accuracy``'s."""
         known = [key for key in self.numbers if key == name or key.startswith(f"{name}_")]
-        return any(math.isclose(self.numbers[key], value, rel_tol=CLOSE, abs_tol=CLOSE) for key in known)
+        return any(_is_close(self.numbers[key], value) for key in known)
+
+
+def _is_close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE) or (math.isnan(one) and math.isnan(other))
 
 
 # Names ----------------------------------------------------------------------------------------------
@@ -81,7 +88,8 @@ def name_of_metric(function: str, arguments: Mapping[str, Any]) -> str:
     name = _SHORT.get(function) or function.removesuffix("_score")
     kinds = [arguments.get(key) for key in _KINDS]
     name = "_".join([name, *(kind for kind in kinds if isinstance(kind, str))])
-    return _with_arguments(name, {key: arguments[key] for key in _CHOICES if key in arguments})
+    # (scikit-learn's own scorers say `pos_label=None`, which chooses nothing.)
+    return _with_arguments(name, {key: arguments[key] for key in _CHOICES if arguments.get(key) is not None})
 
 
 def _with_arguments(name: str, arguments: Mapping[str, Any]) -> str:
@@ -161,6 +169,8 @@ def _is_watched() -> bool:
     if frame is None:
         return False
     function = frame.f_locals["func"]
+    if _is_ours(function):
+        return True
     decorated = getattr(sys.modules.get(function.__module__), function.__name__, None)
     if not isinstance(decorated, FunctionType) or decorated.__code__ is not frame.f_code:
         return False
@@ -172,9 +182,12 @@ def _is_watched() -> bool:
         along=f"{_CHECKS}.{CHECK}",
         optional=True,
     )
-    if hooks.state_of(hook) != "in":
-        hooks.install([hook])
-    return hooks.state_of(hook) == "in"
+    hooks.install([hook])  # once more, where a function of that name was there before, and was defined anew
+    return _is_ours(frame.f_locals["func"])
+
+
+def _is_ours(function: Any) -> bool:
+    return hooks.hook_of(function) is not None
 
 
 def observe_value(call: Call) -> Generator[None, Outcome, None]:
@@ -194,9 +207,23 @@ def observe_value(call: Call) -> Generator[None, Outcome, None]:
             arguments,
             outcome.result,
             is_whole=awaited.is_whole,
-            classes=awaited.classes,
+            classes=_classes_of(awaited, call) if getattr(outcome.result, "ndim", 0) else None,
             rows=awaited.rows,
         )
+
+
+def _classes_of(awaited: Awaited, call: Call) -> Any:
+    """Which class each entry of a metric's value is of: those that occur, in order, not those of the model.
+
+    None: the entries are of labels or of outputs.
+    """
+    import numpy as np
+
+    if awaited.classes is None or (labels := call.get("labels")) is not None:
+        return labels if awaited.classes is not None else None
+    names = awaited.data & call.arguments.keys() - {"sample_weight"}
+    columns = [column for name in names if (column := np.asarray(call.arguments[name])).ndim == 1]
+    return np.unique(np.concatenate(columns)) if columns else None
 
 
 # Recording ------------------------------------------------------------------------------------------
@@ -219,23 +246,23 @@ def record_value(
         name: of the metric, see :func:`name_of_metric`.
         arguments: of the call, without the data and the defaults.
         is_whole: whether it is of all of the set, as the model predicted it.
-        classes: of the model, for a value with an entry of each.
+        classes: for a value with an entry of each.
         rows: that it is computed on.
     """
     if not isinstance(value, (str, bool)) and not _is_number(value):
         if is_whole:
-            _record_entries(run, values, name, value, classes)
+            _record_entries(run, values, name, arguments, value, classes)
         return
     if not _is_number(value):
         return
     number = float(value)
     plain = sanitize({key: value for key, value in arguments.items() if key not in _KINDS})
     if is_whole and name in values.numbers and values.arguments.get(name, {}) != plain:
-        if math.isclose(values.numbers[name], number, rel_tol=CLOSE, abs_tol=CLOSE):
+        if _is_close(values.numbers[name], number):
             return
         more = {key: value for key, value in plain.items() if key not in _CHOICES}
         name = _with_arguments(name, more)
-    if is_whole and name not in values.numbers:
+    if is_whole and name not in values.numbers and len(values.arguments) < MOST_NUMBERS:
         if values.holds(name, number):
             return
         values.numbers[name], values.arguments[name] = number, plain
@@ -245,7 +272,7 @@ def record_value(
         if plain:
             run.describe({f"arguments/{key}": plain})
         return
-    if is_whole and math.isclose(values.numbers[name], number, rel_tol=CLOSE, abs_tol=CLOSE):
+    if is_whole and name in values.numbers and _is_close(values.numbers[name], number):
         return
     shown = ", ".join(f"{key}={one!r}" for key, one in plain.items())
     row = {"metric": name, "value": number, "rows": rows, "arguments": shown}
@@ -269,7 +296,9 @@ def _record_call(run: Recording, values: Values, row: dict[str, Any]) -> None:
         record_long_table(run, f"{values.name}/calls", values.calls)
 
 
-def _record_entries(run: Recording, values: Values, name: str, value: Any, classes: Any) -> None:
+def _record_entries(
+    run: Recording, values: Values, name: str, arguments: Mapping[str, Any], value: Any, classes: Any
+) -> None:
     """A value for each class, label or output: a table."""
     import numpy as np
 
@@ -278,6 +307,11 @@ def _record_entries(run: Recording, values: Values, name: str, value: Any, class
         return
     are_classes = classes is not None and len(classes) == len(array)
     names = list(map(str, classes)) if are_classes else list(map(str, range(len(array))))
+    plain = sanitize({key: value for key, value in arguments.items() if key not in _KINDS})
+    if values.entries.get(name, (plain,))[0] != plain:  # as with one number
+        name = _with_arguments(name, {key: value for key, value in plain.items() if key not in _CHOICES})
+    if values.entries.get(name) == (known := (plain, [names, array.tolist()])):
+        return
     key = f"{name}_by_class" if are_classes else f"{name}_by_output"
     if array.ndim == 1:
         rows = [{"of": of, name: entry} for of, entry in zip(names, array.tolist(), strict=True)]
@@ -290,4 +324,5 @@ def _record_entries(run: Recording, values: Values, name: str, value: Any, class
         key = name
     else:
         return  # curves and matrices, which an evaluation draws
+    values.entries[name] = known
     record_long_table(run, f"{values.name}/{key}", rows)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
+import math
 import pickle
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,9 @@ from sklearn.feature_selection import RFE
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.metrics import cohen_kappa_score, f1_score, fbeta_score, make_scorer
 from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils._param_validation import validate_params
 
 import autolog
 from autolog import MemorySink
@@ -194,6 +199,100 @@ def test_a_value_for_each_class_is_a_table(recording: MemorySink) -> None:
     assert [row["f1"] for row in rows] == pytest.approx(each.tolist())
 
 
+def test_each_value_stands_beside_its_own_class(recording: MemorySink) -> None:
+    predicted = fitted().predict(X_test)
+    each = f1_score(y_test, predicted, average=None, labels=[2, 1, 0])
+    rows = only(recording).tables["val/f1_labels_by_class"]
+    assert [(row["of"], row["f1_labels"]) for row in rows] == [
+        (of, pytest.approx(value)) for of, value in zip("210", each, strict=True)
+    ]
+    held = y_test > 0  # there the first class does not occur, but one does that the model does not know
+    truth = np.where(np.arange(held.sum()) < 3, 7, y_test[held])
+    predicted = fitted().predict(X_test[held])
+    np.maximum(predicted, 1, out=predicted)
+    metrics.precision_score(truth, predicted, average=None, zero_division=0)
+    assert [row["of"] for row in recording.runs[1].tables["val/precision_by_class"]] == ["1", "2", "7"]
+
+
+def test_values_for_each_class_with_other_arguments_are_another_table(recording: MemorySink) -> None:
+    predicted = fitted().predict(X_test)
+    few, much = (fbeta_score(y_test, predicted, beta=beta, average=None) for beta in (0.1, 10))
+    tables = only(recording).tables
+    assert [row["fbeta"] for row in tables["val/fbeta_by_class"]] == pytest.approx(few.tolist())
+    rows = tables["val/fbeta_beta10_by_class"]
+    assert [row["fbeta_beta10"] for row in rows] == pytest.approx(much.tolist())
+
+
+def test_outputs_that_lie_column_by_column_are_evaluated(recording: MemorySink) -> None:
+    X, y = make_multilabel_classification(120, random_state=0)
+    model = MultiOutputClassifier(LogisticRegression()).fit(X[:80], y[:80])
+    predicted = model.predict(X[80:])
+    assert not predicted.flags.c_contiguous
+    value = f1_score(y[80:], predicted, average="micro")
+    f1_score(y[80:], predicted, average=None)
+    run = only(recording)
+    assert run.metrics["val/f1_micro"] == pytest.approx(value)
+    assert "val/accuracy" in run.metrics
+    assert len(run.tables["val/f1_by_output"]) == y.shape[1]
+
+
+def test_no_number_is_the_same_number_the_next_time(recording: MemorySink) -> None:
+    predicted = fitted().predict(X_test)
+    for _ in range(3):
+        f1_score(y_test, predicted, labels=[7], average="macro", zero_division=np.nan)
+    run = only(recording)
+    assert [math.isnan(value) for value in run.values("val/f1_macro_labels")] == [True]
+    assert "val/calls" not in run.tables
+
+
+def test_a_sweep_of_an_argument_does_not_flood_the_run(recording: MemorySink) -> None:
+    predicted = fitted().predict(X_test)
+    for n in range(120):
+        fbeta_score(y_test, predicted, beta=0.1 + n / 10, average="macro")
+    run = only(recording)
+    assert len([key for key in run.metrics if key.startswith("val/fbeta")]) <= 100
+    assert run.tables["val/calls"]
+
+
+def test_a_scorer_names_its_metric_as_a_call_does(recording: MemorySink) -> None:
+    value = metrics.get_scorer("recall_weighted")(fitted(), X_test, y_test)
+    assert only(recording).values("val/recall_weighted") == [value]
+
+
+def test_how_far_two_models_agree_evaluates_neither(recording: MemorySink) -> None:
+    teacher, student = fitted(), LogisticRegression(C=1e-4).fit(X_train, y_train)
+    cohen_kappa_score(teacher.predict(X_test), student.predict(X_test))
+    metrics.accuracy_score(teacher.predict(X_test), student.predict(X_test))
+    for run in recording.runs:
+        assert not of_set(run, "val")
+    with autolog.evaluation("teacher"):  # the user says that it is the truth
+        value = metrics.accuracy_score(teacher.predict(X_test), student.predict(X_test))
+    own = metrics.accuracy_score(y_test, student.predict(X_test))
+    assert recording.runs[1].metrics["teacher/accuracy"] == value
+    assert recording.runs[1].metrics["val/accuracy"] == own
+    labels = teacher.predict(X_train)
+    taught = LogisticRegression().fit(X_train, labels)
+    f1_score(labels, taught.predict(X_train), average="micro")
+    assert "train/f1_micro" in recording.runs[2].metrics
+
+
+def test_a_metric_that_is_defined_anew_is_watched_anew(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def define(value: float) -> Any:
+        def its_own(y_true: Any, y_pred: Any) -> float:
+            return value
+
+        checked = {"y_true": ["array-like"], "y_pred": ["array-like"]}
+        metric = validate_params(checked, prefer_skip_nested_validation=True)(its_own)
+        monkeypatch.setitem(globals(), "its_own", metric)
+        return metric
+
+    for value in (7.5, 8.5):  # a notebook's cell is run twice, a module is reloaded
+        define(value)(y_test, fitted().predict(X_test))
+    assert [run.metrics["val/its_own"] for run in recording.runs] == [7.5, 8.5]
+
+
 def test_a_matrix_for_each_label_is_a_table(recording: MemorySink) -> None:
     X, y = make_multilabel_classification(120, random_state=0)
     model = KNeighborsClassifier().fit(X[:80], y[:80])
@@ -343,6 +442,51 @@ def test_one_set_under_two_names(recording: MemorySink) -> None:
         model.score(X_test, y_test)
     run = only(recording)
     assert run.metrics["final/accuracy"] == run.metrics["val/accuracy"]
+
+
+def test_two_names_in_turn(recording: MemorySink) -> None:
+    predicted = fitted().predict(X_test)
+    for name in ("a", "b", "a", "b"):
+        with autolog.evaluation(name):
+            f1_score(y_test, predicted, average="weighted")
+            metrics.accuracy_score(y_test[:5], predicted[:5])
+    run = only(recording)
+    for name in ("a", "b"):
+        assert len(run.values(f"{name}/f1_weighted")) == 1
+        assert len(run.tables[f"{name}/calls"]) == 2, "each call is a row"
+
+
+def test_a_part_has_the_name_that_it_is_given(recording: MemorySink) -> None:
+    predicted = fitted().predict(X_test)
+    metrics.accuracy_score(y_test, predicted)
+    with autolog.evaluation("hard"):
+        metrics.accuracy_score(y_test[:5], predicted[:5])
+    run = only(recording)
+    assert "val/calls" not in run.tables
+    assert len(run.tables["hard/calls"]) == 1
+
+
+def test_clusters_have_the_name_that_they_are_given(recording: MemorySink) -> None:
+    model = KMeans(3, n_init=1, random_state=0).fit(X_train)
+    with autolog.evaluation("test", main=True):
+        value = metrics.adjusted_rand_score(y_test, model.predict(X_test))
+    run = only(recording)
+    assert run.metrics["test/adjusted_rand"] == value
+    assert run.config["evaluation/main"] == "test"
+    assert not of_set(run, "val")
+
+
+def test_a_generator_may_end_in_another_context() -> None:
+    def numbers() -> Iterator[int]:
+        with autolog.evaluation("test"):
+            yield 1
+            yield 2
+
+    ended, closed = numbers(), numbers()
+    for generator in (ended, closed):
+        assert contextvars.copy_context().run(next, generator) == 1
+    assert list(ended) == [2]
+    closed.close()
 
 
 def test_predictions_that_come_from_elsewhere(recording: MemorySink) -> None:
