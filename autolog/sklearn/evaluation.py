@@ -36,7 +36,7 @@ from autolog.process.context import watched
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn import folds
-from autolog.sklearn.budget import Aborted, affordable_rows, length, predicted_by
+from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predicted_by
 from autolog.sklearn.described import task_of
 from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
 from autolog.sklearn.values import Awaited, Values, name_of_scorer, record_value, wait_for_value
@@ -58,6 +58,8 @@ __all__ = [
 
 HELD_VALUES = 8_000_000  # numbers, 64 MB
 SMALL_VALUES = 500  # numbers that are not counted
+MOSTLY = 0.9  # of the rows
+AGAIN = 32  # rows
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
 # What the prediction has been called in one version or another; a name out of use holds a mere text.
@@ -596,6 +598,10 @@ def _record_whole(
                 scores = _scores(run, estimator, X, truth, which)
         except Exception as error:  # the model's own: the data has changed under it, say
             run.note_lost(f"{which.name}/roc", f"{type(error).__name__}: {error}"[:300])
+        both = predicted is not None and scores is not None
+        if both and not _are_of_one_data(estimator, output, X, predicted, scores, classes):
+            run.note_lost(f"{which.name}/roc", "the data has changed since it was predicted")
+            predicted, scores = (value, None) if output.method == "predict" else (None, scores)
     if predicted is not None:
         which.done.add("labels")
     if weight is not None:
@@ -626,6 +632,26 @@ def _record_whole(
     folds.told(run, numbers)
     if which.model is not None:
         folds.told_of_one(run, estimator, numbers)
+
+
+def _are_of_one_data(
+    estimator: Any, output: _Output, X: Any, predicted: Any, scores: Any, classes: Any
+) -> bool:
+    """Whether labels and scores, one of which we have asked for now, are of the same data.
+
+    A user may have changed it in place since the other was predicted. Mostly the labels are those of the
+    highest scores. Where they are not, a few rows of what was predicted are predicted again.
+    """
+    scores = np.asarray(scores)
+    places = scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(int)
+    likeliest = np.asarray(classes)[places]
+    if np.mean(likeliest == np.ravel(predicted)) >= MOSTLY:
+        return True
+    rows = Rows(min(len(places), AGAIN), len(places))
+    again, before = getattr(estimator, output.method)(rows.of(X)), rows.of(output.whole)
+    if output.method == "predict":
+        return bool(np.array_equal(again, before))
+    return bool(np.allclose(again, before, rtol=1e-3, atol=1e-6))
 
 
 def _record_another(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn import metrics as imported_before_enable
+from sklearn import model_selection
 from sklearn.datasets import load_diabetes
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -252,3 +253,28 @@ def test_regression(recording: MemorySink) -> None:
     assert run.metrics["val/mse"] == pytest.approx(mse)
     assert run.metrics["train/r2"] == pytest.approx(model.score(Xd[:300], yd[:300]))
     assert "val/residuals" in run.charts
+
+
+def test_data_that_was_changed_in_place_by_then_is_not_asked_about(recording: MemorySink) -> None:
+    data = X_test.to_numpy(copy=True)
+    model = LogisticRegression(max_iter=300).fit(X_train.to_numpy(), y_train)
+    predicted = model.predict(data)
+    data[:] = 0
+    accuracy = accuracy_score(y_test, predicted)
+    run = only(recording)
+    assert run.metrics["val/accuracy"] == accuracy
+    assert not [key for key in run.metrics if key.startswith(("val/roc", "val/log_loss", "val/brier"))]
+    assert "has changed" in str(run.config["autolog/notes"]["val/roc"])
+
+
+def test_labels_that_are_not_those_of_the_highest_scores(recording: MemorySink) -> None:
+    X_two, y_two = two
+    fixed = getattr(model_selection, "FixedThresholdClassifier", None)
+    if fixed is None:
+        pytest.skip("FixedThresholdClassifier: scikit-learn>=1.5")
+    tuned = fixed(LogisticRegression(), threshold=0.999999).fit(X_two[::2], y_two[::2])
+    accuracy = tuned.score(X_two[1::2], y_two[1::2])
+    assert accuracy < 0.9
+    run = only(recording)
+    assert run.metrics["val/accuracy"] == accuracy
+    assert run.metrics["val/roc_auc"] == 1

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn import model_selection
 from sklearn.datasets import load_diabetes, make_classification
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 from sklearn.feature_selection import RFE, RFECV
@@ -22,7 +23,7 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.metrics import mean_absolute_error, mean_squared_error, root_mean_squared_error
-from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -190,44 +191,38 @@ def test_a_loss_of_warm_starts_is_told_once(recording: MemorySink) -> None:
 # What an estimator chose ----------------------------------------------------------------------------------
 
 
-def chosen_by(kind: Any) -> Any:
-    return {
-        "RidgeCV": (RidgeCV([0.1, 1, 10]), {"model/alpha": "alpha_", "cv/best_score": "best_score_"}),
-        "RidgeClassifierCV": (
-            RidgeClassifierCV([0.1, 1, 10]),
-            {"model/alpha": "alpha_", "cv/best_score": "best_score_"},
-        ),
-        "LassoCV": (LassoCV(cv=3), {"model/alpha": "alpha_"}),
-        "ElasticNetCV": (
-            ElasticNetCV(l1_ratio=[0.2, 0.9], cv=3),
-            {"model/alpha": "alpha_", "model/l1_ratio": "l1_ratio_"},
-        ),
-        "LogisticRegressionCV": (LogisticRegressionCV(Cs=3, cv=3), {"model/C": "C_"}),
-        "TunedThresholdClassifierCV": (
-            TunedThresholdClassifierCV(LogisticRegression(), cv=3),
-            {"model/best_threshold": "best_threshold_", "cv/best_score": "best_score_"},
-        ),
-        "RFECV": (RFECV(Ridge(), cv=3), {"model/n_features": "n_features_"}),
-        "RFE": (RFE(Ridge(), n_features_to_select=2), {"model/n_features": "n_features_"}),
-    }[kind]
+def tuned_threshold() -> Any:
+    if not hasattr(model_selection, "TunedThresholdClassifierCV"):
+        pytest.skip("TunedThresholdClassifierCV: scikit-learn>=1.5")
+    return model_selection.TunedThresholdClassifierCV(LogisticRegression(), cv=3)
+
+
+CHOSEN = {
+    "RidgeCV": (lambda: RidgeCV([0.1, 1, 10]), {"model/alpha": "alpha_", "cv/best_score": "best_score_"}),
+    "RidgeClassifierCV": (
+        lambda: RidgeClassifierCV([0.1, 1, 10]),
+        {"model/alpha": "alpha_", "cv/best_score": "best_score_"},
+    ),
+    "LassoCV": (lambda: LassoCV(cv=3), {"model/alpha": "alpha_"}),
+    "ElasticNetCV": (
+        lambda: ElasticNetCV(l1_ratio=[0.2, 0.9], cv=3),
+        {"model/alpha": "alpha_", "model/l1_ratio": "l1_ratio_"},
+    ),
+    "LogisticRegressionCV": (lambda: LogisticRegressionCV(Cs=3, cv=3), {"model/C": "C_"}),
+    "TunedThresholdClassifierCV": (
+        tuned_threshold,
+        {"model/best_threshold": "best_threshold_", "cv/best_score": "best_score_"},
+    ),
+    "RFECV": (lambda: RFECV(Ridge(), cv=3), {"model/n_features": "n_features_"}),
+    "RFE": (lambda: RFE(Ridge(), n_features_to_select=2), {"model/n_features": "n_features_"}),
+}
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "RidgeCV",
-        "RidgeClassifierCV",
-        "LassoCV",
-        "ElasticNetCV",
-        "LogisticRegressionCV",
-        "TunedThresholdClassifierCV",
-        "RFECV",
-        "RFE",
-    ],
-)
+@pytest.mark.parametrize("kind", CHOSEN)
 def test_what_was_chosen_is_there_under_its_name(recording: MemorySink, kind: str) -> None:
-    model, expected = chosen_by(kind)
+    make, expected = CHOSEN[kind]
+    model = make()
     model.fit(X_two, y_two)
     run = only(recording)
     for key, attribute in expected.items():
