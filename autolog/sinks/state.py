@@ -17,7 +17,7 @@ __all__ = ["RunState"]
 
 logger = logging.getLogger("autolog")
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of what a run's rows and config look like."""
 
 SCHEMA_KEY, PENDING_KEY = "autolog/schema", "autolog/pending"

@@ -454,7 +454,7 @@ def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
     """
     trained = trained_here()
     run = open_here() or (trained if trained in training_data else None)
-    if run is None or watched.get():
+    if run is None or watched.get() or name in _said.get(run, ()):
         return
     with shield("scikit-learn: a metric of unknown predictions"):
         if any(_output_of(value) is not None for value in (truth, *predicted)) or _is_one_row(truth):
@@ -467,6 +467,11 @@ def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
             return
         charge(run)
         run.note(name, _UNKNOWN.format(name))
+        _said.setdefault(run, set()).add(name)
+
+
+# Of a run: the metrics of which it has said so.
+_said: weakref.WeakKeyDictionary[Recording, set[str]] = weakref.WeakKeyDictionary()
 
 
 def _is_one_row(value: Any) -> bool:

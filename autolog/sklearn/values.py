@@ -256,7 +256,8 @@ def record_value(
     if not _is_number(value):
         return
     number = float(value)
-    plain = sanitize({key: value for key, value in arguments.items() if key not in _KINDS})
+    more = {key: value for key, value in arguments.items() if key not in _KINDS}
+    plain = sanitize(more) if more else more
     if is_whole and name in values.numbers and values.arguments.get(name, {}) != plain:
         if _is_close(values.numbers[name], number):
             return

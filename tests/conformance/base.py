@@ -36,6 +36,7 @@ from autolog.core.run import Run
 from autolog.process import background, guard, hooks
 from autolog.sinks.memory import MemoryRun, MemorySink
 from tests.conformance.breaking import WAYS, breaking, places_passed, warning
+from tests.keys import undocumented
 from tests.programs import read, run, until_on_disk
 from tests.programs import start_warm as start
 
@@ -330,6 +331,7 @@ class Faults:
         held_out = "test" if "test/accuracy" in run.metrics else "val"
         assert {f"{held_out}/confusion_matrix", f"{held_out}/roc"} <= set(run.charts)
         assert f"{held_out}/per_class" in run.tables
+        assert not undocumented(run), "docs/keys.md names every key"
 
     def test_everything_is_put_back(self, sink: MemorySink) -> None:
         pickle.dumps(
