@@ -23,6 +23,7 @@ from autolog.core.settings import Settings
 from autolog.core.training import Training, bind_run, find_run, loop_of
 from autolog.process import guard
 from autolog.process.guard import shield
+from autolog.sinks.identity import SCHEMA
 
 __all__ = ["begin_training"]
 
@@ -107,7 +108,7 @@ def _gone_on_with(checkpoint: Checkpoint, settings: Settings) -> Recording | Non
             config = take_over(Path(left.journal), left.run.id, TAKE_OVER_SECONDS)
         if config is None:
             return None
-        identity = replace(left.run, joined=False, resumed=left.run.resumed + 1)
+        identity = replace(left.run, joined=False, resumed=left.run.resumed + 1, schema=SCHEMA)
         run = opening.make(identity, settings, tags=config.get("tags", []))
         if config:
             run.write("config", values=config)

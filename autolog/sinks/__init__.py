@@ -54,6 +54,7 @@ class OpenRecord(_Record):
     joined: bool
     resumed: int
     shared: bool
+    schema: int
 
 
 class ConfigRecord(_Record):

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LOCAL", "Destination", "Identity"]
+__all__ = ["LOCAL", "SCHEMA", "Destination", "Identity"]
+
+SCHEMA = 2
+"""The version of what a run's rows and config look like, see docs/keys.md. Version 1 did not say it here."""
 
 Destination = tuple[str, str]
 """``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``."""
@@ -28,6 +31,7 @@ class Identity:
         joined: whether another process of ours opened it, and this one writes to it too.
         resumed: how many times it was gone on with after an interruption.
         shared: whether several processes own it at the same time.
+        schema: by which version of keys its records are written.
     """
 
     id: str
@@ -40,6 +44,7 @@ class Identity:
     joined: bool = False
     resumed: int = 0
     shared: bool = False
+    schema: int = SCHEMA
 
     def fields(self) -> dict[str, Any]:
         """As the record says it with which a run is opened: see :class:`autolog.sinks.OpenRecord`."""
@@ -62,6 +67,7 @@ class Identity:
             joined=record["joined"],
             resumed=record.get("resumed", 0),
             shared=record.get("shared", False),
+            schema=record.get("schema", 1),
         )
 
 

@@ -17,9 +17,6 @@ __all__ = ["RunState"]
 
 logger = logging.getLogger("autolog")
 
-SCHEMA = 2
-"""The version of what a run's rows and config look like."""
-
 SCHEMA_KEY, PENDING_KEY = "autolog/schema", "autolog/pending"
 
 MUCH_SECONDS = 0.010
@@ -77,7 +74,7 @@ class RunState:
 
     def ordered_config(self) -> Config:
         """The config as a person reads it: what one groups by first, the long tail after it."""
-        config = {**self.config, SCHEMA_KEY: SCHEMA}
+        config = {**self.config, SCHEMA_KEY: self.identity.schema}
         self.told_pending = self.pending
         if self.pending:
             config[PENDING_KEY] = self.pending

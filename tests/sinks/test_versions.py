@@ -45,6 +45,7 @@ def test_what_each_version_has_left_is_delivered(tmp_path: Path, version: int) -
     assert [alert["title"] for alert in kept["old"]["alerts"]] == ["look"]
     assert kept["old"]["config"]["status"] == "finished"
     assert kept["old"]["config"]["tags"] == ["t"]
+    assert kept["old"]["config"]["autolog/schema"] == 1, "its keys are the old ones"
     assert kept["open"]["config"]["status"] == "crashed"
     assert values(kept["open"], "m") == [7]
     assert journals(tmp_path) == []
