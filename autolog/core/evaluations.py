@@ -46,7 +46,9 @@ def evaluation(name: str, *, main: bool = False) -> Iterator[None]:
     ...     model.score(X_test, y_test)  # test/accuracy and its kin
 
     Without it the data of an evaluation is ``train`` if it was trained on, else ``val``, a second set
-    ``val/set-2``, and ``eval`` if nobody can tell.
+    ``val/set-2``, and ``eval`` if nobody can tell. It holds for models of scikit-learn's kind, for Keras'
+    ``evaluate`` and for :func:`log_evaluation`. Lightning and transformers name their evaluations
+    themselves, by the stage and by ``metric_key_prefix``.
 
     Args:
         name: of the data: the part of its keys before the metric. A ``/`` makes groups (``test/2024``).

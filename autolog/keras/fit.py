@@ -12,6 +12,7 @@ from autolog.capture import datasets
 from autolog.core.callbacks import callback_among, given_by, is_wanted
 from autolog.core.catalogue import is_on
 from autolog.core.current import innermost
+from autolog.core.evaluations import name_here, say_main
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.training import Frame, Training, find_run, recorded
@@ -187,7 +188,11 @@ def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> N
     if given_arrays(call) is None:  # known by its kind only
         mark += f" {id(call.get('x'))}"
     number = len(seen) + 1
-    name = seen.setdefault(mark, "test" if number == 1 else f"test/set-{number}")
+    if (named := name_here()) is not None:
+        name = named.text
+        say_main(run, named)
+    else:
+        name = seen.setdefault(mark, "test" if number == 1 else f"test/set-{number}")
     host = keras.ops.convert_to_numpy
     metrics = {f"{name}/{key}": float(host(value)) for key, value in model.get_metrics_result().items()}
     run.log(metrics, step=run.last_step)

@@ -179,6 +179,20 @@ def test_evaluate_goes_on_in_the_run_and_alone_opens_one(recording: MemorySink) 
     assert recording.runs[1].status == "finished"
 
 
+def test_an_evaluation_has_the_name_that_the_user_gives_it(recording: MemorySink) -> None:
+    model = classifier()
+    model.fit(X_train, y_train, epochs=1, verbose=0)
+    with autolog.evaluation("hard", main=True):
+        loss, _ = model.evaluate(X_test, y_test, verbose=0)
+    model.evaluate(X_test[:64], y_test[:64], verbose=0)
+    run = only(recording)
+    assert run.metrics["hard/loss"] == pytest.approx(loss)
+    assert "hard/confusion_matrix" in run.charts
+    assert "test/accuracy" in run.metrics
+    assert not [key for key in run.metrics if "set-2" in key]
+    assert run.config["evaluation/main"] == "hard"
+
+
 @pytest.mark.parametrize("labels", ["one-hot", "logits", "binary", "binary logits", "validation_split"])
 def test_classifiers_of_every_kind(recording: MemorySink, labels: str) -> None:
     if labels.startswith("binary"):
