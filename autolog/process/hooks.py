@@ -496,9 +496,9 @@ def _put_in(hook: Hook) -> str | None:
         if not hook.tree:
             why = _patch_definer(owner, name, hook, None)
         else:
-            for cls in _class_and_subclasses(owner):
-                with shield(f"hooking {cls.__name__}"):  # one class that refuses must not cost the others
-                    _patch_definer(cls, name, hook, owner)
+            for definer in _definers(owner, name):
+                with shield(f"hooking {definer.__name__}"):  # one that refuses must not cost the others
+                    _patch(definer, name, hook, owner)
             _watch_new_subclasses(owner)
             why = None  # it is there for the classes that are to come
         if why is None:
@@ -520,11 +520,26 @@ def _patch_definer(owner: Any, name: str, hook: Hook, base: type | None) -> str 
     For a class of a tree that may be a mixin outside of it: scikit-learn's LogisticRegression has its
     ``predict`` from LinearClassifierMixin. Returns why it cannot be patched.
     """
-    places = owner.__mro__ if inspect.isclass(owner) else [owner]
-    definer = next((place for place in places if name in _attributes(place)), None)
+    if inspect.isclass(owner):
+        definer = _definer(owner, name)
+    else:
+        definer = owner if name in _attributes(owner) else None
     if definer is None:
         return "no such function"
     return _patch(definer, name, hook, base)
+
+
+def _definer(cls: type, name: str) -> type | None:
+    for place in cls.__mro__:
+        if name in place.__dict__:
+            return place
+    return None
+
+
+def _definers(base: type, name: str) -> Iterable[type]:
+    """Where the method of any class of a tree stands, each place once."""
+    found = dict.fromkeys(_definer(cls, name) for cls in _class_and_subclasses(base))
+    return [place for place in found if place is not None]
 
 
 def _class_and_subclasses(cls: type) -> Iterator[type]:
