@@ -18,7 +18,7 @@ from tests.warm import Program, forks
 
 # Lightning starts a script again for every further rank of `ddp`, so it is a file.
 SCRIPT = """
-    import os, signal, sys, time
+    import os, signal, sys, threading, time
     os.environ["PYTHONWARNINGS"] = "ignore"  # of the ranks that Lightning starts
     import torch, autolog, lightning.pytorch as pl
 
@@ -26,6 +26,16 @@ SCRIPT = """
     torch.manual_seed(7)
     X, y = torch.randn(128, 8), torch.randint(0, 3, (128,))
     data = torch.utils.data.TensorDataset(X, y)
+
+    # A training this short may be over before the ranks' load is looked at: its end waits for that.
+    from autolog.lightning.ranks import Machines
+    sampled, sample = threading.Event(), Machines._sample
+
+    def sampled_once(self):
+        sample(self)
+        sampled.set()
+
+    Machines._sample = sampled_once
 
     class Model(pl.LightningModule):
         breaks = waits = False
@@ -59,7 +69,8 @@ SCRIPT = """
             self.log("val_loss", torch.nn.functional.cross_entropy(scores, batch[1]), sync_dist=True)
 
         def on_validation_end(self):
-            time.sleep(0.3)
+            if self.trainer.is_global_zero and not self.trainer.sanity_checking:
+                assert sampled.wait(60)
 
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), 0.1)
