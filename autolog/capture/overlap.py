@@ -25,7 +25,7 @@ Verdict = Literal["training", "held out", "unknown"]
 
 KEPT = 1_000_000  # row hashes, 8 MB
 KEPT_OF_A_LOOP = 250_000  # which are copied whenever more come
-KEPT_OF_MANY = 2**16  # of all data that many models have seen
+KEPT_OF_MANY = 2**14  # of all data that many models have seen
 KEPT_OF_ONE = 2**13  # of one of many
 IMPROBABLE = 1e-6
 LEAKED = 0.1  # share of held-out rows that may be training rows as well: it is still held out, with a leak

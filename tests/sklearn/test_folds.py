@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -287,3 +288,15 @@ def test_a_group_is_forgotten_with_its_run(recording: MemorySink) -> None:
     fitted(slice(0, 99), slice(99, 300))  # another one is the last now
     gc.collect()
     assert group() is None
+
+
+def test_folds_in_the_users_own_trackio_run(recording: MemorySink, trackio_dir: Path) -> None:
+    trackio = pytest.importorskip("trackio")
+    trackio.init(project="folds", name="his", embed=False, auto_log_gpu=False, auto_log_cpu=False)
+    scores = folds()
+    trackio.finish()
+    autolog.finish()
+    run, *_ = recording.runs
+    assert run.metrics["val/accuracy"] == pytest.approx(np.mean(scores))
+    assert "cv/accuracy" in run.metrics
+    assert len(run.tables["cv/folds"]) == 4
