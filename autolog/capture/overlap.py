@@ -18,13 +18,15 @@ import numpy.typing as npt
 
 from autolog.capture.rows import Rows
 
-__all__ = ["KnownRows", "Overlap", "Verdict", "judged"]
+__all__ = ["KnownRows", "Overlap", "SeenRows", "Verdict", "judged"]
 
 Array = npt.NDArray[Any]
 Verdict = Literal["training", "held out", "unknown"]
 
 KEPT = 1_000_000  # row hashes, 8 MB
 KEPT_OF_A_LOOP = 250_000  # which are copied whenever more come
+KEPT_OF_MANY = 2**14  # of all data that many models have seen
+KEPT_OF_ONE = 2**13  # of one of many
 IMPROBABLE = 1e-6
 LEAKED = 0.1  # share of held-out rows that may be training rows as well: it is still held out, with a leak
 
@@ -148,6 +150,26 @@ class KnownRows:
         )
         return Overlap(verdict, found, len(hashes), is_whole)
 
+    def sample(self) -> KnownRows:
+        """A few of them, to be kept of one of many models."""
+        hashes, mask = _bounded(self.hashes, self.mask, KEPT_OF_ONE)
+        return KnownRows(np.sort(hashes), mask, self.rows, self.shape, self.share, self.precision)
+
+    def is_within(self, other: KnownRows) -> bool:
+        """Whether the other has all of these rows, as often as they are here, as far as both are known."""
+        if other.shape != self.shape:
+            return False
+        mask = self.mask | other.mask
+        these, others = _masked(self.ordered, mask), _masked(other.ordered, mask)
+        for some in (these[:_FIRST_LOOK], these):  # mostly the first few say that it has not
+            if not len(some):
+                return False
+            times = np.arange(len(some)) - np.searchsorted(some, some)
+            places = np.searchsorted(others, some) + times
+            if places.max() >= len(others) or not (others[places] == some).all():
+                return False
+        return True
+
     def joined(self, rows: Rows) -> KnownRows:
         """Together with more data of the same training; itself if it knows that already.
 
@@ -167,6 +189,35 @@ class KnownRows:
         joined = KnownRows(hashes, mask, count, self.shape, share, precision, pooled)
         joined.ordered = hashes
         return joined
+
+
+_FIRST_LOOK = 256  # rows
+
+
+class SeenRows:
+    """The distinct rows that many models have learned from or were evaluated on: a sample, by the hashes."""
+
+    def __init__(self) -> None:
+        self._hashes: Array = np.empty(0, dtype=np.uint64)
+        self._mask = 0
+        self._shape: tuple[int, ...] | None = None
+
+    def add(self, rows: KnownRows) -> None:
+        """Some more. Rows of another shape are of no use."""
+        if rows.shape != (self._shape or rows.shape):
+            return
+        self._shape = rows.shape
+        hashes, mask = _bounded(rows.hashes, rows.mask | self._mask, KEPT_OF_MANY)
+        hashes = np.union1d(_masked(self._hashes, mask), hashes)
+        self._hashes, self._mask = _bounded(hashes, mask, KEPT_OF_MANY)
+
+    def share(self, rows: KnownRows) -> float:
+        """Which part of these rows is among them, as far as both are known."""
+        looked_up = _masked(rows.hashes, rows.mask | self._mask)
+        if rows.shape != self._shape or not len(looked_up) or not len(self._hashes):
+            return 0.0
+        places = np.minimum(np.searchsorted(self._hashes, looked_up), len(self._hashes) - 1)
+        return float((self._hashes[places] == looked_up).mean())
 
 
 _in_use: weakref.WeakValueDictionary[str, KnownRows] = weakref.WeakValueDictionary()

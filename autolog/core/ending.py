@@ -54,7 +54,7 @@ def finish() -> bool:
     done = background.drain(outlet.remaining(end))
     for run in [run for run in live.live_runs() if run.is_left_open]:  # first: one's end may end another one
         run.end("finished")
-    _write_adopted_configs()
+    _complete_adopted_runs()
     arrived = outlet.deliver(end) and done
     if arrived and not live.live_runs() and not outlet.is_worker():
         with shield("watching for SIGTERM"):
@@ -66,12 +66,14 @@ def _timeout() -> float:
     return max([outlet.finish_timeout(), *(run.settings.finish_timeout for run in live.live_runs())])
 
 
-def _write_adopted_configs() -> None:
-    """Trackio writes a run's config half a second after its first log, over what stands there by then.
+def _complete_adopted_runs() -> None:
+    """Nobody tells us when the user's own Trackio runs end: what we keep for the end is recorded now.
 
-    What we added to it is therefore written once more, at the end.
+    Trackio writes a run's config half a second after its first log, over what stands there by then. What we
+    added to it is therefore written once more.
     """
     for run in live.adopted_runs():
+        run.say_last_words()
         run.put({})
 
 
@@ -129,7 +131,7 @@ def _end_all(status: str, timeout: float | None = None) -> None:
         loop = loop_of(run)
         is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
         run.end(status if is_interrupted else "finished")
-    _write_adopted_configs()
+    _complete_adopted_runs()
     for what, is_warning in outlet.close(end):
         if is_warning:
             logger.warning("autolog: not everything has arrived: %s.", what)

@@ -507,12 +507,16 @@ class Recording(Writer):
         """Call this when the run ends, before its end is recorded."""
         self._last_words.append(last_words)
 
-    def end(self, status: str) -> None:
-        """It has ended. Evaluations may still be recorded to it."""
+    def say_last_words(self) -> None:
+        """Record what was kept for the end."""
         while self._last_words:
             with shield("what a run records at its end"):
                 guard.charge(self)
                 self._last_words.pop(0)()
+
+    def end(self, status: str) -> None:
+        """It has ended. Evaluations may still be recorded to it."""
+        self.say_last_words()
         self.status = status
         self._ended = time.time()
         if self._face is not None and not isinstance(self._face, weakref.ref):

@@ -9,6 +9,7 @@ import numpy as np
 from autolog.capture.figures import Chart
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
+from autolog.sklearn import folds
 from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predicted_by
 
 __all__ = ["record_clusters"]
@@ -38,7 +39,7 @@ def record_clusters(run: Recording, estimator: Any, X: Any) -> None:
     found, sizes = np.unique(labels, return_counts=True)
     noise = int(sizes[found == -1].sum())
     clusters = int((found != -1).sum())
-    run.log({"train/clusters": clusters, "train/noise_rows": noise}, step=run.last_step)
+    _record(run, {"train/clusters": clusters, "train/noise_rows": noise})
     order = np.argsort(-sizes, kind="stable")[:MOST_CLUSTERS]
     table = [
         {
@@ -59,6 +60,11 @@ def record_clusters(run: Recording, estimator: Any, X: Any) -> None:
     run.figure("model/clusters", Chart("bars", "Sizes of the clusters", data))
     if X is not None and length(X) == len(labels):
         _record_scores(run, estimator, X, labels)
+
+
+def _record(run: Recording, numbers: dict[str, float]) -> None:
+    run.log(numbers, step=run.last_step)
+    folds.told(run, numbers)
 
 
 def _record_scores(run: Recording, estimator: Any, X: Any, labels: Any) -> None:
@@ -94,6 +100,6 @@ def _record_scores(run: Recording, estimator: Any, X: Any, labels: Any) -> None:
     if not precomputed and not hasattr(some, "tocsr"):
         scores["train/calinski_harabasz"] = calinski_harabasz_score(some, of)
         scores["train/davies_bouldin"] = davies_bouldin_score(some, of)
-    run.log({key: float(value) for key, value in scores.items()}, step=run.last_step)
+    _record(run, {key: float(value) for key, value in scores.items()})
     if rows.sampled:
         run.note("train/silhouette", f"of {rows.count} evenly spaced rows of {rows.whole}")

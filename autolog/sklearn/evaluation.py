@@ -24,7 +24,6 @@ import numpy as np
 
 from autolog.capture import evaluation
 from autolog.capture.datasets import Read
-from autolog.capture.overlap import KnownRows
 from autolog.core.catalogue import is_on
 from autolog.core.current import open_here, trained_here
 from autolog.core.evaluations import name_here, say_main
@@ -404,7 +403,9 @@ def _evaluate_clusters(truth: Any, labels: Any) -> Awaited | None:
             if key not in of_run:
                 of_run[key] = Values(name)
                 of_run[key].computed(found := _compared(one, other))
-                run.log({f"{name}/{metric}": value for metric, value in found.items()}, step=run.last_step)
+                numbers = {f"{name}/{metric}": value for metric, value in found.items()}
+                run.log(numbers, step=run.last_step)
+                folds.told(run, numbers)
             data = frozenset({"labels_true", "labels_pred"})
             return Awaited(run, of_run[key], data, True, None, length(one))
     return None
@@ -631,8 +632,7 @@ def _record_whole(
     record_evaluation(run, which.name, _with_inputs(run, result, X))
     if which.name == "val" and weight is None:
         read = output.mark.rows if output.mark is not None else None
-        rows = KnownRows.of(read) if read is not None else None
-        folds.evaluated(run, rows, truth, predicted, scores, result.task, classes)
+        folds.evaluated(run, read, truth, predicted, scores, task, classes)
     numbers = {f"{which.name}/{key}": value for key, value in result.metrics.items()}
     folds.told(run, numbers)
     if which.model is not None:

@@ -2,30 +2,34 @@
 
 None of them stands for the run that they are in. Its numbers are the means over the models, with their
 standard deviations; each model has a run below it; and what they have predicted of the data that was held
-out from each is evaluated together, when the run ends.
+out from each is evaluated together, when the run ends. A refit on more of the data is none of them.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from autolog.capture import evaluation
-from autolog.capture.overlap import KnownRows
+from autolog.capture.overlap import KnownRows, SeenRows
+from autolog.capture.rows import Rows
 from autolog.core.opening import open_run
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation, record_long_table
 from autolog.core.training import Training, conclude
+from autolog.process import forks
 from autolog.process.guard import shield
 from autolog.sklearn.known import TrainingData, training_data
 
 __all__ = ["evaluated", "fitted", "told", "told_of_one"]
 
 OF_ONE_DATA = 0.5  # share of the training rows that other models have learned from or were evaluated on
+GROWN = 0.05  # of data that is too large to be read whole: so much larger, it has the smaller one inside
 HELD_VALUES = 4_000_000  # numbers of predictions, 32 MB, that are kept of one group
 MOST_MODELS = 1_000  # of a group
 
@@ -35,58 +39,95 @@ class _Model:
     """One of them.
 
     Attributes:
-        run: where it is recorded; of the first one the run that they are all in.
         name: of the run that it has for itself.
-        known: the rows that it has learned from, and those that it was evaluated on.
+        is_first: whether it is recorded in the run that they are all in.
+        mark: of the data that it has learned from.
+        learned: some of the rows of that data.
         numbers: by their keys.
     """
 
-    run: Recording | None
     name: str
+    is_first: bool = False
     rows: int | None = None
     mark: str | None = None
-    known: list[KnownRows] = field(default_factory=list)
+    learned: KnownRows | None = None
+    is_evaluated: bool = False
     numbers: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class _Predictions:
-    """What a model has predicted of data that was held out from it."""
+    """What a model has predicted of data that was held out from it. Copies: they are looked at much later."""
 
+    mark: str | None
+    """Of that data."""
     truth: Any
     predicted: Any
     scores: Any
+    task: str
+    classes: Any
+    """That the columns of the scores are of."""
 
 
 class _Group:
     """Models of one kind in one run."""
 
     def __init__(self, outer: Recording, kind: Any):
-        self.outer = outer
+        # Groups are kept by their run: one that kept its run would keep both for ever.
+        self._outer = weakref.ref(outer)
         self.kind = kind
         self.models: list[_Model] = []
+        self._growing: list[_Model] = []
+        self._is_forward = False
+        self._seen = SeenRows()
+        self._held_out: KnownRows | None = None
         self._written: dict[str, float] = {}
         self._first_step: int | None = None
         self._held: dict[_Model, _Predictions] = {}
         self._held_values = 0
-        self._task: tuple[str, Any] | None = None
 
     def is_of_one_data(self, data: TrainingData) -> bool:
         """Whether these rows are others than any model has learned from, and yet of the same data set."""
-        if data.known is None or any(model.mark == data.X for model in self.models):
+        if data.known is None or any(model.mark == data.X for model in (*self.models, *self._growing)):
             return False
-        return _share(data.known, [rows for model in self.models for rows in model.known]) >= OF_ONE_DATA
+        # (Of data that is too large to be read whole, others of its rows are known.)
+        return self._seen.share(data.known) >= OF_ONE_DATA * data.known.share
+
+    def place(self, model: _Model, known: KnownRows) -> bool:
+        """Find the place of a model that was fitted on such data; False: it is none of these.
+
+        A fold has rows that another has not, and lacks some that it has. Data that has all of another's
+        rows and more is that of a refit, or the next point of a learning curve: a mean over both says
+        nothing. Or each model goes forward in time, and learns from what the last one was evaluated on:
+        a refit with the validation data does so, too, but only once, or without being evaluated.
+        """
+        if not any(_is_nested(known, other.learned) for other in self.models):
+            self.add(model)
+        elif (len(self.models) == 1 or self._is_forward) and self._goes_forward(known):
+            self._growing.append(model)
+        else:
+            return False
+        self._seen.add(known)
+        return True
+
+    def _goes_forward(self, known: KnownRows) -> bool:
+        if self._held_out is None:
+            return False
+        learned = SeenRows()
+        learned.add(known)
+        return learned.share(self._held_out) >= OF_ONE_DATA * known.share
 
     def add(self, model: _Model) -> None:
         """One more. With the second one it is clear that the first was one of several."""
         self.models.append(model)
-        if len(self.models) == 2:
-            self._part_with_the_first()
-            self.outer.at_end(self.record_the_whole)
+        outer = self._outer()
+        if len(self.models) == 2 and outer is not None:
+            self._part_with_the_first(outer)
+            outer.at_end(self.record_the_whole)
 
-    def _part_with_the_first(self) -> None:
-        first, outer = self.models[0], self.outer
-        if first.run is outer:
+    def _part_with_the_first(self, outer: Recording) -> None:
+        first = self.models[0]
+        if first.is_first:
             child = open_run(f"{outer.name}-fold-1", parent=outer, by_user=False, framework="sklearn")
             child.params(outer.known_params())
             if first.numbers:
@@ -99,77 +140,125 @@ class _Group:
             " with _std their standard deviations; what else is said of one model is of the first",
         )
 
-    def tell(self) -> None:
-        """The means as they are now."""
-        several = [model for model in self.models if model.numbers]
-        if len(several) < 2:
+    def tell(self, keys: Iterable[str] | None = None) -> None:
+        """The means as they are now, of all keys or of some."""
+        several, outer = [model for model in self.models if model.numbers], self._outer()
+        if len(several) < 2 or outer is None:
             return
         if self._first_step is None:
-            self._first_step = self.outer.last_step + 1
+            self._first_step, keys = outer.last_step + 1, None
+        if keys is None:
+            keys = dict.fromkeys(key for model in several for key in model.numbers)
         found: dict[str, float] = {}
-        for key in dict.fromkeys(key for model in several for key in model.numbers):
+        for key in keys:
             values = [model.numbers[key] for model in several if key in model.numbers]
             if len(values) > 1:
                 found |= {key: float(np.mean(values)), f"{key}_std": float(np.std(values))}
         new = {key: value for key, value in found.items() if self._written.get(key) != value}
         if new:
-            self.outer.log(new, step=self._first_step + len(several) - 2)
+            outer.log(new, step=self._first_step + len(several) - 2)
             self._written |= new
 
-    def hold(self, model: _Model, predictions: _Predictions, task: str, classes: Any) -> None:
-        """Keep what it has predicted, for the evaluation of all of it."""
+    def told(self, model: _Model, numbers: Mapping[str, float]) -> None:
+        """Numbers of one of them."""
+        model.numbers |= numbers
+        self.tell(numbers)
+
+    def evaluated(self, model: _Model, rows: KnownRows | None, predictions: _Predictions) -> None:
+        """What it has predicted of data that was held out from it."""
+        if rows is not None:
+            self._seen.add(rows)
+            self._held_out = rows.sample()
+        model.is_evaluated = True
+        self._hold(model, predictions)
+        ready = [one for one in self._growing if one.is_evaluated]
+        if self._is_forward or len(ready) > 1:
+            self._is_forward = True
+            self._growing = [one for one in self._growing if not one.is_evaluated]
+            for one in ready:
+                self.add(one)
+            if ready:
+                self.tell()
+
+    def _hold(self, model: _Model, predictions: _Predictions) -> None:
         parts = (predictions.truth, predictions.predicted, predictions.scores)
         self._held_values += sum(np.size(part) for part in parts if part is not None)
         if self._held_values <= HELD_VALUES:
             self._held[model] = predictions
-            self._task = task, classes
+        else:
+            self._held.clear()
 
     def record_the_whole(self) -> None:
         """The table of the models, and the evaluation of what they have predicted."""
+        outer = self._outer()
+        if outer is None:
+            return
         rows = [
             {"fold": number, "run": model.name, "train_rows": model.rows, **model.numbers}
-            for number, model in enumerate(self.models, 1)
+            for number, model in enumerate(list(self.models), 1)
         ]
-        record_long_table(self.outer, "cv/folds", rows)
-        held, self._held = self._held, {}
+        record_long_table(outer, "cv/folds", rows)
+        held, self._held = [self._held[model] for model in self.models if model in self._held], {}
         if self._held_values > HELD_VALUES:
-            why = f"left out: more than {HELD_VALUES:,} numbers were predicted"
-            self.outer.note("cv", why)
+            outer.note("cv", f"left out: more than {HELD_VALUES:,} numbers were predicted")
         elif len(held) > 1 and len(held) == len(self.models):
-            self._evaluate(list(held.values()))
+            if len({part.mark for part in held}) < len(held):
+                outer.note("cv", "left out: models were evaluated on the same data")
+            else:
+                _evaluate(outer, held)
 
-    def _evaluate(self, parts: list[_Predictions]) -> None:
-        assert self._task is not None
-        task, classes = self._task
-        have = {name: [getattr(part, name) for part in parts] for name in ("predicted", "scores")}
+
+def _is_nested(one: KnownRows, other: KnownRows | None) -> bool:
+    """Whether one of two has all of the other's rows, and more."""
+    if other is None or one.rows == other.rows:
+        return False
+    small, large = sorted((one, other), key=lambda known: known.rows)
+    if small.share < 1 or large.share < 1:
+        return large.rows / large.share > (1 + GROWN) * small.rows / small.share
+    return small.is_within(large)
+
+
+def _evaluate(outer: Recording, parts: list[_Predictions]) -> None:
+    """What several models have predicted, each of data that was held out from it, together."""
+    have = {name: [getattr(part, name) for part in parts] for name in ("truth", "predicted", "scores")}
+    if not all(np.array_equal(part.classes, parts[0].classes) for part in parts):
+        outer.note("cv/roc", "left out: the models know different classes")
+        have["scores"] = [None]
+    try:
         whole = {
-            name: np.concatenate([np.asarray(part) for part in several])
-            if all(part is not None for part in several)
-            else None
+            name: np.concatenate(several) if all(part is not None for part in several) else None
             for name, several in have.items()
         }
-        truth = np.concatenate([np.ravel(part.truth) for part in parts])
-        try:
-            found = evaluation.evaluate(
-                truth,
-                whole["predicted"],
-                scores=whole["scores"],
-                classes=classes if whole["scores"] is not None else None,
-                task=task,
-            )
-        except ValueError as error:  # folds that differ in their classes
-            self.outer.note_lost("cv", f"not evaluated: {error}")
-            return
-        if not self.outer.opened_by_user:  # a trial, of hundreds
-            found = replace(found, charts={}, tables={})
-        # Rows are numbered as they were evaluated, fold by fold: that is no place in the user's data.
-        tables = {name: table for name, table in found.tables.items() if name != "best_and_worst"}
-        record_evaluation(self.outer, "cv", replace(found, tables=tables, samples=[]))
+        found = evaluation.evaluate(
+            whole["truth"],
+            whole["predicted"],
+            scores=whole["scores"],
+            classes=parts[0].classes if whole["scores"] is not None else None,
+            task=parts[0].task,
+        )
+    except ValueError as error:  # folds that differ in what they predict
+        outer.note_lost("cv", f"not evaluated: {error}")
+        return
+    if not outer.opened_by_user:  # a trial, of hundreds
+        found = replace(found, charts={}, tables={})
+    # Rows are numbered as they were evaluated, fold by fold: that is no place in the user's data.
+    tables = {name: table for name, table in found.tables.items() if name != "best_and_worst"}
+    record_evaluation(outer, "cv", replace(found, tables=tables, samples=[]))
 
 
 # Of a run that is no model's own: the groups in it. Of a run: which model it is of.
 _groups: weakref.WeakKeyDictionary[Recording, list[_Group]] = weakref.WeakKeyDictionary()
 _models: weakref.WeakKeyDictionary[Recording, tuple[_Group, _Model]] = weakref.WeakKeyDictionary()
+
+_lock = threading.RLock()  # models may be fitted in threads; a signal handler may come back to it
+
+
+def _new_lock_in_child() -> None:
+    global _lock  # a thread of the parent may have held it
+    _lock = threading.RLock()
+
+
+forks.when_forked("rooms", in_child=_new_lock_in_child)
 
 
 def fitted(training: Training, estimator: Any) -> None:
@@ -177,19 +266,22 @@ def fitted(training: Training, estimator: Any) -> None:
     run = training.run
     outer = run.parent if training.owns else run
     data = training_data.get(run)
-    if outer is None or data is None or (training.owns and outer not in _groups):
+    if outer is None or data is None or data.known is None or (training.owns and outer not in _groups):
         return
-    model = _Model(run, run.name, data.rows, data.X, [data.known] if data.known is not None else [])
-    kind, groups = _kind_of(estimator), _groups.setdefault(outer, [])
-    group = next((one for one in groups if one.kind == kind and one.is_of_one_data(data)), None)
-    if group is None:
-        if training.owns:
-            return  # another kind of model beside the run's own: it has a run of its own
-        group = _Group(outer, kind)
-        groups.append(group)
-    if len(group.models) < MOST_MODELS:
-        group.add(model)
-        _models[run] = group, model
+    model = _Model(run.name, not training.owns, data.rows, data.X, data.known.sample())
+    kind = _kind_of(estimator)
+    with _lock:
+        groups = _groups.setdefault(outer, [])
+        group = next((one for one in groups if one.kind == kind and one.is_of_one_data(data)), None)
+        if group is None:
+            if training.owns:
+                return  # another kind of model beside the run's own: it has a run of its own
+            group = _Group(outer, kind)
+            groups.append(group)
+        if len(group.models) >= MOST_MODELS:
+            outer.note("cv/folds", f"the first {MOST_MODELS:,} models are looked at together")
+        elif group.place(model, data.known):
+            _models[run] = group, model
 
 
 def told(run: Recording, numbers: Mapping[str, float]) -> None:
@@ -197,22 +289,31 @@ def told(run: Recording, numbers: Mapping[str, float]) -> None:
     if run not in _models:
         return
     group, model = _models[run]
-    with shield("scikit-learn: folds"):
-        model.numbers |= numbers
-        group.tell()
+    with shield("scikit-learn: folds"), _lock:
+        group.told(model, numbers)
 
 
 def evaluated(
-    run: Recording, rows: KnownRows | None, truth: Any, predicted: Any, scores: Any, task: str, classes: Any
+    run: Recording, rows: Rows | None, truth: Any, predicted: Any, scores: Any, task: str, classes: Any
 ) -> None:
     """What the model of this run has predicted of data that was held out from it."""
     if run not in _models:
         return
     group, model = _models[run]
-    with shield("scikit-learn: folds"):
-        if rows is not None:
-            model.known.append(rows)
-        group.hold(model, _Predictions(truth, predicted, scores), task, classes)
+    with shield("scikit-learn: folds"), _lock:
+        known, mark = (KnownRows.of(rows), rows.mark) if rows is not None else (None, None)
+        predictions = _Predictions(
+            mark, _copied(truth), _copied(predicted), _copied(scores), task, _copied(classes)
+        )
+        group.evaluated(model, known, predictions)
+
+
+def _copied(values: Any) -> Any:
+    """As an array, without an axis that says nothing."""
+    if values is None:
+        return None
+    array = np.array(values)
+    return array.reshape(-1) if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def told_of_one(run: Recording, estimator: Any, numbers: Mapping[str, float]) -> None:
@@ -222,9 +323,8 @@ def told_of_one(run: Recording, estimator: Any, numbers: Mapping[str, float]) ->
     if group is None:
         group = _Several(run, None)
         groups.append(group)
-    with shield("scikit-learn: folds"):
-        group.model_of(estimator).numbers |= numbers
-        group.tell()
+    with shield("scikit-learn: folds"), _lock:
+        group.told(group.model_of(estimator), numbers)
 
 
 class _Several(_Group):
@@ -237,22 +337,9 @@ class _Several(_Group):
     def model_of(self, estimator: Any) -> _Model:
         """What is known of this one."""
         if estimator not in self._of:
-            model = self._of[estimator] = _Model(None, f"model {len(self.models) + 1}")
+            model = self._of[estimator] = _Model(f"model {len(self.models) + 1}")
             self.models.append(model)
         return self._of[estimator]
-
-
-def _share(rows: KnownRows, others: list[KnownRows]) -> float:
-    """Which part of these rows is among the others, as far as both are known."""
-    others = [other for other in others if other.shape == rows.shape]
-    if not others:
-        return 0.0
-    mask = np.uint64(max(rows.mask, *(other.mask for other in others)))
-    looked_up = rows.ordered[rows.ordered & mask == 0]
-    found = np.zeros(len(looked_up), dtype=bool)
-    for other in others:
-        found |= np.isin(looked_up, other.ordered, assume_unique=False)
-    return float(found.mean()) if len(found) else 0.0
 
 
 def _kind_of(estimator: Any) -> tuple[str, frozenset[tuple[str, str]]]:

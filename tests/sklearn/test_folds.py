@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import KFold, cross_validate
+from sklearn.metrics import accuracy_score, adjusted_rand_score, f1_score
+from sklearn.model_selection import KFold, TimeSeriesSplit, cross_validate
 from sklearn.tree import DecisionTreeClassifier
 
 import autolog
 from autolog import MemorySink
+from autolog.sklearn import folds as groups
 from tests.sklearn.data import only
 
 X, y = make_classification(300, 6, flip_y=0.3, random_state=0)
@@ -153,3 +159,144 @@ def test_a_fold_that_fails_does_not_end_the_group(recording: MemorySink) -> None
                 continue
             scores.append(LogisticRegression().fit(X[i], y[i]).score(X[j], y[j]))
     assert recording.runs[0].metrics["val/accuracy"] == pytest.approx(np.mean(scores))
+
+
+def fitted(learn: Any, held_out: Any) -> float:
+    """The score of one model."""
+    return float(LogisticRegression().fit(X[learn], y[learn]).score(X[held_out], y[held_out]))
+
+
+def test_a_refit_with_the_validation_data_is_no_fold(recording: MemorySink) -> None:
+    with autolog.run("refit"):
+        scores = [fitted(slice(0, 180), slice(180, 240)), fitted(slice(0, 240), slice(240, 300))]
+        LogisticRegression().fit(X, y)
+    run, *children = recording.runs
+    assert run.metrics["val/accuracy"] == scores[0]
+    assert [child.metrics.get("val/accuracy") for child in children] == [scores[1], None]
+    assert not [key for key in run.metrics if key.endswith("_std") or key.startswith("cv/")]
+
+
+def test_a_refit_after_the_folds_is_none_of_them(recording: MemorySink) -> None:
+    with autolog.run("refit"):
+        scores = [LogisticRegression().fit(X[i], y[i]).score(X[j], y[j]) for i, j in KFold(3).split(X[:240])]
+        fitted(slice(0, 240), slice(240, 300))
+    run, *_ = recording.runs
+    assert run.metrics["val/accuracy"] == pytest.approx(np.mean(scores))
+    assert len(run.tables["cv/folds"]) == 3
+
+
+@pytest.mark.parametrize("sizes", [(60, 120, 180, 240), (240, 180, 60)], ids=["growing", "shrinking"])
+def test_points_of_a_learning_curve_are_no_folds(recording: MemorySink, sizes: tuple[int, ...]) -> None:
+    with autolog.run("curve"):
+        scores = [fitted(slice(0, size), slice(240, 300)) for size in sizes]
+    run, *children = recording.runs
+    assert run.metrics["val/accuracy"] == scores[0]
+    assert [child.metrics["val/accuracy"] for child in children] == scores[1:]
+    assert "cv/folds" not in run.tables
+
+
+@pytest.mark.parametrize("most", [None, 60])
+def test_folds_that_go_forward_in_time(recording: MemorySink, most: int | None) -> None:
+    with autolog.run("time"):
+        scores = [fitted(i, j) for i, j in TimeSeriesSplit(4, max_train_size=most).split(X)]
+        LogisticRegression().fit(X, y)  # for use
+    run, *_ = recording.runs
+    assert run.metrics["val/accuracy"] == pytest.approx(np.mean(scores))
+    assert [row["val/accuracy"] for row in run.tables["cv/folds"]] == pytest.approx(scores)
+    assert run.metrics["cv/accuracy"] == pytest.approx(np.mean(scores))
+
+
+def test_folds_of_a_few_distinct_rows_are_folds(recording: MemorySink) -> None:
+    few = np.random.default_rng(0).integers(0, 2, (303, 6))
+    target = few[:, 0] ^ (np.random.default_rng(1).random(303) < 0.2)
+    with autolog.run("few"):
+        for i, _ in KFold(10, shuffle=True, random_state=0).split(few):  # of 272 rows or 273
+            LogisticRegression().fit(few[i], target[i])
+    assert len(recording.runs[0].tables["cv/folds"]) == 10
+
+
+def test_scores_of_other_classes_are_not_put_together(recording: MemorySink) -> None:
+    three = np.arange(300) % 3
+    with autolog.run("classes"):
+        predicted, truth = [], []
+        for pair in ((0, 1), (0, 2), (1, 2)):
+            rows = np.flatnonzero(np.isin(three, pair))
+            learn, held_out = rows[:100], rows[100:]
+            model = LogisticRegression().fit(X[learn], three[learn])
+            model.score(X[held_out], three[held_out])
+            predicted.append(model.predict(X[held_out]))
+            truth.append(three[held_out])
+    run, *_ = recording.runs
+    assert run.metrics["cv/accuracy"] == accuracy_score(np.concatenate(truth), np.concatenate(predicted))
+    assert not [key for key in run.metrics if key.startswith(("cv/roc", "cv/log_loss", "cv/brier"))]
+    assert "different classes" in run.config["autolog/notes"]["cv/roc"]
+
+
+def test_what_is_evaluated_together_is_what_was_predicted_then(recording: MemorySink) -> None:
+    truth, scores = np.empty(100, dtype=int), []
+    with autolog.run("buffer"):
+        for i, j in KFold(3).split(X):
+            truth[:] = y[j]
+            scores.append(LogisticRegression().fit(X[i], y[i]).score(X[j], truth))
+    assert recording.runs[0].metrics["cv/accuracy"] == pytest.approx(np.mean(scores))
+
+
+def test_one_set_for_all_models_is_evaluated_once_for_each(recording: MemorySink) -> None:
+    with autolog.run("one set"):
+        scores = [fitted(i, slice(240, 300)) for i, _ in KFold(3).split(X[:240])]
+    run, *_ = recording.runs
+    assert run.metrics["val/accuracy"] == pytest.approx(np.mean(scores))
+    assert "cv/accuracy" not in run.metrics
+    assert "same data" in run.config["autolog/notes"]["cv"]
+
+
+def test_labels_are_evaluated_together(recording: MemorySink) -> None:
+    several = np.stack([y, 1 - y, X[:, 0] > 0], axis=1).astype(int)
+    with autolog.run("labels"):
+        scores = []
+        for i, j in parts(3):
+            model = DecisionTreeClassifier(random_state=0).fit(X[i], several[i])
+            scores.append(model.score(X[j], several[j]))
+    assert recording.runs[0].metrics["cv/accuracy"] == pytest.approx(np.mean(scores))
+
+
+def test_numbers_of_clusters_are_means_too(recording: MemorySink) -> None:
+    with autolog.run("clusters"):
+        scores = []
+        for i, j in parts(3):
+            model = KMeans(2, n_init=1, random_state=0).fit(X[i])
+            scores.append(adjusted_rand_score(y[j], model.predict(X[j])))
+    run, *_ = recording.runs
+    assert run.metrics["val/adjusted_rand"] == pytest.approx(np.mean(scores))
+    assert run.metrics["train/silhouette_std"] > 0
+
+
+def test_folds_in_threads(recording: MemorySink) -> None:
+    with autolog.run("threads"), ThreadPoolExecutor(4) as threads:
+        scores = list(threads.map(lambda rows: fitted(*rows), parts(12)))
+    run, *children = recording.runs
+    assert run.metrics["val/accuracy"] == pytest.approx(np.mean(scores))
+    assert len(children) == len(run.tables["cv/folds"]) == 12
+
+
+def test_a_group_is_forgotten_with_its_run(recording: MemorySink) -> None:
+    with autolog.run("folds"):
+        folds()
+    outer = next(iter(groups._groups))
+    group = weakref.ref(groups._groups[outer][0])
+    del outer
+    fitted(slice(0, 99), slice(99, 300))  # another one is the last now
+    gc.collect()
+    assert group() is None
+
+
+def test_folds_in_the_users_own_trackio_run(recording: MemorySink, trackio_dir: Path) -> None:
+    trackio = pytest.importorskip("trackio")
+    trackio.init(project="folds", name="his", embed=False, auto_log_gpu=False, auto_log_cpu=False)
+    scores = folds()
+    trackio.finish()
+    autolog.finish()
+    run, *_ = recording.runs
+    assert run.metrics["val/accuracy"] == pytest.approx(np.mean(scores))
+    assert "cv/accuracy" in run.metrics
+    assert len(run.tables["cv/folds"]) == 4
