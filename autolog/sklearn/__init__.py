@@ -74,7 +74,7 @@ HOOKS = [
         Hook(
             "sklearn.base",
             f"BaseEstimator.{name}",
-            f"autolog.sklearn.evaluation:observe_{name}",
+            f"autolog.sklearn.outputs:observe_{name}",
             kind="after",
             records=_TESTED,
             **_TREE,

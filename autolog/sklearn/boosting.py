@@ -9,9 +9,9 @@ from typing import Any
 from autolog.core.recording import Recording
 from autolog.process.hooks import Call
 from autolog.sklearn.budget import length
-from autolog.sklearn.evaluation import name_set
 from autolog.sklearn.inside import attribute, is_number, is_one
 from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
+from autolog.sklearn.sets import name_set
 
 __all__ = ["Given", "best_iteration", "given_to", "kept_round", "rounds_of"]
 

@@ -27,7 +27,9 @@ from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn.described import is_being_checked, record_data, record_parameters, task_of
-from autolog.sklearn.evaluation import know_predictions, record_evaluation, set_latest
+from autolog.sklearn.evaluation import record_evaluation
+from autolog.sklearn.outputs import set_latest
+from autolog.sklearn.unseen import know_predictions
 
 __all__ = ["observe_parallel"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autolog.process.guard import charge, shield
-from autolog.sklearn.evaluation import latest
+from autolog.sklearn.outputs import latest
 
 __all__ = ["observe_plot"]
 

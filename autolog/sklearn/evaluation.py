@@ -1,7 +1,7 @@
 """Finds the run that an evaluation by the user belongs to, and records the evaluation there.
 
-What a recorded estimator returns from ``predict`` and its like is remembered, weakly. When such an array
-(or a column of it) arrives in one of scikit-learn's metrics, together with the truth, this is an
+What a recorded estimator returns from ``predict`` and its like is remembered (``outputs.py``). When such an
+array (or a column of it) arrives in one of scikit-learn's metrics, together with the truth, this is an
 evaluation of that run; one sighting is enough, the rest is computed here.
 """
 
@@ -9,185 +9,50 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
-import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import FrameType
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from autolog.capture import evaluation
-from autolog.capture.datasets import Read
-from autolog.core.catalogue import is_on
-from autolog.core.current import open_here, trained_here
 from autolog.core.evaluations import name_here, say_main
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.core.results import record_pictures
 from autolog.core.training import find_run
-from autolog.process.context import watched
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn import folds
 from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predicted_by
 from autolog.sklearn.described import task_of
-from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
+from autolog.sklearn.known import is_full, mark_of, read_of, training_data
+from autolog.sklearn.outputs import Output, Scoring, output_of, scored_here, set_latest
+from autolog.sklearn.sets import Set, set_of
+from autolog.sklearn.unseen import say_if_unknown
 from autolog.sklearn.values import Awaited, Values, name_of_scorer, record_value, wait_for_value
 
-__all__ = [
-    "know_predictions",
-    "latest",
-    "name_set",
-    "observe_decision_function",
-    "observe_metric",
-    "observe_predict",
-    "observe_predict_log_proba",
-    "observe_predict_proba",
-    "observe_score",
-    "record_evaluation",
-    "remember_clusters",
-    "set_latest",
-]
-
-HELD_VALUES = 8_000_000  # numbers, 64 MB
-SMALL_VALUES = 500  # numbers that are not counted
-MOSTLY = 0.9  # of the rows
-AGAIN = 32  # rows
-MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
+__all__ = ["observe_metric", "observe_score", "record_evaluation"]
 
 # What the prediction has been called in one version or another; a name out of use holds a mere text.
 _PREDICTIONS = ("y_pred", "y_score", "y_proba", "y_prob", "probas_pred")
-
-
-class _Output(weakref.ref[Any]):
-    """A weak reference to an array that a recorded estimator returned, and where it came from.
-
-    Made at every ``predict``, so it is one small object: no closure, no dict of its own.
-    """
-
-    __slots__ = ("X", "estimator", "fits", "is_owner", "key", "mark", "method", "run", "shape", "transposed")
-
-    key: int
-    is_owner: bool  # it refers to the array that owns the memory of what was returned
-    transposed: bool  # ... which is the owner's transpose
-    run: Recording
-    estimator: weakref.ref[Any]
-    method: str
-    fits: int  # how often the model had been trained by then
-    X: Any  # or a weak reference to it, see _held
-    shape: Any  # of X by then
-    mark: Read | None  # what X is known by, once it was asked for
-
-    @property
-    def data(self) -> Any:
-        """What was predicted, if it is still there as it was. (A frame may have got a column since.)"""
-        X = self.X() if isinstance(self.X, weakref.ref) else self.X
-        return X if getattr(X, "shape", None) == self.shape else None
-
-    @property
-    def whole(self) -> Any:
-        """All that was returned."""
-        array = self()
-        return array.T if array is not None and self.transposed else array
-
-
-_outputs: dict[int, _Output] = {}
-
-
-class _Thread(threading.local):
-    latest: tuple[Recording, weakref.ref[Any]] | None = None
-
-
-_thread = _Thread()
-
-
-def latest() -> tuple[Recording | None, Any]:
-    """The run whose model was asked last in this thread, and that model."""
-    if _thread.latest is None:
-        return None, None
-    run, model = _thread.latest
-    return run, model()
-
-
-def set_latest(run: Recording, subject: Any) -> None:
-    """This run's models were asked, out of our sight."""
-    _thread.latest = (run, weakref.ref(subject))
-
-
-def _forget(output: _Output) -> None:
-    global _held
-    _outputs.pop(output.key, None)
-    _held -= _holding.pop(output.key, 0)
-
-
-Observer = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]
-
-
-def _observe_output(method: str) -> Observer:
-    """The observer of one predict-like method."""
-
-    def observe(estimator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        run, scoring = find_run(estimator), _scored.get()
-        if run is None and scoring is not None and length(result) == length(scoring.X):
-            run = scoring.run  # the inner model of one that hands `score` on: RFE, RANSAC
-        if run is None:
-            _thread.latest = None  # what is drawn next is of somebody else's model
-            return
-        if (
-            getattr(result, "shape", (0,))[0] == 1
-        ):  # one row is served, not evaluated; every microsecond counts
-            return
-        X = args[0] if args else kwargs.get("X")
-        if scoring is not None and scoring.run is run:
-            estimator, X = scoring.estimator, scoring.X
-            if method == "predict":
-                scoring.predicted = result
-        _remember(result, run, estimator, method, X)
-        if getattr(result, "ndim", 1) == 2:
-            # A column of it is a view of the array that owns the memory, which may be another one: NumPy
-            # keeps no chain of views. Unless that is the user's own data.
-            owner = getattr(result, "base", None)
-            if owner is not None and owner is not X and owner is not getattr(X, "base", None):
-                transposed = owner.T.shape == result.shape and owner.T.strides == result.strides
-                if transposed or (owner.shape == result.shape and owner.strides == result.strides):
-                    _remember(owner, run, estimator, method, X, is_owner=True, transposed=transposed)
-
-    return observe
-
-
-# Inside a call of `score`. A pipeline asks its last step, and that with data of its own making.
-_scored: ContextVar[_Scoring | None] = ContextVar("autolog_sklearn_scored", default=None)
-
-
-@dataclass
-class _Scoring:
-    """A call of ``score``: whose, about which data, and what was predicted of them for it."""
-
-    run: Recording
-    estimator: Any
-    X: Any
-    predicted: Any = None
-    sight: _Sight | None = None
+MOSTLY = 0.9  # of the rows
+AGAIN = 32  # rows
 
 
 def observe_score(call: Call) -> Generator[None, Outcome, None]:
     """The outermost ``score`` is an evaluation: of the data that it is given, with the number it returns."""
     run = find_run(call.subject)
-    if run is None or _scored.get() is not None or _is_asked_by_sklearn():
+    if run is None or scored_here.get() is not None or _is_asked_by_sklearn():
         yield
         return
-    scoring = _Scoring(run, call.subject, call.get("X"))
-    token = _scored.set(scoring)
+    scoring = Scoring(run, call.subject, call.get("X"))
+    token = scored_here.set(scoring)
     try:
         outcome = yield
     finally:
-        _scored.reset(token)
+        scored_here.reset(token)
     if outcome.error is None:
         with shield("scikit-learn: score"):
             charge(run)
@@ -201,15 +66,15 @@ def _is_asked_by_sklearn() -> bool:
     return bool(get_config()["skip_parameter_validation"])
 
 
-def _record_score(scoring: _Scoring, y: Any, weight: Any, value: Any) -> None:
+def _record_score(scoring: Scoring, y: Any, weight: Any, value: Any) -> None:
     run, subject, sight = scoring.run, scoring.estimator, scoring.sight
-    output = _output_of(scoring.predicted)
+    output = output_of(scoring.predicted)
     if (
         sight is None and y is not None and output is not None
     ):  # a scorer that asks no metric of scikit-learn's
         sight = _evaluate(output, scoring.predicted, y, weight)
     if sight is None:
-        which = _set_of(run, y, read_of(scoring.X, full=is_full(run)), scoring.X)
+        which = set_of(run, y, read_of(scoring.X, full=is_full(run)), scoring.X)
         sight = _Sight(which, True) if which is not None else None
     if sight is None:
         return
@@ -225,75 +90,6 @@ def _record_score(scoring: _Scoring, y: Any, weight: Any, value: Any) -> None:
     record_value(run, values, name, arguments, value, is_whole=sight.is_whole)
 
 
-observe_predict = _observe_output("predict")
-observe_predict_proba = _observe_output("predict_proba")
-observe_predict_log_proba = _observe_output("predict_log_proba")
-observe_decision_function = _observe_output("decision_function")
-
-
-def _remember(
-    array: Any,
-    run: Recording,
-    estimator: Any,
-    method: str,
-    X: Any,
-    *,
-    is_owner: bool = False,
-    transposed: bool = False,
-) -> None:
-    try:
-        output = _Output(array, _forget)
-    except TypeError:  # a list, say: nothing to know it again by
-        return
-    output.key = id(array)
-    output.is_owner = is_owner
-    output.transposed = transposed
-    output.run = run
-    output.estimator = weakref.ref(estimator)
-    _thread.latest = (run, output.estimator)
-    output.method = method
-    output.fits = run.trainings
-    output.X, output.shape, output.mark = X, getattr(X, "shape", None), None
-    _outputs[output.key] = output
-    _hold(output)
-
-
-# The data of predictions is kept for as long as they live, to tell which set they are of: `predict(X[rows])`
-# would be gone by the time of the metric. All of it together is bounded; what is older becomes weak.
-_holding: dict[int, int] = {}  # numbers held, by output
-_held = 0  # about their sum; threads may miscount it, so it is counted anew before anything is let go
-
-
-def _hold(output: _Output) -> None:
-    global _held  # the process has one memory
-    size = getattr(output.X, "size", None)
-    if not isinstance(size, int):
-        size = len(output.X) if hasattr(output.X, "__len__") else 0
-    if size <= SMALL_VALUES:
-        return
-    _holding[output.key] = size
-    _held += size
-    if _held > HELD_VALUES:
-        _held = sum(list(_holding.values()))
-    while _held > HELD_VALUES and _holding:
-        key = next(iter(_holding))
-        _held -= _holding.pop(key, 0)
-        if (oldest := _outputs.get(key)) is not None:
-            try:
-                oldest.X = weakref.ref(oldest.X)
-            except TypeError:
-                oldest.X = None
-
-
-def _output_of(value: Any) -> _Output | None:
-    """The remembered output that this array is, or is a view of (``proba[:, 1]``, ``predicted[:10]``)."""
-    for known in (value, getattr(value, "base", None)):
-        output = _outputs.get(id(known))
-        if known is not None and output is not None and output() is known:
-            return output
-    return None
-
-
 def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """A metric is about to be computed, its arguments are checked: is it of something we recorded?"""
     given = args[0] if args else kwargs.get("params", {})
@@ -302,11 +98,11 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     if {"labels_true", "labels_pred"} <= given.keys():
         labels = given["labels_true"], given["labels_pred"]
         wait_for_value(_evaluate_clusters(*labels))
-        _say_if_unknown(name, labels[0], labels[1:])
+        say_if_unknown(name, labels[0], labels[1:])
         return
     sides = _sides_of(given)
     for truth, argument in sides:
-        output = _output_of(given[argument])
+        output = output_of(given[argument])
         # The two the other way round make no difference for many metrics, but the number is another one.
         is_exchanged = argument == "y_true"
         if output is not None and (not is_exchanged or output.method == "predict"):
@@ -315,16 +111,16 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
             return
     if sides:
         predicted = [given[argument] for argument in _PREDICTIONS if argument in given]
-        _say_if_unknown(name, given[sides[0][0]], predicted)
+        say_if_unknown(name, given[sides[0][0]], predicted)
 
 
-def _is_comparison(output: _Output, truth: Any) -> bool:
+def _is_comparison(output: Output, truth: Any) -> bool:
     """Whether the truth is what a model has predicted, too: how far two models agree evaluates neither.
 
     Unless the user says that it is the truth: by a name, by ``score``, or by a training on it.
     """
-    other = _output_of(truth)
-    if other is None or other.method != "predict" or name_here() is not None or _scored.get() is not None:
+    other = output_of(truth)
+    if other is None or other.method != "predict" or name_here() is not None or scored_here.get() is not None:
         return False
     with shield("scikit-learn: a comparison of predictions"):
         known = training_data.get(output.run)
@@ -348,7 +144,7 @@ def _sides_of(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     return []
 
 
-def _see(output: _Output, given: Mapping[str, Any], argument: str, truth: str, *, is_its_own: bool) -> None:
+def _see(output: Output, given: Mapping[str, Any], argument: str, truth: str, *, is_its_own: bool) -> None:
     """Evaluate predictions that a metric is given.
 
     Args:
@@ -358,9 +154,10 @@ def _see(output: _Output, given: Mapping[str, Any], argument: str, truth: str, *
     with shield("scikit-learn: evaluation"):
         run = output.run
         charge(run)
-        _thread.latest = (run, output.estimator)
+        if (model := output.estimator()) is not None:
+            set_latest(run, model)
         sight = _evaluate(output, given[argument], given[truth], given.get("sample_weight"))
-        scoring = _scored.get()
+        scoring = scored_here.get()
         if scoring is not None:  # its number is what `score` returns
             scoring.sight = sight
         elif sight is not None and is_its_own:
@@ -372,13 +169,6 @@ def _see(output: _Output, given: Mapping[str, Any], argument: str, truth: str, *
             )
 
 
-def remember_clusters(run: Recording, estimator: Any, result: Any) -> None:
-    """What a clustering says of the data that it was fitted on: to know it again beside a truth."""
-    for labels in (getattr(estimator, "labels_", None), result):
-        if labels is not None and labels is not estimator:
-            _remember(labels, run, estimator, "fit_predict", None)
-
-
 # Of a run: what is known of its clusters beside a truth, by the names of the data and a mark of the truth.
 _clusters: weakref.WeakKeyDictionary[Recording, dict[Any, Values]] = weakref.WeakKeyDictionary()
 
@@ -386,7 +176,7 @@ _clusters: weakref.WeakKeyDictionary[Recording, dict[Any, Values]] = weakref.Wea
 def _evaluate_clusters(truth: Any, labels: Any) -> Awaited | None:
     """A clustering of ours is compared with a truth that the user has."""
     for one, other in ((truth, labels), (labels, truth)):  # most of these scores do not mind the order
-        output = _output_of(other)
+        output = output_of(other)
         if output is None or output.method not in ("predict", "fit_predict") or output() is not other:
             continue  # a part of the labels is no evaluation of the clustering
         with shield("scikit-learn: evaluation of clusters"):
@@ -425,111 +215,19 @@ def _compared(truth: Any, labels: Any) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-# What is not seen -----------------------------------------------------------------------------------
-
-MOST_PREDICTED = 20  # times that ``cross_val_predict`` is remembered
-
-_UNKNOWN = (
-    "was called with predictions that are of no recorded model of scikit-learn's kind. Train the model while"
-    " autolog is on, and hand on what its predict has returned as it is; or log the value:"
-    " run.log({{'{0}': value}})"
-)
-
-_predicted_by_folds: deque[tuple[str | None, str]] = deque(maxlen=MOST_PREDICTED)  # marks
-
-
-def know_predictions(values: Any) -> None:
-    """Predictions that are evaluated already, of which the user gets a copy."""
-    _predicted_by_folds.append(_mark_of_predictions(values))
-
-
-def _mark_of_predictions(values: Any) -> tuple[str | None, str]:
-    """With their type: a user's own ``scores > 0.3`` may equal what was predicted, but is no copy of it."""
-    return mark_of(values), str(getattr(values, "dtype", ""))
-
-
-def _say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
-    """Say in the run that goes on here, or was the last one here, that this metric is not of it.
-
-    (Inside of a framework's training the framework records what the user makes of it.)
-    """
-    trained = trained_here()
-    run = open_here() or (trained if trained in training_data else None)
-    if run is None or watched.get() or name in _said.get(run, ()):
-        return
-    with shield("scikit-learn: a metric of unknown predictions"):
-        if any(_output_of(value) is not None for value in (truth, *predicted)) or _is_one_row(truth):
-            return
-        if not is_on("sklearn") or not _is_called_by_user():
-            return
-        if _predicted_by_folds and any(
-            _mark_of_predictions(value) in _predicted_by_folds for value in predicted
-        ):
-            return
-        charge(run)
-        run.note(name, _UNKNOWN.format(name))
-        _said.setdefault(run, set()).add(name)
-
-
-# Of a run: the metrics of which it has said so.
-_said: weakref.WeakKeyDictionary[Recording, set[str]] = weakref.WeakKeyDictionary()
-
-
-def _is_one_row(value: Any) -> bool:
-    return length(value) == 1  # it is not remembered: it is served, not evaluated
-
-
-def _is_called_by_user() -> bool:
-    """Whether it is no library that asks for the metric: a scorer, a display, another framework."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__"))
-        if module.partition(".")[0] != "autolog" and module != "sklearn.utils._param_validation":
-            folders = Path(frame.f_code.co_filename).parts
-            return not (module.startswith("sklearn.") or _LIBRARIES.intersection(folders))
-        frame = frame.f_back
-    return False
-
-
-_LIBRARIES = {"site-packages", "dist-packages"}
-
-
 # One evaluation -----------------------------------------------------------------------------------
-
-
-@dataclass
-class _Set:
-    """A set of data that a run was evaluated on."""
-
-    name: str
-    done: set[str] = field(default_factory=set)  # "labels", "scores"
-    weight: str | None = None  # a mark of the weights that it was evaluated with
-    model: weakref.ref[Any] | None = None  # that was evaluated first, of several in one run
-    given: bool = False  # to the fit, by the user
-    is_named: bool = False  # by the user, see autolog.evaluation
-    trainings: int = 0  # of the model, by then: once it has learned more, the same data says something new
-    values: Values = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.values = Values(self.name)
 
 
 @dataclass
 class _Sight:
     """Predictions beside a truth."""
 
-    which: _Set
+    which: Set
     is_whole: bool
     """Whether it is all of the set, as it was predicted and with the weights that it is evaluated with."""
 
 
-_sets: weakref.WeakKeyDictionary[Recording, dict[Any, _Set]] = weakref.WeakKeyDictionary()
-
-# Those with a name of the user's, who may call the same data by two names in turn.
-_named: weakref.WeakKeyDictionary[Recording, dict[Any, _Set]] = weakref.WeakKeyDictionary()
-
-
-def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
+def _evaluate(output: Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
     """Record an evaluation of what the user passed, and of nothing else.
 
     Args:
@@ -558,7 +256,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | 
         is_same = value is whole or _is_same(np.ravel(value), np.ravel(whole))
         is_whole = is_same and not output.is_owner
     # Some of the rows, or a part of the scores against a truth of the user's making, are no evaluation.
-    which = _set_of(run, truth if is_whole else None, output.mark, X)
+    which = set_of(run, truth if is_whole else None, output.mark, X)
     if which is None:
         return None
     if which.trainings != known.fits:
@@ -584,7 +282,7 @@ def _evaluate(output: _Output, value: Any, truth: Any, weight: Any) -> _Sight | 
 
 
 def _record_whole(
-    output: _Output, which: _Set, value: Any, scores: Any, truth: Any, weight: Any, task: Any, classes: Any
+    output: Output, which: Set, value: Any, scores: Any, truth: Any, weight: Any, task: Any, classes: Any
 ) -> None:
     """Record the evaluation of a whole set.
 
@@ -640,7 +338,7 @@ def _record_whole(
 
 
 def _are_of_one_data(
-    estimator: Any, output: _Output, X: Any, predicted: Any, scores: Any, classes: Any
+    estimator: Any, output: Output, X: Any, predicted: Any, scores: Any, classes: Any
 ) -> bool:
     """Whether labels and scores, one of which we have asked for now, are of the same data.
 
@@ -662,7 +360,7 @@ def _are_of_one_data(
 def _record_another(
     run: Recording,
     estimator: Any,
-    which: _Set,
+    which: Set,
     predicted: Any,
     scores: Any,
     truth: Any,
@@ -710,7 +408,7 @@ _SCORE_METRICS = {
 }
 
 
-def _predicted(run: Recording, estimator: Any, X: Any, which: _Set) -> Any:
+def _predicted(run: Recording, estimator: Any, X: Any, which: Set) -> Any:
     """The model's own labels of the same rows, when they cost no more than the budget."""
     if X is None:
         return None
@@ -759,53 +457,7 @@ def _are_labels(truth: Any, classes: Any) -> bool:
     return all(label in known for label in set(truth.tolist()))
 
 
-def _set_of(run: Recording, truth: Any, read: Read | None, X: Any) -> _Set | None:
-    """The evaluation set that this is: the training data, or a held-out set by order of sight.
-
-    Args:
-        truth: None: whichever it is.
-        read: what is known of X; None: it is gone.
-    """
-    full = is_full(run)
-    mark = (None if read is None else read.mark, mark_of(truth, full=full))
-    sets = _sets.setdefault(run, {})
-    if (name := name_here()) is not None:
-        named = _named.setdefault(run, {})
-        one = named.setdefault((mark, name.text), _Set(name.text, is_named=True))
-        if truth is not None:
-            sets[mark] = one
-        say_main(run, name)
-        return one
-    if truth is None:
-        mark = next((known for known in sets if known[0] == mark[0]), mark)
-    elif mark not in sets and (mark[0], None) in sets:  # by now only parts of it were seen
-        sets[mark] = sets.pop((mark[0], None))
-    if mark not in sets:
-        known = training_data.get(run)
-        seen = known.name_of(X, read, mark[1], full=full) if known is not None else Sighting(None)
-        if seen.name is not None and seen.name.startswith("train"):
-            sets[mark] = _Set(seen.name)
-            return sets[mark]
-        # Where the fit had an evaluation set of its own, what comes later is another one.
-        first = seen.name or ("test" if any(s.given for s in sets.values()) else "val")
-        others = [s.name.partition("/")[0] for s in sets.values() if not (s.given or s.is_named)]
-        number = 1 + sum((name == "eval") == (first == "eval") for name in others if name != "train")
-        if number > MOST_SETS:
-            run.note("evaluation", f"only the first {MOST_SETS} evaluation sets are recorded")
-            return None
-        sets[mark] = _Set(first if number == 1 else f"{first}/set-{number}")
-        if seen.note is not None:
-            run.note(sets[mark].name, seen.note)
-    return sets[mark]
-
-
-def name_set(run: Recording, X: Any, y: Any, name: str) -> None:
-    """An evaluation set that was given to the fit."""
-    full = is_full(run)
-    _sets.setdefault(run, {})[mark_of(X, full=full), mark_of(y, full=full)] = _Set(name, given=True)
-
-
-def _scores(run: Recording, estimator: Any, X: Any, truth: Any, which: _Set) -> Any:
+def _scores(run: Recording, estimator: Any, X: Any, truth: Any, which: Set) -> Any:
     """Class scores of the same rows, when they cost no more than the budget."""
     classes = getattr(estimator, "classes_", None)
     if X is None or classes is None or not _are_labels(truth, classes):

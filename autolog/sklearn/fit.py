@@ -29,10 +29,10 @@ from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
 from autolog.sklearn.described import is_being_checked, is_model, record_data, record_parameters, task_of
-from autolog.sklearn.evaluation import remember_clusters
 from autolog.sklearn.known import MOST_BATCHES, is_full, training_data
 from autolog.sklearn.learned import record_curves, record_importances
 from autolog.sklearn.outcome import record_outcome
+from autolog.sklearn.outputs import remember_clusters
 from autolog.sklearn.search import record_search
 
 __all__ = ["observe_fit", "observe_partial_fit"]

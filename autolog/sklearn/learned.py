@@ -13,8 +13,8 @@ from autolog.core.recording import Recording
 from autolog.core.results import record_finals, record_long_table
 from autolog.process.guard import charge, shield
 from autolog.sklearn.boosting import Given, best_iteration, kept_round, rounds_of
-from autolog.sklearn.evaluation import latest
 from autolog.sklearn.inside import attribute, final_estimator, inner_of, is_number, is_one
+from autolog.sklearn.outputs import latest
 
 __all__ = ["observe_permutation_importances", "record_curves", "record_importances"]
 

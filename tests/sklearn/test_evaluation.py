@@ -123,10 +123,10 @@ def test_no_data_is_kept_alive(recording: MemorySink) -> None:
 def test_the_data_of_many_predictions_is_bounded(
     recording: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autolog.sklearn import evaluation
+    from autolog.sklearn import outputs
 
-    monkeypatch.setattr(evaluation, "HELD_VALUES", 1_000)
-    monkeypatch.setattr(evaluation, "SMALL_VALUES", 0)
+    monkeypatch.setattr(outputs, "HELD_VALUES", 1_000)
+    monkeypatch.setattr(outputs, "SMALL_VALUES", 0)
     model = LR().fit(X_train, y_train)
     batches = [np.repeat(X_test, 2, axis=0) for _ in range(10)]
     alive = [weakref.ref(batch) for batch in batches]
