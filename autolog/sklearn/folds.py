@@ -77,6 +77,7 @@ class _Group:
         self._outer = weakref.ref(outer)
         self.kind = kind
         self.models: list[_Model] = []
+        self._is_parted = False
         self._growing: list[_Model] = []
         self._is_forward = False
         self._seen = SeenRows()
@@ -121,13 +122,19 @@ class _Group:
         """One more. With the second one it is clear that the first was one of several."""
         self.models.append(model)
         outer = self._outer()
-        if len(self.models) == 2 and outer is not None:
+        if len(self.models) > 1 and self.is_the_runs and not self._is_parted and outer is not None:
+            self._is_parted = True
             self._part_with_the_first(outer)
             outer.at_end(self.record_the_whole)
 
+    @property
+    def is_the_runs(self) -> bool:
+        """Whether the run's own model is among them. (Of models in threads another one may come first.)"""
+        return any(model.is_first for model in self.models)
+
     def _part_with_the_first(self, outer: Recording) -> None:
-        first = self.models[0]
-        if first.is_first:
+        first = next((model for model in self.models if model.is_first), None)
+        if first is not None:
             child = open_run(f"{outer.name}-fold-1", parent=outer, by_user=False, framework="sklearn")
             child.params(outer.known_params())
             if first.numbers:
@@ -143,7 +150,7 @@ class _Group:
     def tell(self, keys: Iterable[str] | None = None) -> None:
         """The means as they are now, of all keys or of some."""
         several, outer = [model for model in self.models if model.numbers], self._outer()
-        if len(several) < 2 or outer is None:
+        if len(several) < 2 or outer is None or not self.is_the_runs:
             return
         if self._first_step is None:
             self._first_step, keys = outer.last_step + 1, None
@@ -266,7 +273,11 @@ def fitted(training: Training, estimator: Any) -> None:
     run = training.run
     outer = run.parent if training.owns else run
     data = training_data.get(run)
-    if outer is None or data is None or data.known is None or (training.owns and outer not in _groups):
+    if outer is None or data is None or data.known is None:
+        return
+    # One below it may be the first to end, in a thread. Another kind of model is no matter of the run's.
+    is_early = training.owns and outer.is_training
+    if training.owns and outer not in _groups and not is_early:
         return
     model = _Model(run.name, not training.owns, data.rows, data.X, data.known.sample())
     kind = _kind_of(estimator)
@@ -274,8 +285,8 @@ def fitted(training: Training, estimator: Any) -> None:
         groups = _groups.setdefault(outer, [])
         group = next((one for one in groups if one.kind == kind and one.is_of_one_data(data)), None)
         if group is None:
-            if training.owns:
-                return  # another kind of model beside the run's own: it has a run of its own
+            if training.owns and not is_early:
+                return
             group = _Group(outer, kind)
             groups.append(group)
         if len(group.models) >= MOST_MODELS:
@@ -333,6 +344,11 @@ class _Several(_Group):
     def __init__(self, outer: Recording, kind: Any):
         super().__init__(outer, kind)
         self._of: weakref.WeakKeyDictionary[Any, _Model] = weakref.WeakKeyDictionary()
+
+    @property
+    def is_the_runs(self) -> bool:
+        """They are all of the run."""
+        return True
 
     def model_of(self, estimator: Any) -> _Model:
         """What is known of this one."""
