@@ -21,6 +21,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import autolog
 from autolog import MemorySink
+from autolog.core.run import recording_of
 from autolog.sklearn import folds as groups
 from tests.sklearn.data import only
 
@@ -280,11 +281,10 @@ def test_folds_in_threads(recording: MemorySink) -> None:
 
 
 def test_a_group_is_forgotten_with_its_run(recording: MemorySink) -> None:
-    with autolog.run("folds"):
+    with autolog.run("folds") as mine:
         folds()
-    outer = next(iter(groups._groups))
-    group = weakref.ref(groups._groups[outer][0])
-    del outer
+    group = weakref.ref(groups._groups[recording_of(mine)][0])
+    del mine
     fitted(slice(0, 99), slice(99, 300))  # another one is the last now
     gc.collect()
     assert group() is None
