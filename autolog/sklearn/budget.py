@@ -14,6 +14,7 @@ from typing import Any
 
 from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
+from autolog.sklearn.inside import attribute
 from autolog.sklearn.known import training_data
 from autolog.sklearn.work import cost_of, fit_factor
 
@@ -149,11 +150,14 @@ def length(values: Any) -> int | None:
     return len(values) if hasattr(values, "__len__") else None
 
 
-_KNOWN_PACKAGES = {"sklearn", "xgboost", "lightgbm", "catboost", "numpy", "scipy"}
+_KNOWN_PACKAGES = {"sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "interpret", "numpy", "scipy"}
+
+# Parameters of which no prediction knows. (What draws from a ``random_state`` as it predicts is told apart.)
+_OF_THE_FIT = {"callbacks", "cv", "eval_metric", "memory", "objective", "random_state", "scoring"}
 
 
 def _stranger_in(value: Any, depth: int = 0) -> str | None:
-    """The first thing in an estimator's parameters that is code of the user's, or draws random numbers."""
+    """The first thing that an estimator predicts with which is the user's code, or draws random numbers."""
     if value is None or isinstance(value, (str, bytes, bool, int, float, complex)) or depth > 8:
         return None
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -170,8 +174,11 @@ def _stranger_in(value: Any, depth: int = 0) -> str | None:
     package = str(getattr(kind, "__module__", None) or "").split(".")[0]
     if package not in _KNOWN_PACKAGES or "random" in str(type(value).__module__) or _draws(value):
         return name
+    if (best := attribute(value, "best_estimator_")) is not None:
+        return _stranger_in(best, depth + 1)  # a search predicts with it alone
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return _stranger_in(list(value.get_params(deep=False).values()), depth + 1)
+        params = value.get_params(deep=False)
+        return _stranger_in([one for key, one in params.items() if key not in _OF_THE_FIT], depth + 1)
     return None
 
 

@@ -26,7 +26,13 @@ from autolog.core.training import Frame, bind_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
-from autolog.sklearn.described import is_being_checked, record_data, record_parameters, task_of
+from autolog.sklearn.described import (
+    is_being_checked,
+    is_fitted_by_a_library,
+    record_data,
+    record_parameters,
+    task_of,
+)
 from autolog.sklearn.evaluation import record_evaluation
 from autolog.sklearn.outputs import set_latest
 from autolog.sklearn.unseen import know_predictions
@@ -51,7 +57,7 @@ def observe_parallel(call: Call) -> Frame:
         with watching("sklearn"):  # shuffled features are no data to be evaluated on
             yield
         return
-    silent = watching.active("sklearn") or not is_on("sklearn") or is_being_checked()
+    silent = not is_on("sklearn") or is_being_checked() or is_fitted_by_a_library()
     if function not in _FUNCTIONS or silent:
         yield
         return

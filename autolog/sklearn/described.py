@@ -15,6 +15,7 @@ from autolog.sklearn.known import TrainingData, is_full, place_of, read_of, trai
 
 __all__ = [
     "is_being_checked",
+    "is_fitted_by_a_library",
     "is_model",
     "record_data",
     "record_parameters",
@@ -55,6 +56,21 @@ def _finds_outliers(estimator: Any) -> bool:
 def is_being_checked() -> bool:
     """Whether scikit-learn's ``check_estimator`` is fitting, thousands of times, for its own ends."""
     return _is_called_from("sklearn.utils.estimator_checks")
+
+
+# Libraries that fit models of their own to sample data anew, or to choose what is tried next.
+_FOR_THEMSELVES = {"bayes_opt", "imblearn", "optuna", "skopt"}
+
+
+def is_fitted_by_a_library() -> bool:
+    """Whether a library fits a model for ends of its own: a run of it nobody has asked for."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package not in ("autolog", "joblib", "sklearn"):
+            return package in _FOR_THEMSELVES
+        frame = frame.f_back
+    return False
 
 
 def _is_called_from(module: str) -> bool:

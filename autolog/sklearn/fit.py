@@ -28,7 +28,14 @@ from autolog.sklearn.boosting import Given, given_to
 from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
-from autolog.sklearn.described import is_being_checked, is_model, record_data, record_parameters, task_of
+from autolog.sklearn.described import (
+    is_being_checked,
+    is_fitted_by_a_library,
+    is_model,
+    record_data,
+    record_parameters,
+    task_of,
+)
 from autolog.sklearn.known import MOST_BATCHES, is_full, training_data
 from autolog.sklearn.learned import record_curves, record_importances
 from autolog.sklearn.outcome import record_outcome
@@ -60,7 +67,8 @@ def observe_partial_fit(call: Call) -> Frame:
 
 def _passed_on(estimator: Any) -> Frame:
     """A fit that is no run. The models inside of scikit-learn's own preprocessing are none either."""
-    if type(estimator).__module__.startswith("sklearn.") and not is_model(estimator):
+    is_preprocessing = type(estimator).__module__.startswith("sklearn.") and not is_model(estimator)
+    if is_preprocessing or is_fitted_by_a_library():
         with watching("sklearn"):
             yield
     else:
@@ -72,7 +80,7 @@ def _is_ours_to_record(estimator: Any) -> bool:
         return False
     if not is_wanted("sklearn", callback_of(estimator)):
         return False
-    return not is_being_checked()
+    return not (is_being_checked() or is_fitted_by_a_library())
 
 
 def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:

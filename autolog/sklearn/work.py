@@ -82,10 +82,10 @@ def _cost_of(estimator: Any, columns: float, depth: int) -> Cost | None:
 
 
 def _chain(estimator: Any) -> list[Any] | None:
-    """What the rows go through one after the other."""
+    """What the rows go through one after the other. (What samples anew does so in a fit only.)"""
     steps = getattr(estimator, "steps", None)
     if isinstance(steps, list):
-        return [step for _, step in steps]
+        return [step for _, step in steps if not hasattr(step, "fit_resample")]
     return None
 
 

@@ -1,0 +1,91 @@
+"""Code that is not scikit-learn's: what predicts with it is not called by us, what only fits with it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from joblib import Memory
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from xgboost import XGBClassifier
+from xgboost.callback import TrainingCallback
+
+from autolog import MemorySink
+from tests.sklearn.data import only
+
+X, y = make_classification(300, 6, random_state=0)
+
+
+def cost(truth: Any, predicted: Any) -> float:
+    return float(accuracy_score(truth, predicted))
+
+
+class Splitter:
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        return KFold(2).split(X)
+
+    def get_n_splits(self, *args: Any, **kwargs: Any) -> int:
+        return 2
+
+
+class Listening(TrainingCallback):
+    pass
+
+
+MODELS = {
+    "memory": lambda path: make_pipeline(
+        StandardScaler(), LogisticRegression(), memory=Memory(path, verbose=0)
+    ),
+    "scoring": lambda path: GridSearchCV(
+        LogisticRegression(), {"C": [1.0]}, scoring=lambda m, X, y: cost(y, m.predict(X)), cv=2
+    ),
+    "splitter": lambda path: GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=Splitter()),
+    "random state": lambda path: SGDClassifier(loss="log_loss", random_state=np.random.RandomState(0)),
+    "callbacks": lambda path: XGBClassifier(n_estimators=3, n_jobs=1, callbacks=[Listening()]),
+    "metric of a boosting": lambda path: XGBClassifier(n_estimators=3, n_jobs=1, eval_metric=cost),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_prediction_never_runs_costs_no_record(recording: MemorySink, kind: str, tmp_path: Path) -> None:
+    model = MODELS[kind](tmp_path).fit(X[:200], y[:200])
+    model.score(X[200:], y[200:])
+    run = only(recording)
+    assert {"val/roc_auc", "train/accuracy"} <= set(run.metrics)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(FunctionTransformer(lambda X: X * 2), LogisticRegression()),
+        GridSearchCV(KNeighborsClassifier(metric=lambda a, b: abs(a - b).sum()), {"n_neighbors": [3]}, cv=2),
+    ],
+    ids=["a step", "a metric inside of a search"],
+)
+def test_what_prediction_runs_is_the_users_to_call(recording: MemorySink, model: Any) -> None:
+    model.fit(X[:100], y[:100])
+    accuracy_score(y[100:120], model.predict(X[100:120]))
+    run = only(recording)
+    assert "val/accuracy" in run.metrics
+    assert "val/roc_auc" not in run.metrics
+    assert "may have effects" in str(run.config["autolog/notes"]["val/roc"])
+
+
+def test_models_that_a_library_fits_for_itself_are_no_runs(recording: MemorySink) -> None:
+    study = optuna.create_study()
+    study.optimize(lambda t: t.suggest_float("x", -1, 1) ** 2 + t.suggest_float("y", -1, 1), n_trials=10)
+    optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
+    assert not recording.runs
+    study.optimize(lambda t: LogisticRegression(C=t.suggest_float("C", 0.1, 1)).fit(X, y).C, n_trials=2)
+    assert len(recording.runs) == 2, "the user's own, which Optuna only calls"
