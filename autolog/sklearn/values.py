@@ -6,6 +6,7 @@ same number, it is there already.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 from autolog.capture.params import sanitize
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
-from autolog.process import hooks
+from autolog.process import background, hooks
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Hook, Outcome
 from autolog.sklearn import folds
@@ -59,6 +60,8 @@ class Values:
     arguments: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """That the user's were computed with."""
     calls: list[dict[str, Any]] = field(default_factory=list)
+    is_waiting: bool = False
+    """Whether the table of calls will be written."""
     entries: dict[str, tuple[Mapping[str, Any], list[Any]]] = field(default_factory=dict)
     """Of what has a value for each class or output: the arguments, and the values told last."""
 
@@ -288,13 +291,19 @@ def _is_number(value: Any) -> bool:
 
 def _record_call(run: Recording, values: Values, row: dict[str, Any]) -> None:
     """A call that is not the run's own number: of a part, or once more with another result."""
-    count = len(values.calls)
-    if count >= MOST_CALLS:
+    if len(values.calls) >= MOST_CALLS:
         run.note(f"{values.name}/calls", f"the first {MOST_CALLS} calls are recorded")
         return
     values.calls.append(row)
-    if count & (count + 1) == 0 or count + 1 == MOST_CALLS:  # at doubling counts: it costs less and less
-        record_long_table(run, f"{values.name}/calls", values.calls)
+    if not values.is_waiting:  # a program may make hundreds in a loop: few of them see the table written
+        values.is_waiting = True
+        background.later("calls of metrics", functools.partial(_write_calls, run, values))
+
+
+def _write_calls(run: Recording, values: Values) -> None:
+    values.is_waiting = False  # first: what comes from now on needs a job of its own
+    charge(run)
+    record_long_table(run, f"{values.name}/calls", list(values.calls))
 
 
 def _record_entries(

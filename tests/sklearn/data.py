@@ -8,6 +8,7 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import train_test_split
 
 from autolog import MemorySink
+from autolog.process import background
 
 X, y = load_iris(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
@@ -15,6 +16,7 @@ binary = y < 2
 
 
 def only(sink: MemorySink) -> Any:
+    assert background.drain(60), "what is recorded in the background"
     (run,) = sink.runs
     return run
 

@@ -187,6 +187,13 @@ def test_one_class_against_the_rest_is_not_the_runs_number(recording: MemorySink
     assert [row["value"] for row in run.tables["val/calls"]] == [pytest.approx(of_one)]
 
 
+def test_the_last_call_is_in_the_table(recording: MemorySink) -> None:
+    predicted = fitted().predict(X_test)
+    for rows in (5, 6, 7):
+        metrics.accuracy_score(y_test[:rows], predicted[:rows])
+    assert [row["rows"] for row in only(recording).tables["val/calls"]] == [5, 6, 7]
+
+
 def test_many_calls_are_rows_of_a_bounded_table(recording: MemorySink) -> None:
     predicted = fitted().predict(X_test)
     metrics.accuracy_score(y_test, predicted)
