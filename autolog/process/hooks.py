@@ -101,9 +101,10 @@ class Binding:
         self.name = getattr(function, "__name__", type(function).__name__)
         self.signature = signature_of(function)
         parameters = self.signature.parameters.values()
-        # Where some are taken in other ways (*args, **kwargs, by keyword only), `bind` knows best.
-        self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+        # Where some are taken in other ways (*args, **kwargs, by position only), `bind` knows best.
+        self._is_plain = all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
         self._names = tuple(p.name for p in parameters)
+        self._by_position = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
         self._required = frozenset(p.name for p in parameters if p.default is p.empty)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -114,13 +115,12 @@ class Binding:
         """
         if not self._is_plain:
             return self.signature.bind(*args, **kwargs).arguments
-        names = self._names
-        given = dict(zip(names, args, strict=False))
-        if len(args) > len(names) or not given.keys().isdisjoint(kwargs):
+        given = dict(zip(self._by_position, args, strict=False))
+        if len(args) > len(self._by_position) or not given.keys().isdisjoint(kwargs):
             raise TypeError("too many arguments")
         if kwargs:
             given |= kwargs
-            ordered = {name: given[name] for name in names if name in given}
+            ordered = {name: given[name] for name in self._names if name in given}
             if len(ordered) < len(given):
                 raise TypeError("an unknown argument")
             given = ordered

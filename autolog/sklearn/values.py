@@ -19,7 +19,7 @@ from autolog.capture.params import sanitize
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
 from autolog.process import background, hooks
-from autolog.process.guard import charge, shield
+from autolog.process.guard import charge
 from autolog.process.hooks import Call, Hook, Outcome
 from autolog.sklearn import folds
 
@@ -199,20 +199,19 @@ def observe_value(call: Call) -> Generator[None, Outcome, None]:
     outcome = yield
     if awaited is None or outcome.error is not None:
         return
-    with shield("scikit-learn: the user's own metric"):
-        charge(awaited.run)
-        arguments = {key: value for key, value in call.changed().items() if key not in awaited.data}
-        name = name_of_metric(call.function, arguments)
-        record_value(
-            awaited.run,
-            awaited.values,
-            name,
-            arguments,
-            outcome.result,
-            is_whole=awaited.is_whole,
-            classes=_classes_of(awaited, call) if getattr(outcome.result, "ndim", 0) else None,
-            rows=awaited.rows,
-        )
+    charge(awaited.run)
+    arguments = {key: value for key, value in call.changed().items() if key not in awaited.data}
+    name = name_of_metric(call.function, arguments)
+    record_value(
+        awaited.run,
+        awaited.values,
+        name,
+        arguments,
+        outcome.result,
+        is_whole=awaited.is_whole,
+        classes=_classes_of(awaited, call) if getattr(outcome.result, "ndim", 0) else None,
+        rows=awaited.rows,
+    )
 
 
 def _classes_of(awaited: Awaited, call: Call) -> Any:
