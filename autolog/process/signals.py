@@ -23,6 +23,8 @@ __all__ = ["catch", "stop_catching"]
 _end: Callable[[], None] = lambda: None  # noqa: E731 - set by catch()
 _read_end = _write_end = -1
 _handling = threading.Lock()
+_passed_on = 0  # SIGTERMs that another handler has taken, and has called ours for
+_left_alone = 0  # SIGTERMs that the thread has heard, and knew to be another handler's
 
 
 def catch(end: Callable[[], None]) -> None:
@@ -55,6 +57,9 @@ def _in_main() -> bool:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    global _passed_on
+    if signal.getsignal(number) is not _on_sigterm:
+        _passed_on += 1
     if _write_end >= 0:
         current = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(current)
@@ -81,11 +86,23 @@ def _start_thread() -> None:
 def _hear(read_end: int) -> None:
     while True:
         numbers = os.read(read_end, 64)  # every signal that has a handler arrives here
-        if signal.SIGTERM in numbers and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        if signal.SIGTERM in numbers and not _is_anothers(numbers.count(signal.SIGTERM)):
             _finish()
             # signal.signal works in the main thread only, which may be deep in a C library.
             ctypes.CDLL(None).signal(int(signal.SIGTERM), ctypes.c_void_p(0))
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_anothers(count: int) -> bool:
+    """Whether another handler has taken this signal: a framework's, say, that ends its training by itself.
+
+    It may have put ours back before this thread hears of the signal, on a busy machine.
+    """
+    global _left_alone
+    if signal.getsignal(signal.SIGTERM) is _on_sigterm and _passed_on <= _left_alone:
+        return False
+    _left_alone += count
+    return True
 
 
 # A forked child shares the pipe: a signal to it must not be taken for one to its parent. From before the fork
@@ -106,7 +123,8 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
-    global _read_end, _write_end
+    global _read_end, _write_end, _passed_on, _left_alone
+    _passed_on = _left_alone = 0
     if _write_end >= 0:
         stop_catching()
         os.close(_read_end)

@@ -113,6 +113,43 @@ def test_a_handler_of_the_users_own_is_not_touched(tmp_path: Path) -> None:
     assert out.strip() == "mine"
 
 
+def test_a_framework_ends_its_training_by_sigterm_itself(tmp_path: Path) -> None:
+    """As Lightning does: its handler calls ours too, it ends the training, and puts ours back."""
+    program = """
+        import types
+        from autolog.process import signals
+
+        def late(*args):  # our thread hears of it when all of that is over
+            found = os.read(*args)
+            time.sleep(0.5)
+            return found
+
+        signals.os = types.SimpleNamespace(**{**vars(os), "read": late})
+
+        def both(number, frame):
+            ours(number, frame)
+            raise SystemExit
+
+        with autolog.run("r"):
+            ours = signal.getsignal(signal.SIGTERM)
+            for _ in range(2):
+                signal.signal(signal.SIGTERM, both)
+                try:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(60)
+                except SystemExit:
+                    signal.signal(signal.SIGTERM, ours)
+                time.sleep(1.5)
+            print("alive", flush=True)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        """
+    out = run(tmp_path, program, code=-signal.SIGTERM)
+    assert "alive" in out
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "killed"
+
+
 def test_what_was_recorded_last_is_there_when_sigterm_comes_after_the_last_run(tmp_path: Path) -> None:
     run(
         tmp_path,
