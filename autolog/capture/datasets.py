@@ -145,7 +145,7 @@ def _columns(value: Any) -> list[str] | None:
     if is_frame(value):
         return [str(name) for name in value.columns[:_COLUMNS]]
     if is_mapping(value):
-        return [str(name) for name in list(value)[:_COLUMNS]]
+        return [str(name) for name in list(value.keys())[:_COLUMNS]]
     return None
 
 
@@ -154,7 +154,7 @@ def _dtypes(value: Any) -> dict[str, str]:
         pairs = zip(value.columns[:_COLUMNS], list(value.dtypes)[:_COLUMNS], strict=True)
         return {str(name): str(dtype) for name, dtype in pairs}
     if is_mapping(value):
-        return {str(key): _dtype(value[key]) for key in list(value)[:_COLUMNS]}
+        return {str(key): _dtype(value[key]) for key in list(value.keys())[:_COLUMNS]}
     return {"*": found} if (found := _dtype(value)) else {}
 
 
@@ -272,7 +272,7 @@ def _first_rows(X: Any, count: int) -> list[dict[Any, Any]]:
         columns = [_first(column_of(X, index), count) for index in range(len(names))]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     if is_mapping(X):
-        parts = {key: _first(X[key], count) for key in list(X)[:50]}
+        parts = {key: _first(X[key], count) for key in list(X.keys())[:50]}
         size = min(map(len, parts.values()), default=0)
         return [{key: part[index] for key, part in parts.items()} for index in range(size)]
     is_table = isinstance(X, (np.ndarray, list, tuple)) and len(_shape(X)) == 2

@@ -141,7 +141,7 @@ class _Hasher:
             self.sequence(value)
         elif is_mapping(value):
             self.text(f"mapping {len(value)}")
-            for key in list(value)[:_ITEMS]:
+            for key in list(value.keys())[:_ITEMS]:  # (to iterate over a loader would draw its order)
                 self.text(str(key))
                 self.feed(value[key])
         elif isinstance(value, (set, frozenset)):
