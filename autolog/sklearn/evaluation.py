@@ -37,8 +37,8 @@ __all__ = ["observe_metric", "observe_score", "record_evaluation"]
 
 # What the prediction has been called in one version or another; a name out of use holds a mere text.
 _PREDICTIONS = ("y_pred", "y_score", "y_proba", "y_prob", "probas_pred")
-MOSTLY = 0.9  # of the rows
-AGAIN = 32  # rows
+MOSTLY = 0.9  # of the rows have the label of their highest score
+AGAIN = 32  # rows that are predicted once more where they have not
 
 
 def observe_score(call: Call) -> Generator[None, Outcome, None]:
@@ -69,9 +69,7 @@ def _is_asked_by_sklearn() -> bool:
 def _record_score(scoring: Scoring, y: Any, weight: Any, value: Any) -> None:
     run, subject, sight = scoring.run, scoring.estimator, scoring.sight
     output = output_of(scoring.predicted)
-    if (
-        sight is None and y is not None and output is not None
-    ):  # a scorer that asks no metric of scikit-learn's
+    if sight is None and y is not None and output is not None:  # its scorer asks no metric of scikit-learn's
         sight = _evaluate(output, scoring.predicted, y, weight)
     if sight is None:
         which = set_of(run, y, read_of(scoring.X, full=is_full(run)), scoring.X)
@@ -134,7 +132,7 @@ def _is_comparison(output: Output, truth: Any) -> bool:
 def _sides_of(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Which arguments of a metric may be the truth and what is predicted of it, the likelier ones first.
 
-    None: it is no metric, most functions of scikit-learn check their arguments in the same way.
+    Empty: it is no metric. Most functions of scikit-learn check their arguments in the same way.
     """
     if "y_true" in given:
         others = [("y_true", argument) for argument in given if argument != "y_true"]

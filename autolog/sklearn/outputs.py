@@ -106,16 +106,14 @@ def _observe_output(method: str) -> Observer:
         if run is None:
             _thread.latest = None  # what is drawn next is of somebody else's model
             return
-        if (
-            getattr(result, "shape", (0,))[0] == 1
-        ):  # one row is served, not evaluated; every microsecond counts
+        if getattr(result, "shape", (0,))[0] == 1:  # it is served, not evaluated: every microsecond counts
             return
         X = args[0] if args else kwargs.get("X")
         if scoring is not None and scoring.run is run:
             estimator, X = scoring.estimator, scoring.X
             if method == "predict":
                 scoring.predicted = result
-        remember(result, run, estimator, method, X)
+        _remember(result, run, estimator, method, X)
         if getattr(result, "ndim", 1) == 2:
             # A column of it is a view of the array that owns the memory, which may be another one: NumPy
             # keeps no chain of views. Unless that is the user's own data.
@@ -123,7 +121,7 @@ def _observe_output(method: str) -> Observer:
             if owner is not None and owner is not X and owner is not getattr(X, "base", None):
                 transposed = owner.T.shape == result.shape and owner.T.strides == result.strides
                 if transposed or (owner.shape == result.shape and owner.strides == result.strides):
-                    remember(owner, run, estimator, method, X, is_owner=True, transposed=transposed)
+                    _remember(owner, run, estimator, method, X, is_owner=True, transposed=transposed)
 
     return observe
 
@@ -149,7 +147,7 @@ observe_predict_log_proba = _observe_output("predict_log_proba")
 observe_decision_function = _observe_output("decision_function")
 
 
-def remember(
+def _remember(
     array: Any,
     run: Recording,
     estimator: Any,
@@ -216,4 +214,4 @@ def remember_clusters(run: Recording, estimator: Any, result: Any) -> None:
     """What a clustering says of the data that it was fitted on: to know it again beside a truth."""
     for labels in (getattr(estimator, "labels_", None), result):
         if labels is not None and labels is not estimator:
-            remember(labels, run, estimator, "fit_predict", None)
+            _remember(labels, run, estimator, "fit_predict", None)
