@@ -104,7 +104,7 @@ class Binding:
         # Where some are taken in other ways (*args, **kwargs, by position only), `bind` knows best.
         self._is_plain = all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
         self._names = tuple(p.name for p in parameters)
-        self._by_position = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        self.by_position = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
         self._required = frozenset(p.name for p in parameters if p.default is p.empty)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -115,8 +115,8 @@ class Binding:
         """
         if not self._is_plain:
             return self.signature.bind(*args, **kwargs).arguments
-        given = dict(zip(self._by_position, args, strict=False))
-        if len(args) > len(self._by_position) or not given.keys().isdisjoint(kwargs):
+        given = dict(zip(self.by_position, args, strict=False))
+        if len(args) > len(self.by_position) or not given.keys().isdisjoint(kwargs):
             raise TypeError("too many arguments")
         if kwargs:
             given |= kwargs
@@ -148,6 +148,11 @@ class Call:
     def function(self) -> str:
         """The name of the function that was called."""
         return self._binding.name
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of what the function takes by place and by name, in order. ``self`` is among them."""
+        return self._binding.by_position
 
     @property
     def subject(self) -> Any:

@@ -83,6 +83,14 @@ HOOKS = [
     ),
     Hook(
         "sklearn.base",
+        "BaseEstimator.inverse_transform",
+        "autolog.sklearn.outputs:observe_inverse_transform",
+        kind="after",
+        records="evaluations of predictions that are put back into labels or units",
+        **_TREE,
+    ),
+    Hook(
+        "sklearn.base",
         "BaseEstimator.score",
         "autolog.sklearn.evaluation:observe_score",
         records=_TESTED,

@@ -9,6 +9,7 @@ from typing import Any
 from autolog.core.recording import Recording
 from autolog.process.hooks import Call
 from autolog.sklearn.budget import length
+from autolog.sklearn.given import arguments_of
 from autolog.sklearn.inside import attribute, is_number, is_one
 from autolog.sklearn.known import Sighting, is_full, mark_of, read_of, training_data
 from autolog.sklearn.sets import name_set
@@ -40,7 +41,7 @@ def given_to(run: Recording, call: Call) -> Given:
 
     From now on an evaluation of one of the sets goes by its name too, and another held-out set is ``test``.
     """
-    arguments = _arguments(call)
+    arguments = arguments_of(call)
     return Given(_evaluation_sets(run, arguments), _earlier_rounds(arguments))
 
 
@@ -102,17 +103,6 @@ def _pairs_of_parts(X: Any, y: Any) -> list[Any]:
 
 def _is_data(value: Any) -> bool:
     return hasattr(value, "shape") or (isinstance(value, list) and not isinstance(value[:1], tuple))
-
-
-def _arguments(call: Call) -> dict[str, Any]:
-    """The call's arguments by name, with those of a pipeline's steps, which it takes by ``**params``."""
-    found: dict[str, Any] = {}
-    for name, value in call.arguments.items():
-        if isinstance(value, Mapping) and name in ("params", "fit_params", "kwargs"):
-            found |= value
-        else:
-            found[name] = value
-    return found
 
 
 def _earlier_rounds(arguments: Mapping[str, Any]) -> int:

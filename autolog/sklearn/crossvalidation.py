@@ -33,8 +33,8 @@ from autolog.sklearn.described import (
     record_parameters,
     task_of,
 )
-from autolog.sklearn.evaluation import record_evaluation
 from autolog.sklearn.outputs import set_latest
+from autolog.sklearn.sight import record_evaluation
 from autolog.sklearn.unseen import know_predictions
 
 __all__ = ["observe_parallel"]

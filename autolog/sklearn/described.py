@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from autolog.capture import datasets
 from autolog.capture.overlap import KnownRows
 from autolog.core.recording import Recording
 from autolog.process.signatures import signature_of
+from autolog.sklearn.inside import attribute, final_estimator
 from autolog.sklearn.known import TrainingData, is_full, place_of, read_of, training_data
 
 __all__ = [
+    "classes_of",
     "is_being_checked",
     "is_fitted_by_a_library",
     "is_model",
@@ -37,14 +41,34 @@ def is_model(estimator: Any) -> bool:
 
 
 def task_of(estimator: Any) -> str | None:
-    """``classification``, ``regression``, ``clustering``, or None for anything else."""
+    """``classification``, ``regression``, ``clustering``, or None for anything else.
+
+    Its tags tell, or those of the last step of a pipeline. A class whose mixin stands after its base says
+    nothing by tags, and some libraries' say it in the way of years ago.
+    """
     from sklearn.base import is_classifier, is_regressor
 
-    if is_classifier(estimator):
-        return "classification"
-    if is_regressor(estimator):
-        return "regression"
+    for one in (estimator, final_estimator(estimator)):
+        if is_classifier(one) or _is_of_old_kind(one, "Classifier"):
+            return "classification"
+        if is_regressor(one) or _is_of_old_kind(one, "Regressor"):
+            return "regression"
+    if attribute(estimator, "classes_") is not None and hasattr(estimator, "predict"):
+        return "classification"  # as scikit-learn's conventions say
     return "clustering" if hasattr(estimator, "fit_predict") and not _finds_outliers(estimator) else None
+
+
+def _is_of_old_kind(estimator: Any, kind: str) -> bool:
+    if attribute(estimator, "_estimator_type") == kind.lower():
+        return True
+    return any(one.__name__ == f"{kind}Mixin" for one in type(estimator).__mro__)
+
+
+def classes_of(estimator: Any) -> Any:
+    """The classes of an estimator in the order of its scores, shape (classes,); None: it has none."""
+    if _finds_outliers(estimator):
+        return np.array([-1, 1])  # an outlier has the lower score
+    return attribute(estimator, "classes_")
 
 
 def _finds_outliers(estimator: Any) -> bool:
@@ -145,6 +169,7 @@ def record_data(run: Recording, X: Any, y: Any, *, is_divided: bool = False) -> 
         of_y.mark if of_y is not None else None,
         KnownRows.of(of_X.rows) if of_X.rows is not None else None,
         rows=rows,
+        is_boolean=str(getattr(y, "dtype", "")).startswith("bool"),
         place=place_of(X),
         is_divided=is_divided,
     )

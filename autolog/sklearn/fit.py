@@ -29,6 +29,7 @@ from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
 from autolog.sklearn.callback import callback_of
 from autolog.sklearn.clusters import record_clusters
 from autolog.sklearn.described import (
+    classes_of,
     is_being_checked,
     is_fitted_by_a_library,
     is_model,
@@ -36,9 +37,10 @@ from autolog.sklearn.described import (
     record_parameters,
     task_of,
 )
+from autolog.sklearn.given import data_of, record_arguments
 from autolog.sklearn.known import MOST_BATCHES, is_full, training_data
-from autolog.sklearn.learned import record_curves, record_importances
-from autolog.sklearn.outcome import record_outcome
+from autolog.sklearn.learned import record_curves, record_importances, record_selected
+from autolog.sklearn.outcome import record_criteria, record_outcome
 from autolog.sklearn.outputs import remember_clusters
 from autolog.sklearn.search import record_search
 
@@ -94,17 +96,14 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
             raise
         if loop is None and goes_on:
             loop = _Loop(training, estimator, method)
-        X, y = call.get("X"), call.get("y", call.get("Y"))
+        X, y = data_of(call)
 
         run = training.run
 
         def before() -> None:
             if loop is not None and loop.calls:
                 return
-            with shield("scikit-learn: parameters"):
-                record_parameters(run, estimator)
-            with shield("scikit-learn: data"):
-                record_data(run, X, y)
+            _record_given(run, estimator, call, X, y)
 
         def after(outcome: Outcome, seconds: float) -> None:
             if outcome.error is not None:
@@ -115,7 +114,7 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
                 known.fits += 1
                 run.trainings = known.fits
                 known.is_loop = goes_on
-                known.task, known.classes = task_of(estimator), getattr(estimator, "classes_", None)
+                known.task, known.classes = task_of(estimator), classes_of(estimator)
                 if loop is not None and loop.calls and len(known.more) < MOST_BATCHES:
                     known.add(X, y, full=is_full(run))
             for part in (estimator, *_parts(estimator)):
@@ -138,10 +137,19 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
                     record_clusters(run, estimator, X)
             with shield("scikit-learn: metrics on the training data"):
                 _record_training_metrics(run, estimator, X, y)
+                record_criteria(run, estimator, X)
             with shield("scikit-learn: model artifact"):
                 _record_model(run, estimator)
 
         yield from recorded("scikit-learn", training, before=before, after=after, more_to_come=goes_on)
+
+
+def _record_given(run: Recording, estimator: Any, call: Call, X: Any, y: Any) -> None:
+    with shield("scikit-learn: parameters"):
+        record_parameters(run, estimator)
+        record_arguments(run, call)
+    with shield("scikit-learn: data"):
+        record_data(run, X, y)
 
 
 def _begin(estimator: Any) -> Training:
@@ -216,6 +224,7 @@ def _record_fitted(run: Recording, estimator: Any, given: Given, *, with_curves:
         record_outcome(run, estimator)
     with shield("scikit-learn: importances"):
         record_importances(run, estimator)
+        record_selected(run, estimator)
     with shield("scikit-learn: search results"):
         record_search(run, estimator)
 

@@ -6,17 +6,22 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["attribute", "final_estimator", "inner_of", "is_number", "is_one"]
+__all__ = ["attribute", "final_estimator", "inner_of", "is_fitted", "is_number", "is_one", "way_in"]
+
+MOST_LEVELS = 10  # of estimators inside of each other
 
 
 def final_estimator(estimator: Any) -> Any:
     """What was trained in the end: the last step of a pipeline, the best of a search, and so on down."""
-    for _ in range(10):
-        inner = inner_of(estimator)
-        if inner is None:
-            return estimator
-        estimator = inner
-    return estimator
+    return way_in(estimator)[-1]
+
+
+def way_in(estimator: Any) -> list[Any]:
+    """The estimator, what it has trained in its place, and so on down to the final one."""
+    way = [estimator]
+    while len(way) <= MOST_LEVELS and (inner := inner_of(way[-1])) is not None:
+        way.append(inner)
+    return way
 
 
 def inner_of(estimator: Any) -> Any:
@@ -25,9 +30,19 @@ def inner_of(estimator: Any) -> Any:
     inner = attribute(estimator, "best_estimator_")
     if inner is None:
         inner = attribute(estimator, "regressor_")  # TransformedTargetRegressor
+    if inner is None and is_fitted(found := attribute(estimator, "estimator_")):
+        inner = (
+            found  # of RFE, RANSAC, SelfTrainingClassifier; an ensemble's is what its parts were made like
+        )
     if inner is None and isinstance(steps, list) and steps:
         inner = steps[-1][1]
     return inner if hasattr(inner, "get_params") else None
+
+
+def is_fitted(estimator: Any) -> bool:
+    """Whether it has learned something, by scikit-learn's convention of names."""
+    names = getattr(estimator, "__dict__", ())
+    return any(name.endswith("_") and not name.startswith("_") for name in names)
 
 
 def is_one(estimator: Any, name: str) -> bool:

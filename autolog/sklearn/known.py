@@ -66,6 +66,8 @@ class TrainingData:
     y: str | None
     known: KnownRows | None = None
     """The rows of X."""
+    is_boolean: bool = False
+    """Whether y is yes and no."""
     task: str | None = None
     classes: Any = None
     rows: int | None = None

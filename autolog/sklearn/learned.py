@@ -13,15 +13,16 @@ from autolog.core.recording import Recording
 from autolog.core.results import record_finals, record_long_table
 from autolog.process.guard import charge, shield
 from autolog.sklearn.boosting import Given, best_iteration, kept_round, rounds_of
-from autolog.sklearn.inside import attribute, final_estimator, inner_of, is_number, is_one
+from autolog.sklearn.inside import attribute, final_estimator, inner_of, is_fitted, is_number, is_one
 from autolog.sklearn.outputs import latest
 
-__all__ = ["observe_permutation_importances", "record_curves", "record_importances"]
+__all__ = ["observe_permutation_importances", "record_curves", "record_importances", "record_selected"]
 
 CURVE_POINTS = 10_000
 TABLE_ROWS = 10_000
 CHART_BARS = 20
 TABLE_CLASSES = 20
+MOST_SELECTED = 100  # names
 
 # What estimators keep of their iterations, under the name of what it is.
 _CURVES = {
@@ -209,6 +210,7 @@ def _known_names(estimator: Any) -> list[Any]:
         inner = inner_of(estimator)
         if inner is None:
             return [names, own]
+        names = _of_selected(estimator, inner, names)
         steps = getattr(estimator, "steps", None)
         if isinstance(steps, list) and len(steps) > 1 and inner is steps[-1][1]:
             try:
@@ -217,3 +219,37 @@ def _known_names(estimator: Any) -> list[Any]:
                 names = None
         estimator = inner
     return []
+
+
+def _of_selected(estimator: Any, inner: Any, names: Any) -> Any:
+    """The names of the features that a selection (RFE) has left to its own estimator."""
+    support = attribute(estimator, "support_")
+    if (
+        names is None
+        or inner is not attribute(estimator, "estimator_")
+        or np.shape(support) != np.shape(names)
+    ):
+        return names
+    return np.asarray(names)[np.asarray(support, dtype=bool)]
+
+
+# Selected features ----------------------------------------------------------------------------------
+
+
+def record_selected(run: Recording, estimator: Any) -> None:
+    """Which features the selections in an estimator have kept, by their names where they are known."""
+    found: dict[str, Any] = {}
+    names = attribute(estimator, "feature_names_in_")
+    steps = getattr(estimator, "steps", None)
+    for name, part in steps if isinstance(steps, list) else [("", estimator)]:
+        if callable(getattr(part, "get_support", None)) and is_fitted(part):
+            support = np.asarray(part.get_support())
+            known = _names([names], len(support))
+            kept = [known(n) for n in np.flatnonzero(support)[:MOST_SELECTED].tolist()]
+            key = f"model/selected_features/{name}" if name else "model/selected_features"
+            found[key] = {"count": int(support.sum()), "of": len(support), "names": kept}
+        try:
+            names = part.get_feature_names_out(names)
+        except Exception:  # a step that names nothing
+            names = None
+    run.describe(found)

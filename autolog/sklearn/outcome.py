@@ -9,10 +9,11 @@ import numpy as np
 from autolog.core.recording import Recording
 from autolog.core.results import record_finals
 from autolog.sklearn.boosting import best_iteration
-from autolog.sklearn.inside import attribute, final_estimator, is_number, is_one
+from autolog.sklearn.budget import affordable_rows
+from autolog.sklearn.inside import attribute, final_estimator, is_number, is_one, way_in
 from autolog.sklearn.search import is_searched
 
-__all__ = ["record_outcome"]
+__all__ = ["record_criteria", "record_outcome"]
 
 MOST_CHOICES = 20  # of one kind, for as many targets or classes
 
@@ -41,8 +42,9 @@ _NO_CHOICES = {
 
 
 def record_outcome(run: Recording, estimator: Any) -> None:
-    """What the final estimator says of its fit, but for curves and weights."""
-    final = final_estimator(estimator)
+    """What the final estimator, and those around it, say of their fit, but for curves and weights."""
+    way = way_in(estimator)
+    final = way[-1]
     found: dict[str, Any] = {}
     for name, key in _ENDS.items():
         value = attribute(final, name)
@@ -52,14 +54,32 @@ def record_outcome(run: Recording, estimator: Any) -> None:
             found[key] = int(np.max(value))
     if (best := best_iteration(final)) is not None:
         found["early_stopping/best_iteration"] = best
-    for name, key in _CHOICES.items():
-        value = None if is_one(final, _NO_CHOICES.get(name, "")) else _short(attribute(final, name))
-        if value is not None:
-            found[key] = value
+    for one in reversed(way):  # the outer one's choice is the last word
+        for name, key in _CHOICES.items():
+            value = None if is_one(one, _NO_CHOICES.get(name, "")) else _short(attribute(one, name))
+            if value is not None:
+                found[key] = value
     run.describe(found)
-    score = attribute(final, "best_score_")
-    if is_number(score) and not is_searched(estimator):  # a search's own score is another one
+    scores = [score for one in way if is_number(score := attribute(one, "best_score_"))]
+    score = scores[0] if scores else None
+    if score is not None and not is_searched(estimator):  # a search's own score is another one
         record_finals(run, {"cv/best_score": float(score)})
+
+
+def record_criteria(run: Recording, estimator: Any, X: Any) -> None:
+    """The information criteria of a mixture, or of a path of linear models: the lower, the better."""
+    final = final_estimator(estimator)
+    path = attribute(final, "criterion_")
+    if is_one(final, "sklearn.LassoLarsIC") and np.size(path):
+        record_finals(run, {f"train/{final.criterion}": float(np.min(path))})
+    if not is_one(final, "sklearn.GaussianMixture") or final is not estimator or X is None:
+        return
+    for criterion in ("aic", "bic"):
+        rows = affordable_rows(run, estimator, criterion, X)  # each is one prediction of all rows
+        if isinstance(rows, str):
+            run.note(f"train/{criterion}", f"left out: {rows}")
+        else:
+            record_finals(run, {f"train/{criterion}": float(getattr(estimator, criterion)(X))})
 
 
 def _short(value: Any) -> Any:

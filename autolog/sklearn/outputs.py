@@ -1,13 +1,21 @@
-"""What recorded estimators have returned from ``predict`` and its like: remembered, and known again."""
+"""What recorded estimators have returned from ``predict`` and its like: remembered, and known again.
+
+An array that a user hands on as it is, or a view of it, is known by its identity (:func:`output_of`). What
+they have copied or changed on the way is known by its content (``contents.py``); for that the values are
+kept, and the data that they were predicted of, for as long as there is room.
+"""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from autolog.capture.datasets import Read
 from autolog.core.recording import Recording
@@ -16,9 +24,13 @@ from autolog.sklearn.budget import length
 
 __all__ = [
     "Output",
+    "Prediction",
     "Scoring",
+    "kept_predictions",
     "latest",
+    "latest_prediction",
     "observe_decision_function",
+    "observe_inverse_transform",
     "observe_predict",
     "observe_predict_log_proba",
     "observe_predict_proba",
@@ -28,34 +40,60 @@ __all__ = [
     "set_latest",
 ]
 
-HELD_VALUES = 8_000_000  # numbers, 64 MB
-SMALL_VALUES = 500  # numbers that are not counted
+KEPT_BYTES = 16_000_000  # of predictions, and as many of the data that they are of
+ROOM = 7 / 8  # of it is kept when the oldest have gone: so they are counted now and then alone
+OBJECT_BYTES = 64  # about what an object in an array or a list takes
+OVERHEAD = 16_000  # bytes that a prediction counts beside its values: so a thousand are kept at most
 
 
-class Output(weakref.ref[Any]):
-    """A weak reference to an array that a recorded estimator returned, and where it came from.
+class Prediction:
+    """One call of ``predict`` or its like. Made at every one, so it is small: it has no dict of its own."""
 
-    Made at every ``predict``, so it is one small object: no closure, no dict of its own.
-    """
+    __slots__ = (
+        "X",
+        "estimator",
+        "fits",
+        "is_changed",
+        "living",
+        "mark",
+        "method",
+        "number",
+        "owned",
+        "run",
+        "shape",
+        "values",
+    )
 
-    __slots__ = ("X", "estimator", "fits", "is_owner", "key", "mark", "method", "run", "shape", "transposed")
-
-    key: int
-    is_owner: bool  # it refers to the array that owns the memory of what was returned
-    transposed: bool  # ... which is the owner's transpose
-    run: Recording
+    number: int  # in the order of the calls
+    run: weakref.ref[Recording]
     estimator: weakref.ref[Any]
     method: str
     fits: int  # how often the model had been trained by then
-    X: Any  # or a weak reference to it, see _held
+    is_changed: bool  # to other labels or units than those of the model
+    X: Any  # or a weak reference to it, where there is no room
     shape: Any  # of X by then
     mark: Read | None  # what X is known by, once it was asked for
+    values: Any  # a copy of what was returned; None: it is not kept
+    living: int  # arrays of the user's that it is known by
+    owned: int  # bytes of the memory that X is a part of
 
     @property
     def data(self) -> Any:
         """What was predicted, if it is still there as it was. (A frame may have got a column since.)"""
         X = self.X() if isinstance(self.X, weakref.ref) else self.X
         return X if getattr(X, "shape", None) == self.shape else None
+
+
+class Output(weakref.ref[Any]):
+    """A weak reference to an array that a recorded estimator returned, and where it came from."""
+
+    __slots__ = ("is_owner", "key", "prediction", "run", "transposed")
+
+    key: int
+    run: Recording
+    prediction: Prediction
+    is_owner: bool  # it refers to the array that owns the memory of what was returned
+    transposed: bool  # ... which is the owner's transpose
 
     @property
     def whole(self) -> Any:
@@ -69,6 +107,7 @@ _outputs: dict[int, Output] = {}
 
 class _Thread(threading.local):
     latest: tuple[Recording, weakref.ref[Any]] | None = None
+    prediction: Prediction | None = None
 
 
 _thread = _Thread()
@@ -82,15 +121,14 @@ def latest() -> tuple[Recording | None, Any]:
     return run, model()
 
 
+def latest_prediction() -> Prediction | None:
+    """The last one that was made in this thread."""
+    return _thread.prediction
+
+
 def set_latest(run: Recording, subject: Any) -> None:
     """This run's models were asked, out of our sight."""
     _thread.latest = (run, weakref.ref(subject))
-
-
-def _forget(output: Output) -> None:
-    global _held
-    _outputs.pop(output.key, None)
-    _held -= _holding.pop(output.key, 0)
 
 
 Observer = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]
@@ -113,7 +151,7 @@ def _observe_output(method: str) -> Observer:
             estimator, X = scoring.estimator, scoring.X
             if method == "predict":
                 scoring.predicted = result
-        _remember(result, run, estimator, method, X)
+        prediction = _remember(result, run, estimator, method, X)
         if getattr(result, "ndim", 1) == 2:
             # A column of it is a view of the array that owns the memory, which may be another one: NumPy
             # keeps no chain of views. Unless that is the user's own data.
@@ -121,7 +159,7 @@ def _observe_output(method: str) -> Observer:
             if owner is not None and owner is not X and owner is not getattr(X, "base", None):
                 transposed = owner.T.shape == result.shape and owner.T.strides == result.strides
                 if transposed or (owner.shape == result.shape and owner.strides == result.strides):
-                    _remember(owner, run, estimator, method, X, is_owner=True, transposed=transposed)
+                    _refer(owner, run, prediction, is_owner=True, transposed=transposed)
 
     return observe
 
@@ -141,64 +179,71 @@ class Scoring:
     sight: Any = None  # what the metric inside of it is of
 
 
+def observe_inverse_transform(
+    transformer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+) -> None:
+    """Predictions are put back into the labels, or the units, of the data: they are the same predictions."""
+    given = args[0] if args else next(iter(kwargs.values()), None)
+    output = output_of(given)
+    whole = output.whole if output is not None else None
+    if (
+        output is None
+        or given is None
+        or whole is None
+        or output.prediction.method != "predict"
+        or output.is_owner
+    ):
+        return
+    if np.size(given) == np.size(whole) == np.size(result):
+        known = output.prediction
+        prediction = _remember(result, output.run, known.estimator(), "predict", known.data)
+        prediction.is_changed, prediction.fits = True, known.fits
+
+
 observe_predict = _observe_output("predict")
 observe_predict_proba = _observe_output("predict_proba")
 observe_predict_log_proba = _observe_output("predict_log_proba")
 observe_decision_function = _observe_output("decision_function")
 
+_numbers = itertools.count()
 
-def _remember(
-    array: Any,
-    run: Recording,
-    estimator: Any,
-    method: str,
-    X: Any,
-    *,
-    is_owner: bool = False,
-    transposed: bool = False,
+
+def _remember(result: Any, run: Recording, estimator: Any, method: str, X: Any) -> Prediction:
+    prediction = Prediction()
+    prediction.number = next(_numbers)
+    prediction.run = weakref.ref(run)
+    prediction.estimator = weakref.ref(estimator)
+    prediction.method = method
+    prediction.fits, prediction.is_changed = run.trainings, False
+    prediction.X, prediction.shape, prediction.mark = X, getattr(X, "shape", None), None
+    prediction.values, prediction.living, prediction.owned = None, 0, 0
+    _thread.latest, _thread.prediction = (run, prediction.estimator), prediction
+    _refer(result, run, prediction)
+    _keep(prediction, result)
+    return prediction
+
+
+def _refer(
+    array: Any, run: Recording, prediction: Prediction, *, is_owner: bool = False, transposed: bool = False
 ) -> None:
     try:
         output = Output(array, _forget)
-    except TypeError:  # a list, say: nothing to know it again by
+    except TypeError:  # a list, say
         return
-    output.key = id(array)
-    output.is_owner = is_owner
-    output.transposed = transposed
-    output.run = run
-    output.estimator = weakref.ref(estimator)
-    _thread.latest = (run, output.estimator)
-    output.method = method
-    output.fits = run.trainings
-    output.X, output.shape, output.mark = X, getattr(X, "shape", None), None
+    output.key, output.run, output.prediction = id(array), run, prediction
+    output.is_owner, output.transposed = is_owner, transposed
     _outputs[output.key] = output
-    _hold(output)
+    prediction.living += 1
 
 
-# The data of predictions is kept for as long as they live, to tell which set they are of: `predict(X[rows])`
-# would be gone by the time of the metric. All of it together is bounded; what is older becomes weak.
-_holding: dict[int, int] = {}  # numbers held, by output
-_held = 0  # about their sum; threads may miscount it, so it is counted anew before anything is let go
-
-
-def _hold(output: Output) -> None:
-    global _held  # the process has one memory
-    size = getattr(output.X, "size", None)
-    if not isinstance(size, int):
-        size = len(output.X) if hasattr(output.X, "__len__") else 0
-    if size <= SMALL_VALUES:
+def _forget(output: Output) -> None:
+    _outputs.pop(output.key, None)
+    prediction = output.prediction
+    prediction.living -= 1
+    if prediction.living:
         return
-    _holding[output.key] = size
-    _held += size
-    if _held > HELD_VALUES:
-        _held = sum(list(_holding.values()))
-    while _held > HELD_VALUES and _holding:
-        key = next(iter(_holding))
-        _held -= _holding.pop(key, 0)
-        if (oldest := _outputs.get(key)) is not None:
-            try:
-                oldest.X = weakref.ref(oldest.X)
-            except TypeError:
-                oldest.X = None
+    # From now on it is we who keep the data, and all that it is a view of. What is evaluated needs none.
+    _data.resize(prediction, prediction.owned if prediction.mark is None else KEPT_BYTES + 1)
 
 
 def output_of(value: Any) -> Output | None:
@@ -215,3 +260,116 @@ def remember_clusters(run: Recording, estimator: Any, result: Any) -> None:
     for labels in (getattr(estimator, "labels_", None), result):
         if labels is not None and labels is not estimator:
             _remember(labels, run, estimator, "fit_predict", None)
+
+
+# What is kept -----------------------------------------------------------------------------------------
+#
+# Of each prediction a copy of its values, to know them again, and the data: `predict(X[rows])` would be gone
+# by the time of the metric. Each is bounded, and the oldest go first. Data that goes is still found for as
+# long as the user has it.
+
+
+class _Store:
+    """Predictions by their numbers, with a bound on what is kept of them."""
+
+    def __init__(self, let_go: Callable[[Prediction], None]) -> None:
+        self._let_go = let_go
+        self._bytes = 0  # about: threads may miscount it
+        self._kept: dict[int, tuple[Prediction, int]] = {}
+
+    def add(self, prediction: Prediction, size: int) -> None:
+        """Keep one more. It stays if it is larger than the bound, for as long as it is the newest."""
+        self._kept[prediction.number] = prediction, size
+        self._bytes += size
+        self._make_room(1)
+
+    def resize(self, prediction: Prediction, size: int) -> None:
+        """It is of another size than was known, and may go."""
+        if (known := self._kept.get(prediction.number)) is not None:
+            self._kept[prediction.number] = prediction, size
+            self._bytes += size - known[1]
+            self._make_room(0)
+
+    def newest(self, count: int) -> list[Prediction]:
+        """So many, in their order."""
+        numbers = list(itertools.islice(reversed(self._kept), count))
+        kept = (self._kept.get(number) for number in reversed(numbers))
+        return [one[0] for one in kept if one is not None]
+
+    def _make_room(self, least: int) -> None:
+        if self._bytes <= KEPT_BYTES:
+            return
+        self._bytes = sum(size for _, size in list(self._kept.values()))
+        while self._bytes > KEPT_BYTES * ROOM and len(self._kept) > least:
+            number = next(iter(self._kept), -1)
+            if (oldest := self._kept.pop(number, None)) is not None:
+                self._bytes -= oldest[1]
+                self._let_go(oldest[0])
+
+
+def _let_data_go(prediction: Prediction) -> None:
+    try:
+        prediction.X = weakref.ref(prediction.X)
+    except TypeError:
+        prediction.X = None
+
+
+def _let_values_go(prediction: Prediction) -> None:
+    alike = _by_length.get(len(prediction.values))
+    if alike is not None:
+        alike.pop(prediction.number, None)
+        if not alike:
+            _by_length.pop(len(prediction.values), None)
+    prediction.values = None
+
+
+_data, _values = _Store(_let_data_go), _Store(_let_values_go)
+_by_length: dict[int, dict[int, Prediction]] = {}
+
+
+def kept_predictions(rows: int | None = None, *, newest: int = 0) -> list[Prediction]:
+    """Those whose values are kept, in the order of their calls: all of so many rows, or the newest few."""
+    if rows is not None:
+        return list(_by_length.get(rows, {}).values())
+    return _values.newest(newest)
+
+
+def _keep(prediction: Prediction, result: Any) -> None:
+    size = _bytes_of(prediction.X)
+    if size is None:
+        _let_data_go(prediction)
+    else:
+        prediction.owned = _bytes_of_owner(prediction.X, size)
+        _data.add(prediction, size)
+    if type(result) is not np.ndarray or result.ndim not in (1, 2) or result.dtype.kind not in "biufUO":
+        return
+    size = result.nbytes if result.dtype.kind != "O" else result.size * OBJECT_BYTES
+    if size + OVERHEAD <= KEPT_BYTES:
+        prediction.values = result.copy()
+        _by_length.setdefault(len(result), {})[prediction.number] = prediction
+        _values.add(prediction, size + OVERHEAD)
+
+
+def _bytes_of(X: Any) -> int | None:
+    """About how many bytes are kept alive with data; None: that is not known."""
+    if isinstance(X, np.ndarray):
+        return X.nbytes
+    if isinstance(X, (list, tuple)):
+        return len(X) * OBJECT_BYTES
+    size = getattr(X, "size", None)  # of a frame, or a sparse matrix: its numbers
+    return size * 8 if isinstance(size, int) else None
+
+
+def _bytes_of_owner(X: Any, size: int) -> int:
+    """The same of all that data is a view of, if it is one.
+
+    Args:
+        size: of the data alone.
+    """
+    if hasattr(X, "columns"):  # a frame has no public and cheap way to tell: one column's memory says it
+        blocks = getattr(getattr(X, "_mgr", None), "blocks", None)
+        X = blocks[0].values if blocks else None
+        size = size if isinstance(X, np.ndarray) else KEPT_BYTES + 1  # as if it were of a large one
+    while isinstance(getattr(X, "base", None), np.ndarray):
+        X = X.base
+    return max(size, X.nbytes) if isinstance(X, np.ndarray) else size

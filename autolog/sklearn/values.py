@@ -139,6 +139,7 @@ class Awaited:
         is_whole: whether it is of all of the set, as the model predicted it.
         classes: of the model.
         rows: that it is computed on.
+        derived: how the user has made labels of the predictions; None: it is the predictions.
     """
 
     run: Recording
@@ -147,6 +148,7 @@ class Awaited:
     is_whole: bool
     classes: Any
     rows: int | None
+    derived: str | None = None
 
 
 class _Here(threading.local):
@@ -209,6 +211,7 @@ def observe_value(call: Call) -> Generator[None, Outcome, None]:
         arguments,
         outcome.result,
         is_whole=awaited.is_whole,
+        derived=awaited.derived,
         classes=_classes_of(awaited, call) if getattr(outcome.result, "ndim", 0) else None,
         rows=awaited.rows,
     )
@@ -239,6 +242,7 @@ def record_value(
     value: Any,
     *,
     is_whole: bool = True,
+    derived: str | None = None,
     classes: Any = None,
     rows: int | None = None,
 ) -> None:
@@ -248,9 +252,12 @@ def record_value(
         name: of the metric, see :func:`name_of_metric`.
         arguments: of the call, without the data and the defaults.
         is_whole: whether it is of all of the set, as the model predicted it.
+        derived: how the user has made labels of the predictions, if they have. Each is a row of the calls:
+            a user may try a hundred thresholds.
         classes: for a value with an entry of each.
         rows: that it is computed on.
     """
+    is_whole = is_whole and derived is None
     if not isinstance(value, (str, bool)) and not _is_number(value):
         if is_whole:
             _record_entries(run, values, name, arguments, value, classes)
@@ -279,7 +286,8 @@ def record_value(
         return
     shown = ", ".join(f"{key}={one!r}" for key, one in plain.items())
     row = {"metric": name, "value": number, "rows": rows, "arguments": shown}
-    _record_call(run, values, row | {"of": "the whole" if is_whole else "a part, or with other weights"})
+    of = "the whole" if is_whole else "a part, or with other weights"
+    _record_call(run, values, row | {"of": f"labels by {derived}" if derived is not None else of})
 
 
 def _is_number(value: Any) -> bool:

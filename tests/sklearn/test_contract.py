@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 
+import numpy as np
+import pandas as pd
 import pytest
 from joblib import Parallel
 from sklearn.linear_model import LogisticRegression
@@ -36,6 +38,7 @@ PRIVATE = {
     "_kwargs": Private(lambda: SCORER._kwargs == {"beta": 2}),
     # What a metric is made of: its decorator holds the function itself.
     "fbeta_score: func": Private(lambda: "func" in fbeta_score.__code__.co_freevars),
+    "_mgr": Private(lambda: isinstance(pd.DataFrame({"a": [1.0]})._mgr.blocks[0].values, np.ndarray)),
     "_safe_indexing": Private(lambda: _module("sklearn.utils", "_safe_indexing")([4, 5, 6], [1]) == [5]),
     "_skl_callbacks": Private(_callbacks_of_an_estimator, needs="scikit-learn>=1.9"),
     "_backend": Private(lambda: type(Parallel(n_jobs=1)._backend).__name__ == "LokyBackend"),

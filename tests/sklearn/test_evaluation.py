@@ -125,8 +125,7 @@ def test_the_data_of_many_predictions_is_bounded(
 ) -> None:
     from autolog.sklearn import outputs
 
-    monkeypatch.setattr(outputs, "HELD_VALUES", 1_000)
-    monkeypatch.setattr(outputs, "SMALL_VALUES", 0)
+    monkeypatch.setattr(outputs, "KEPT_BYTES", 8_000)
     model = LR().fit(X_train, y_train)
     batches = [np.repeat(X_test, 2, axis=0) for _ in range(10)]
     alive = [weakref.ref(batch) for batch in batches]
