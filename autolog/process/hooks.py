@@ -23,9 +23,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from autolog.process import guard
 from autolog.process.accounts import account_of
@@ -52,8 +51,9 @@ Observer = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Hook:
+class Hook(
+    NamedTuple
+):  # (a worker that trains nothing waits for this file: a dataclass takes longer to make)
     """One function of a framework, and who watches it.
 
     Attributes:
@@ -200,12 +200,14 @@ class Call:
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-@dataclass(frozen=True)
 class Outcome:
     """How the original ended: what it returned, or what it raised."""
 
-    result: Any = None
-    error: BaseException | None = None
+    __slots__ = ("error", "result")
+
+    def __init__(self, result: Any = None, error: BaseException | None = None):
+        self.result = result
+        self.error = error
 
 
 # The engine -------------------------------------------------------------------------------------
