@@ -29,9 +29,16 @@ from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predi
 from autolog.sklearn.described import task_of
 from autolog.sklearn.known import is_full, mark_of, read_of, training_data
 from autolog.sklearn.outputs import Output, Scoring, output_of, scored_here, set_latest
-from autolog.sklearn.sets import Set, set_of
+from autolog.sklearn.sets import Set, known_set, set_of
 from autolog.sklearn.unseen import say_if_unknown
-from autolog.sklearn.values import Awaited, Values, name_of_scorer, record_value, wait_for_value
+from autolog.sklearn.values import (
+    Awaited,
+    Values,
+    name_of_scorer,
+    observe_check,
+    record_value,
+    wait_for_value,
+)
 
 __all__ = ["observe_metric", "observe_score", "record_evaluation"]
 
@@ -92,8 +99,8 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     """A metric is about to be computed, its arguments are checked: is it of something we recorded?"""
     given = args[0] if args else kwargs.get("params", {})
     name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
-    wait_for_value(None)
-    if {"labels_true", "labels_pred"} <= given.keys():
+    observe_check(constraints, name)
+    if "labels_true" in given and "labels_pred" in given:
         labels = given["labels_true"], given["labels_pred"]
         wait_for_value(_evaluate_clusters(*labels))
         say_if_unknown(name, labels[0], labels[1:])
@@ -149,22 +156,35 @@ def _see(output: Output, given: Mapping[str, Any], argument: str, truth: str, *,
         argument, truth: the names of the two sides.
         is_its_own: whether the metric's number is one of these predictions.
     """
+    if (model := output.estimator()) is not None:
+        set_latest(output.run, model)
+    sight = _seen(output, given[argument], given[truth], given.get("sample_weight"))
+    if sight is not None:  # nothing is read or recorded: to open a shield would take longer than all of it
+        _expect(output, sight, given, argument, truth, is_its_own)
+        return
     with shield("scikit-learn: evaluation"):
-        run = output.run
-        charge(run)
-        if (model := output.estimator()) is not None:
-            set_latest(run, model)
+        charge(output.run)
         sight = _evaluate(output, given[argument], given[truth], given.get("sample_weight"))
-        scoring = scored_here.get()
-        if scoring is not None:  # its number is what `score` returns
-            scoring.sight = sight
-        elif sight is not None and is_its_own:
-            known = training_data.get(run)
-            classes = known.classes if known is not None else None
-            data = frozenset({argument, truth, "sample_weight"})
-            wait_for_value(
-                Awaited(run, sight.which.values, data, sight.is_whole, classes, length(given[truth]))
-            )
+        _expect(output, sight, given, argument, truth, is_its_own)
+
+
+def _expect(
+    output: Output,
+    sight: _Sight | None,
+    given: Mapping[str, Any],
+    argument: str,
+    truth: str,
+    is_its_own: bool,
+) -> None:
+    """The number that this metric will return is of this sight."""
+    scoring = scored_here.get()
+    if scoring is not None:  # its number is what `score` returns
+        scoring.sight = sight
+    elif sight is not None and is_its_own:
+        known = training_data.get(output.run)
+        classes = known.classes if known is not None else None
+        data, rows = frozenset((argument, truth, "sample_weight")), length(given[truth])
+        wait_for_value(Awaited(output.run, sight.which.values, data, sight.is_whole, classes, rows))
 
 
 # Of a run: what is known of its clusters beside a truth, by the names of the data and a mark of the truth.
@@ -216,13 +236,25 @@ def _compared(truth: Any, labels: Any) -> dict[str, float]:
 # One evaluation -----------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(slots=True)
 class _Sight:
     """Predictions beside a truth."""
 
     which: Set
     is_whole: bool
     """Whether it is all of the set, as it was predicted and with the weights that it is evaluated with."""
+
+
+def _seen(output: Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
+    """What :func:`_evaluate` would return, where all is recorded already: one metric follows another."""
+    known = training_data.get(output.run)
+    is_whole = output.method == "predict" and not output.is_owner and output() is value
+    if not is_whole or weight is not None or known is None or known.is_divided or output.mark is None:
+        return None
+    which = known_set(output.run, truth, output.mark)
+    if which is None or which.weight is not None or which.trainings != known.fits:
+        return None
+    return _Sight(which, True) if "labels" in which.done else None
 
 
 def _evaluate(output: Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
