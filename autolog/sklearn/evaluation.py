@@ -27,9 +27,9 @@ from autolog.process.hooks import Call, Outcome
 from autolog.sklearn import folds
 from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predicted_by
 from autolog.sklearn.described import task_of
-from autolog.sklearn.known import is_full, mark_of, read_of, training_data
+from autolog.sklearn.known import content_of, is_full, mark_of, read_of, training_data
 from autolog.sklearn.outputs import Output, Scoring, output_of, scored_here, set_latest
-from autolog.sklearn.sets import Set, known_set, set_of
+from autolog.sklearn.sets import Set, set_of
 from autolog.sklearn.unseen import say_if_unknown
 from autolog.sklearn.values import (
     Awaited,
@@ -46,6 +46,7 @@ __all__ = ["observe_metric", "observe_score", "record_evaluation"]
 _PREDICTIONS = ("y_pred", "y_score", "y_proba", "y_prob", "probas_pred")
 MOSTLY = 0.9  # of the rows have the label of their highest score
 AGAIN = 32  # rows that are predicted once more where they have not
+SEEN_BYTES = 2**16  # of a truth that is kept beside its predictions
 
 
 def observe_score(call: Call) -> Generator[None, Outcome, None]:
@@ -165,6 +166,7 @@ def _see(output: Output, given: Mapping[str, Any], argument: str, truth: str, *,
     with shield("scikit-learn: evaluation"):
         charge(output.run)
         sight = _evaluate(output, given[argument], given[truth], given.get("sample_weight"))
+        _remember(output, sight, given[argument], given[truth], given.get("sample_weight"))
         _expect(output, sight, given, argument, truth, is_its_own)
 
 
@@ -181,10 +183,8 @@ def _expect(
     if scoring is not None:  # its number is what `score` returns
         scoring.sight = sight
     elif sight is not None and is_its_own:
-        known = training_data.get(output.run)
-        classes = known.classes if known is not None else None
         data, rows = frozenset((argument, truth, "sample_weight")), length(given[truth])
-        wait_for_value(Awaited(output.run, sight.which.values, data, sight.is_whole, classes, rows))
+        wait_for_value(Awaited(output.run, sight.which.values, data, sight.is_whole, sight.classes, rows))
 
 
 # Of a run: what is known of its clusters beside a truth, by the names of the data and a mark of the truth.
@@ -243,18 +243,29 @@ class _Sight:
     which: Set
     is_whole: bool
     """Whether it is all of the set, as it was predicted and with the weights that it is evaluated with."""
+    classes: Any = None
+    """Of the model, if it is."""
 
 
 def _seen(output: Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
-    """What :func:`_evaluate` would return, where all is recorded already: one metric follows another."""
+    """What :func:`_evaluate` would return where it has recorded all before: one metric follows another."""
+    if output.seen is None or output() is not value or weight is not None or name_here() is not None:
+        return None
+    sight, content = output.seen
+    is_current = output.fits == output.run.trainings and content == content_of(truth, SEEN_BYTES)
+    return sight if is_current else None
+
+
+def _remember(output: Output, sight: _Sight | None, value: Any, truth: Any, weight: Any) -> None:
+    """What :func:`_evaluate` has said of predictions, if it would say the same until the next training."""
     known = training_data.get(output.run)
-    is_whole = output.method == "predict" and not output.is_owner and output() is value
-    if not is_whole or weight is not None or known is None or known.is_divided or output.mark is None:
-        return None
-    which = known_set(output.run, truth, output.mark)
-    if which is None or which.weight is not None or which.trainings != known.fits:
-        return None
-    return _Sight(which, True) if "labels" in which.done else None
+    if sight is None or not sight.is_whole or weight is not None or name_here() is not None:
+        return
+    if output.is_owner or output() is not value or known is None or known.is_divided:
+        return
+    if "labels" in sight.which.done and output.method == "predict":
+        content = content_of(truth, SEEN_BYTES)
+        output.seen = (sight, content) if content is not None else None
 
 
 def _evaluate(output: Output, value: Any, truth: Any, weight: Any) -> _Sight | None:
@@ -308,7 +319,7 @@ def _evaluate(output: Output, value: Any, truth: Any, weight: Any) -> _Sight | N
     if is_evaluated and kind not in which.done:
         which.done.add(kind)
         _record_whole(output, which, value, scores, truth, weight, task, classes)
-    return _Sight(which, True)
+    return _Sight(which, True, known.classes)
 
 
 def _record_whole(

@@ -17,10 +17,11 @@ from autolog.core.recording import Recording
 
 __all__ = [
     "MOST_BATCHES",
+    "Content",
     "Sighting",
     "TrainingData",
+    "content_of",
     "is_full",
-    "known_mark_of",
     "mark_of",
     "place_of",
     "read_of",
@@ -165,47 +166,37 @@ def mark_of(values: Any, *, full: bool = False) -> str | None:
     global _marks
     if values is None:
         return None
-    content = _content_of(values, full)
+    content = content_of(values, KNOWN_BYTES)
     if content is None:
         return datasets.read(values, full=full).mark
-    mark = _mark_of_content(content)
-    if mark is None:
-        whole, dtype, shape, _ = content
-        mark = datasets.read(np.frombuffer(whole, dtype).reshape(shape), full=full).mark
-        _marks = ((content, mark), *_marks[: MOST_MARKS - 1])
+    key = content, full
+    for known, mark in _marks:
+        if known == key:
+            return mark
+    whole, dtype, shape = content
+    mark = datasets.read(np.frombuffer(whole, dtype).reshape(shape), full=full).mark
+    _marks = ((key, mark), *_marks[: MOST_MARKS - 1])
     return mark
 
 
-def known_mark_of(values: Any, *, full: bool = False) -> str | None:
-    """The same, if they are among the numbers whose marks were reckoned last; nothing is read for it."""
-    content = _content_of(values, full)
-    return None if content is None else _mark_of_content(content)
-
-
-_Content = tuple[bytes, str, tuple[int, ...], bool]
+Content = tuple[bytes, str, tuple[int, ...]]
+"""A copy of numbers, their type and shape."""
 
 # Several metrics in a row are given the same truth. It is known by its content: it may have changed. It is
 # compared with a few, one by one, which ends at the first byte that differs: a hash would take longer.
-_marks: tuple[tuple[_Content, str], ...] = ()
+_marks: tuple[tuple[tuple[Content, bool], str], ...] = ()
 
 
-def _content_of(values: Any, full: bool) -> _Content | None:
-    """What tells numbers from others, bit by bit; None: they are too many, or none."""
+def content_of(values: Any, most: int) -> Content | None:
+    """What tells numbers from others, bit by bit; None: they are more bytes than that, or are none."""
     plain = values.to_numpy() if _is_column_of_numbers(values) else values
-    if type(plain) is np.ndarray and plain.dtype.kind in "biuf" and plain.nbytes <= KNOWN_BYTES:
-        return plain.tobytes(), plain.dtype.str, plain.shape, full
+    if type(plain) is np.ndarray and plain.nbytes <= most and plain.dtype.kind in "biuf":
+        return plain.tobytes(), plain.dtype.str, plain.shape
     return None
 
 
 def _is_column_of_numbers(values: Any) -> bool:
     return isinstance(getattr(values, "dtype", None), np.dtype) and hasattr(values, "to_numpy")
-
-
-def _mark_of_content(content: _Content) -> str | None:
-    for known, mark in _marks:
-        if known == content:
-            return mark
-    return None
 
 
 def is_full(run: Recording) -> bool:

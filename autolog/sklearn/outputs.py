@@ -38,7 +38,19 @@ class Output(weakref.ref[Any]):
     Made at every ``predict``, so it is one small object: no closure, no dict of its own.
     """
 
-    __slots__ = ("X", "estimator", "fits", "is_owner", "key", "mark", "method", "run", "shape", "transposed")
+    __slots__ = (
+        "X",
+        "estimator",
+        "fits",
+        "is_owner",
+        "key",
+        "mark",
+        "method",
+        "run",
+        "seen",
+        "shape",
+        "transposed",
+    )
 
     key: int
     is_owner: bool  # it refers to the array that owns the memory of what was returned
@@ -50,6 +62,7 @@ class Output(weakref.ref[Any]):
     X: Any  # or a weak reference to it, see _held
     shape: Any  # of X by then
     mark: Read | None  # what X is known by, once it was asked for
+    seen: Any  # what is known of it beside a truth, see evaluation.py
 
     @property
     def data(self) -> Any:
@@ -169,7 +182,7 @@ def _remember(
     _thread.latest = (run, output.estimator)
     output.method = method
     output.fits = run.trainings
-    output.X, output.shape, output.mark = X, getattr(X, "shape", None), None
+    output.X, output.shape, output.mark, output.seen = X, getattr(X, "shape", None), None, None
     _outputs[output.key] = output
     _hold(output)
 

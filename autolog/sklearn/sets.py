@@ -9,10 +9,10 @@ from typing import Any
 from autolog.capture.datasets import Read
 from autolog.core.evaluations import name_here, say_main
 from autolog.core.recording import Recording
-from autolog.sklearn.known import Sighting, is_full, known_mark_of, mark_of, training_data
+from autolog.sklearn.known import Sighting, is_full, mark_of, training_data
 from autolog.sklearn.values import Values
 
-__all__ = ["Set", "known_set", "name_set", "set_of"]
+__all__ = ["Set", "name_set", "set_of"]
 
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
@@ -78,12 +78,6 @@ def set_of(run: Recording, truth: Any, read: Read | None, X: Any) -> Set | None:
         if seen.note is not None:
             run.note(sets[mark].name, seen.note)
     return sets[mark]
-
-
-def known_set(run: Recording, truth: Any, read: Read) -> Set | None:
-    """The set, if it was seen before, the truth is among those read last, and no name is given here."""
-    mark = known_mark_of(truth, full=is_full(run)) if name_here() is None else None
-    return None if mark is None else _sets.get(run, {}).get((read.mark, mark))
 
 
 def name_set(run: Recording, X: Any, y: Any, name: str) -> None:
