@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from autolog.core import around, catalogue, outlet, surroundings
+from autolog.core import around, catalogue, started
 from autolog.core.settings import Settings
 from autolog.process.context import watched
 
@@ -34,7 +34,7 @@ def arrive(word: bytes) -> None:
 
 def visit(word: bytes) -> Callable[[], None]:
     """A task of this process is for somebody's run: enter it; returns how to leave."""
-    from autolog.core import current
+    from autolog.core import current, outlet
 
     frameworks, _, _, outer, _, ticket, _ = _taken(word)
     if _is_shared:  # what others have turned on here is not of this task
@@ -71,8 +71,7 @@ def _taken(word: bytes) -> Told:
 def _heard(word: bytes) -> tuple[Told, Settings]:
     told: Told = pickle.loads(word)
     _, settings, program, _, known, _, _ = told
-    outlet.write_through()  # a worker may be ended without another moment
-    surroundings.work_for(program, known)
+    started.work_for(program, known)
     return told, Settings.checked_elsewhere(settings)
 
 

@@ -14,24 +14,22 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autolog.capture.chart import NO_PICTURES, can_be_drawn
-from autolog.core import hooked, statuses, surroundings
+from autolog.core import hooked, started, statuses
 from autolog.core import settings as settings_module
-from autolog.core.hooked import HookCounts
-from autolog.core.outlet import disabled_by_environment
-from autolog.core.settings import Settings
+from autolog.core.settings import Settings, disabled_by_environment
 from autolog.process.hooks import Hook, install, uninstall
 from autolog.process.imports import when_imported
+
+if TYPE_CHECKING:
+    from autolog.core.status import StatusTable
 
 __all__ = [
     "POOLS",
     "TABLE",
     "Framework",
     "FrameworkError",
-    "Status",
     "arm",
     "disable",
     "enable",
@@ -47,8 +45,7 @@ class FrameworkError(ValueError):
     """A framework that autolog does not know, or that is not installed in a version it can record."""
 
 
-@dataclass(frozen=True)
-class Framework:
+class Framework(NamedTuple):
     """One line of the table.
 
     Attributes:
@@ -172,8 +169,8 @@ def enable(*frameworks: str, **settings: Any) -> None:
         _, why_not = _installed(name)
         if why_not is not None:
             raise FrameworkError(f"{name} cannot be recorded: {why_not}")
-    if wanted.sink == "trackio" and not can_be_drawn():
-        _say_once_that_nothing_is_drawn()
+    if wanted.sink == "trackio":
+        _say_if_nothing_is_drawn()
     with _lock:
         settings_module.use(wanted)
         _wait_for(frameworks or TABLE)
@@ -181,7 +178,7 @@ def enable(*frameworks: str, **settings: Any) -> None:
 
 def _wait_for(frameworks: Iterable[str]) -> None:
     if not _on:
-        install(surroundings.HOOKS)
+        install(started.HOOKS)
         hooked.put_in("sklearn", POOLS, TABLE["sklearn"].distribution)
         when_imported("multiprocessing.process", _tell_processes)
     for name in frameworks:
@@ -227,9 +224,16 @@ def _word(is_shared: bool) -> bytes | None:
     return word(turned_on(), is_shared=is_shared) if _on else None
 
 
+def _say_if_nothing_is_drawn() -> None:
+    from autolog.capture.chart import NO_PICTURES, can_be_drawn  # a worker has no need of it
+
+    if not can_be_drawn():
+        _warn_once(f"autolog: no pictures are recorded: {NO_PICTURES}.")
+
+
 @functools.cache
-def _say_once_that_nothing_is_drawn() -> None:
-    logger.warning("autolog: no pictures are recorded: %s.", NO_PICTURES)
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
 
 
 def disable(*frameworks: str) -> None:
@@ -322,7 +326,7 @@ def _turn_off(name: str) -> None:
     shared = {hook for others in (*_on.values(), *_armed.values()) for hook in others}
     uninstall(hook for hook in hooks if hook not in shared)
     if not _on:
-        uninstall([*surroundings.HOOKS, *(hook for hook in POOLS if hook not in shared)])
+        uninstall([*started.HOOKS, *(hook for hook in POOLS if hook not in shared)])
 
 
 def _check_name(name: Any) -> None:
@@ -372,53 +376,19 @@ def _warn_if_newer_than_tested(name: str, version: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Status:
-    """What :func:`status` found out of one framework.
-
-    Attributes:
-        hooks: how many of its hooks are in, how many wait for an import, and which of them are missing,
-            with the reason and what is not recorded for that.
-    """
-
-    name: str
-    on: bool
-    version: str | None
-    requires: str
-    why: str
-    hooks: HookCounts
-
-
-class StatusTable(list[Status]):
-    """The rows of :func:`status`; prints as a table."""
-
-    def __repr__(self) -> str:
-        cells = [("framework", "on", "found", "required", "hooks", "why")] + [
-            (row.name, "on" if row.on else "off", row.version or "-", row.requires, str(row.hooks), row.why)
-            for row in self
-        ]
-        widths = [max(len(row[column]) for row in cells) for column in range(5)]
-        lines = [
-            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in cells
-        ]
-        for row in self:
-            lines += [f"{row.name}: missing: {why}" for why in row.hooks.missing]
-        return "\n".join(line.rstrip() for line in lines)
-
-    __str__ = __repr__
-
-
 def status() -> StatusTable:
     """Per framework: versions found and required, on or off, its hooks, and why. Readable when printed.
 
     Of the hooks it says how many are in, wait for an import, or are missing, and what is lost by each of
     those.
     """
+    from autolog.core.status import Status, StatusTable  # two classes that nobody else has need of
+
     rows = StatusTable()
     for name, framework in TABLE.items():
         version, why_not = _installed(name)
         is_wanted = (name in _on or name in _armed) and why_not is None
-        hooks = HookCounts()
+        hooks = hooked.HookCounts()
         if is_wanted:  # (a room imports nothing of its framework)
             hooks = hooked.count(name, importlib.import_module(framework.module).HOOKS)
         if name in _on and why_not is None:

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from autolog.core import live, outlet
+from autolog.core import live, outlet, started
 from autolog.core.recording import Recording
 from autolog.core.training import loop_of
 from autolog.process import background, signals
@@ -25,7 +25,7 @@ _ends_with = 0  # the worker, by its number, that calls us at its end
 def began(run: Recording) -> None:
     """A run that is running: it is ended when the process is."""
     live.add(run)
-    if outlet.is_worker():
+    if started.is_worker():
         with shield("watching for the worker's end"):
             _end_with_worker()
     with shield("watching for SIGTERM"):  # each time: only the main thread can
@@ -56,7 +56,7 @@ def finish() -> bool:
         run.end("finished")
     _complete_adopted_runs()
     arrived = outlet.deliver(end) and done
-    if arrived and not live.live_runs() and not outlet.is_worker():
+    if arrived and not live.live_runs() and not started.is_worker():
         with shield("watching for SIGTERM"):
             signals.stop_catching()
     return arrived

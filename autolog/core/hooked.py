@@ -11,8 +11,7 @@ import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakSet
 
 from autolog.process import forks
@@ -24,16 +23,17 @@ __all__ = ["HookCounts", "count", "is_of", "put_in"]
 logger = logging.getLogger("autolog")
 
 
-class _Run(Protocol):
-    """What is asked of a run: a :class:`autolog.core.recording.Recording`."""
+if TYPE_CHECKING:
 
-    is_closed: bool
+    class _Run(Protocol):
+        """What is asked of a run: a :class:`autolog.core.recording.Recording`."""
 
-    def note_lost(self, what: str, why: str) -> None: ...
+        is_closed: bool
+
+        def note_lost(self, what: str, why: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class HookCounts:
+class HookCounts(NamedTuple):
     """How a framework's hooks stand.
 
     Attributes:

@@ -14,10 +14,9 @@ from typing import Any, TypeVar, cast
 
 from autolog.capture.origin.provenance import project_name
 from autolog.capture.params import label, sanitize
-from autolog.core import current, ending, hooked, outlet, surroundings
+from autolog.core import current, ending, hooked, outlet, started, surroundings
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
-from autolog.core.outlet import disabled_by_environment
 from autolog.core.recording import Keeper, Recording
 from autolog.core.run import Run, recording_of
 from autolog.core.settings import Settings, check_project
@@ -163,7 +162,7 @@ def rejoin(ticket: Ticket) -> Recording:
     if not ticket.is_recorded:  # it is kept in the memory of the process that opened it
         return silent_run()
     if ticket.pid != os.getpid():  # a worker may be ended without another moment, see outlet.py
-        outlet.write_through()
+        started.work()
     return make(dataclasses.replace(ticket.run, joined=True), Settings(**ticket.settings))
 
 
@@ -321,7 +320,7 @@ def current_run() -> Run:
     run = innermost()
     if run is not None:
         return run.face
-    if disabled_by_environment():
+    if settings_module.disabled_by_environment():
         if _disabled is None or _disabled.is_closed:
             _disabled = silent_run("disabled", project="disabled", settings=Settings())
         return _disabled.face

@@ -13,7 +13,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
-from autolog.core.settings import SettingError, Settings, current, truth
+from autolog.core import started
+from autolog.core.settings import SettingError, Settings, current, disabled_by_environment
 from autolog.process import apart, background, forks, threads
 from autolog.process.guard import logger
 from autolog.process.outliving import why_none_outlives
@@ -27,25 +28,17 @@ __all__ = [
     "close",
     "deliver",
     "destination_of",
-    "disabled_by_environment",
     "expect_others",
     "finish_timeout",
     "is_follower",
-    "is_worker",
     "know_token",
     "leave_to_parent_soon",
     "open_sink",
     "remaining",
-    "write_through",
 ]
 
 
 # Whether --------------------------------------------------------------------------------------------
-
-
-def disabled_by_environment() -> bool:
-    """Whether ``AUTOLOG_DISABLE`` turns everything off."""
-    return truth("AUTOLOG_DISABLE", os.environ.get("AUTOLOG_DISABLE") or "0")
 
 
 def is_follower() -> bool:
@@ -71,7 +64,6 @@ _trackio: TrackioSink | None = None
 _memory: Sink | None = None  # "memory" by name is one sink of the process
 _own: dict[int, weakref.ref[Sink] | Sink] = {}  # the user's
 _unwritable: set[str] = set()  # places that could not be written, as they were told
-_is_worker = False
 _expects = False  # whether other processes may leave something to this one
 _leaving: threads.Timer | None = None
 _tokens: dict[Destination, str] = {}
@@ -120,7 +112,7 @@ def _trackio_sink() -> TrackioSink:
             from autolog.sinks.trackio.sink import TrackioSink
 
             _trackio = TrackioSink(_tokens.get, lambda destination: _is_private.get(destination, True))
-            _trackio.write_through = _is_worker
+            _trackio.write_through = started.is_worker()
             if _expects:
                 _trackio.expect_others()
         return _trackio
@@ -212,7 +204,7 @@ def _has_opened_for_what_is_left() -> bool:
         if settings.sink == "trackio" and any(journals().glob("*.jsonl")):
             destination = destination_of(settings)
             sink = open_sink(settings, destination)
-            if sink is _trackio and _trackio is not None and not _is_worker:
+            if sink is _trackio and _trackio is not None and not started.is_worker():
                 _trackio.open(destination)
     except OSError as error:
         say_unwritable(error, _trackio)
@@ -242,7 +234,7 @@ def close(end: float) -> list[tuple[str, bool]]:
     global _trackio
     said: list[tuple[str, bool]] = []
     sink, _trackio = _trackio, None
-    if sink is not None and _is_worker:
+    if sink is not None and started.is_worker():
         sink.leave_to_parent()
     elif sink is not None:
         try:
@@ -302,23 +294,16 @@ def remaining(end: float) -> float:
 # Other processes ------------------------------------------------------------------------------------
 
 
-def write_through() -> None:
-    """This process is a worker: it writes to its journal at once, and delivers nothing itself."""
-    global _is_worker
-    _is_worker = True
+def _write_through() -> None:
+    """This process is a worker from now on."""
     if _trackio is not None:
         _trackio.write_through = True
-
-
-def is_worker() -> bool:
-    """Whether this process works for another one, and may be ended without another moment."""
-    return _is_worker
 
 
 def leave_to_parent_soon() -> None:
     """A worker gives up its journal once nothing goes on, so that its parent can deliver it."""
     global _leaving
-    if _is_worker and _leaving is None:
+    if started.is_worker() and _leaving is None:
         _leaving = threads.after(LEAVE_SECONDS, _leave_after_what_goes_on)
 
 
@@ -339,7 +324,7 @@ def _leave_if_idle() -> None:
 def expect_others() -> None:
     """From now on other processes may leave to this one what they record: the exit is too late to begin."""
     global _expects
-    if not _expects and not _is_worker:
+    if not _expects and not started.is_worker():
         _expects = True
         background.later("opening the way for what other processes leave", _open_for_others)
     if _trackio is not None:
@@ -363,9 +348,9 @@ def _forget_in_child() -> None:
     _leaving, _expects = None, False
     _own.clear()  # what was written to them before is the parent's to deliver
     _unwritable.clear()
-    write_through()
     if _trackio is not None:
         _trackio.disown()
 
 
+started.when_worker(_write_through)
 forks.when_forked("outlet", in_child=_forget_in_child)

@@ -98,7 +98,7 @@ def _gone_on_with(checkpoint: Checkpoint, settings: Settings) -> Recording | Non
     with shield("going on with a run"):
         left = resuming.left_at(checkpoint)
         project = settings.project or opening.default_project()
-        if left is None or settings.sink != "trackio" or outlet.disabled_by_environment():
+        if left is None or settings.sink != "trackio" or settings_module.disabled_by_environment():
             return None
         is_elsewhere = (left.run.project, left.run.destination) != (project, outlet.destination_of(settings))
         if is_elsewhere or left.is_going_on:

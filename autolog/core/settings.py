@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-__all__ = ["SettingError", "Settings", "check_project", "current", "in_force", "know_switch", "use"]
+__all__ = [
+    "SettingError",
+    "Settings",
+    "check_project",
+    "current",
+    "disabled_by_environment",
+    "in_force",
+    "know_switch",
+    "use",
+]
 
 _switches = {"AUTOLOG_DISABLE"}  # what AUTOLOG_* means besides a field of Settings
 
@@ -259,6 +268,11 @@ def truth(variable: str, text: str) -> bool:
     if word not in _TRUTHS:
         raise SettingError(f"{variable}={text!r}: expected one of {', '.join(_TRUTHS)}.")
     return _TRUTHS[word]
+
+
+def disabled_by_environment() -> bool:
+    """Whether ``AUTOLOG_DISABLE`` turns everything off."""
+    return truth("AUTOLOG_DISABLE", os.environ.get("AUTOLOG_DISABLE") or "0")
 
 
 def _check(name: str, value: Any) -> None:

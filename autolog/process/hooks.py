@@ -1,11 +1,13 @@
 """Hooks: the only file that replaces a function of a framework, and calls the original inside.
 
-A :class:`Hook` names one function of a framework and one observer. Two kinds:
+A :class:`Hook` names one function of a framework and one observer. Three kinds:
 
 - ``around`` (``fit``, ``train``, ``optimize``): the observer is a generator function. It receives the
   :class:`Call`, may replace arguments with copies, yields once, and is sent the :class:`Outcome`.
 - ``after`` (``predict``, ``score``): a plain function that is shown ``(self, args, kwargs, result)``, for
   calls too short to carry a generator.
+- ``asked`` (what is inside of a metric): a function without arguments, which says before each call who wants
+  to see what comes of it: mostly nobody (None), else a function of ``(call, result)``.
 
 The engine alone calls the original: exactly once, outside every shield. An observer never holds
 the user's function, so it cannot skip, repeat or swallow it.
@@ -23,9 +25,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from autolog.process import guard
 from autolog.process.accounts import account_of
@@ -52,20 +53,21 @@ Observer = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Hook:
+class Hook(NamedTuple):
     """One function of a framework, and who watches it.
+
+    A tuple, since a worker that trains nothing waits for this file: a dataclass takes longer to make.
 
     Attributes:
         module: the module that holds it, imported already or some day.
         path: ``"function"`` or ``"Class.method"`` inside that module; or ``"function.name"``: what a
             decorator holds of the function that it has decorated, by the decorator's own name for it. Who
             has imported the decorated function calls that one all the same.
-        observer: a generator function of a :class:`Call` (around), or a function of
-            ``(self, args, kwargs, result)`` (after), which opens a shield for anything that takes long or
-            calls the framework. As a text, ``"module:name"``, it is imported at the
-            first call, so that turning a framework on costs next to nothing.
-        kind: ``"around"`` or ``"after"``.
+        observer: a generator function of a :class:`Call` (around); a function of
+            ``(self, args, kwargs, result)`` (after), or one that says who wants to see the call (asked): both
+            open a shield for anything that takes long or calls the framework. As a text, ``"module:name"``,
+            it is imported at the first call, so that turning a framework on costs next to nothing.
+        kind: ``"around"``, ``"after"`` or ``"asked"``.
         tree: the method of every class below ``Class``, today's and tomorrow's, wherever it is defined.
         outermost_of: a framework whose outermost call alone is watched: inside of one that is recorded (see
             :class:`autolog.process.context.watching`) the calls are passed on at once. A search makes
@@ -78,7 +80,7 @@ class Hook:
     module: str
     path: str
     observer: Observer | str
-    kind: Literal["around", "after"] = "around"
+    kind: Literal["around", "after", "asked"] = "around"
     tree: bool = False
     outermost_of: str | None = None
     records: str = ""
@@ -205,12 +207,14 @@ class Call:
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-@dataclass(frozen=True)
 class Outcome:
     """How the original ended: what it returned, or what it raised."""
 
-    result: Any = None
-    error: BaseException | None = None
+    __slots__ = ("error", "result")
+
+    def __init__(self, result: Any = None, error: BaseException | None = None):
+        self.result = result
+        self.error = error
 
 
 # The engine -------------------------------------------------------------------------------------
@@ -318,6 +322,21 @@ def _wrapper_after(original: Callable[..., Any], key: str) -> Callable[..., Any]
 
 
 @_invisible
+def _wrapper_asked(original: Callable[..., Any], key: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        engine = sys.modules.get("autolog.process.hooks")
+        if engine is None:
+            return original(*args, **kwargs)
+        return engine.run_asked(key, original, args, kwargs)
+
+    return wrapper
+
+
+_WRAPPERS = {"around": _wrapper_around, "after": _wrapper_after, "asked": _wrapper_asked}
+
+
+@_invisible
 def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the original once, its observer around it."""
     patch = _patches.get(key)
@@ -372,6 +391,28 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
             if args and (account := account_of(args[0])) is not None:
                 guard.charge(account)
             raise error
+
+
+@_invisible
+def run_asked(key: str, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call the original once, and show it to who has asked for it before. As bare as :func:`run_after`."""
+    patch = _patches.get(key)
+    if patch is None or not patch.concerns(args):
+        return original(*args, **kwargs)
+    show: Callable[[Call, Any], object] | None = None
+    try:
+        show = (patch._observer or patch.observer)()
+    except Exception as error:
+        with shield(patch.label):
+            raise error
+    result = original(*args, **kwargs)
+    if show is not None:
+        try:
+            show(Call(patch.binding(original), args, kwargs), result)
+        except Exception as error:
+            with shield(patch.label):
+                raise error
+    return result
 
 
 # Putting in and taking out ----------------------------------------------------------------------
@@ -563,7 +604,7 @@ def _patch(owner: Any, name: str, hook: Hook, base: type | None) -> str | None:
     if (id(owner), name, hook) in _places:
         return None
     patch = _Patch(owner, name, hook, base)
-    make = _wrapper_around if hook.kind == "around" else _wrapper_after
+    make = _WRAPPERS[hook.kind]
     if isinstance(original, (staticmethod, classmethod)) and isinstance(original.__func__, FunctionType):
         replacement: Any = type(original)(make(original.__func__, patch.key))
     elif isinstance(original, FunctionType) or (inspect.ismodule(owner) and callable(original)):

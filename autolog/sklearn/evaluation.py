@@ -23,9 +23,16 @@ from autolog.sklearn.contents import Ambiguous, Seen, seen_by_content
 from autolog.sklearn.known import is_full, mark_of, read_of, training_data
 from autolog.sklearn.outputs import Scoring, output_of, scored_here, set_latest
 from autolog.sklearn.sets import set_of
-from autolog.sklearn.sight import Sight, evaluate
+from autolog.sklearn.sight import Sight, evaluate, recalled
 from autolog.sklearn.unseen import say_if_unknown
-from autolog.sklearn.values import Awaited, Values, name_of_scorer, record_value, wait_for_value
+from autolog.sklearn.values import (
+    Awaited,
+    Values,
+    name_of_scorer,
+    observe_check,
+    record_value,
+    wait_for_value,
+)
 
 __all__ = ["observe_metric", "observe_score"]
 
@@ -85,8 +92,8 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     """A metric is about to be computed, its arguments are checked: is it of something we recorded?"""
     given = args[0] if args else kwargs.get("params", {})
     name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
-    wait_for_value(None)
-    if {"labels_true", "labels_pred"} <= given.keys():
+    observe_check(constraints, name)
+    if "labels_true" in given and "labels_pred" in given:
         labels = given["labels_true"], given["labels_pred"]
         wait_for_value(_evaluate_clusters(*labels))
         say_if_unknown(name, labels[0], labels[1:])
@@ -179,24 +186,21 @@ def _see(
         argument, truth: the names of the two sides.
         is_its_own: whether the metric's number is one of these predictions.
     """
-    with shield("scikit-learn: evaluation"):
-        run = seen.run
-        charge(run)
-        if (model := seen.prediction.estimator()) is not None:
-            set_latest(run, model)
-        sight = evaluate(seen, given[truth], given.get("sample_weight"), name)
-        scoring = scored_here.get()
-        if scoring is not None:  # its number is what `score` returns
-            scoring.sight = sight
-        elif sight is not None and is_its_own:
-            known = training_data.get(run)
-            classes = known.classes if known is not None else None
-            data = frozenset({argument, truth, "sample_weight"})
-            wait_for_value(
-                Awaited(
-                    run, sight.which.values, data, sight.is_whole, classes, length(given[truth]), seen.derived
-                )
-            )
+    if (model := seen.prediction.estimator()) is not None:
+        set_latest(seen.run, model)
+    true, weight = given[truth], given.get("sample_weight")
+    sight = recalled(seen, true, weight)
+    if sight is None:  # else nothing is read or recorded: to open a shield would take longer than all of it
+        with shield("scikit-learn: evaluation"):
+            charge(seen.run)
+            sight = evaluate(seen, true, weight, name)
+    scoring = scored_here.get()
+    if scoring is not None:  # its number is what `score` returns
+        scoring.sight = sight
+    elif sight is not None and is_its_own:
+        data, rows = frozenset((argument, truth, "sample_weight")), length(true)
+        values, is_whole = sight.which.values, sight.is_whole
+        wait_for_value(Awaited(seen.run, values, data, is_whole, sight.classes, rows, seen.derived))
 
 
 # Of a run: what is known of its clusters beside a truth, by the names of the data and a mark of the truth.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,8 +17,10 @@ from autolog.core.recording import Recording
 
 __all__ = [
     "MOST_BATCHES",
+    "Content",
     "Sighting",
     "TrainingData",
+    "content_of",
     "is_full",
     "mark_of",
     "place_of",
@@ -29,6 +30,7 @@ __all__ = [
 
 MOST_BATCHES = 1_000  # of a loop that are known again
 KNOWN_BYTES = 2**20  # of numbers whose mark is not reckoned again at once
+MOST_MARKS = 16  # that are kept for that
 
 _LEAKED = "{0:,} of {1:,} rows that were looked up also occur in the training data"
 _SAY = "Say what it is: with autolog.evaluation('test'): ..."
@@ -163,22 +165,40 @@ def read_of(values: Any, *, full: bool = False) -> Read | None:
 
 def mark_of(values: Any, *, full: bool = False) -> str | None:
     """What values are known by, whether they come as a list, an array or a column of a frame."""
+    global _marks
     if values is None:
         return None
+    content = content_of(values, KNOWN_BYTES)
+    if content is None:
+        return datasets.read(values, full=full).mark
+    key = content, full
+    for known, mark in _marks:
+        if known == key:
+            return mark
+    whole, dtype, shape = content
+    mark = datasets.read(np.frombuffer(whole, dtype).reshape(shape), full=full).mark
+    _marks = ((key, mark), *_marks[: MOST_MARKS - 1])
+    return mark
+
+
+Content = tuple[bytes, str, tuple[int, ...]]
+"""A copy of numbers, their type and shape."""
+
+# Several metrics in a row are given the same truth. It is known by its content: it may have changed. It is
+# compared with a few, one by one, which ends at the first byte that differs: a hash would take longer.
+_marks: tuple[tuple[tuple[Content, bool], str], ...] = ()
+
+
+def content_of(values: Any, most: int) -> Content | None:
+    """What tells numbers from others, bit by bit; None: they are more bytes than that, or are none."""
     plain = values.to_numpy() if _is_column_of_numbers(values) else values
-    if type(plain) is np.ndarray and plain.dtype.kind in "biuf" and plain.nbytes <= KNOWN_BYTES:
-        # Several metrics in a row are given the same truth. It is known by its content: it may have changed.
-        return _mark_of_content(plain.tobytes(), plain.dtype.str, plain.shape, full)
-    return datasets.read(values, full=full).mark
+    if type(plain) is np.ndarray and plain.nbytes <= most and plain.dtype.kind in "biuf":
+        return plain.tobytes(), plain.dtype.str, plain.shape
+    return None
 
 
 def _is_column_of_numbers(values: Any) -> bool:
     return isinstance(getattr(values, "dtype", None), np.dtype) and hasattr(values, "to_numpy")
-
-
-@functools.lru_cache(maxsize=16)
-def _mark_of_content(content: bytes, dtype: str, shape: tuple[int, ...], full: bool) -> str:
-    return datasets.read(np.frombuffer(content, dtype).reshape(shape), full=full).mark
 
 
 def is_full(run: Recording) -> bool:

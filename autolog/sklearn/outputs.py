@@ -59,6 +59,7 @@ class Prediction:
         "method",
         "number",
         "owned",
+        "recalled",
         "run",
         "shape",
         "values",
@@ -74,6 +75,7 @@ class Prediction:
     shape: Any  # of X by then
     mark: Read | None  # what X is known by, once it was asked for
     values: Any  # a copy of what was returned; None: it is not kept
+    recalled: Any  # what was found of it beside a truth, see sight.py
     living: int  # arrays of the user's that it is known by
     owned: int  # bytes of the memory that X is a part of
 
@@ -216,7 +218,8 @@ def _remember(result: Any, run: Recording, estimator: Any, method: str, X: Any) 
     prediction.method = method
     prediction.fits, prediction.is_changed = run.trainings, False
     prediction.X, prediction.shape, prediction.mark = X, getattr(X, "shape", None), None
-    prediction.values, prediction.living, prediction.owned = None, 0, 0
+    prediction.values, prediction.recalled = None, None
+    prediction.living, prediction.owned = 0, 0
     _thread.latest, _thread.prediction = (run, prediction.estimator), prediction
     _refer(result, run, prediction)
     _keep(prediction, result)

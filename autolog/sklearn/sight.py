@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import evaluation
+from autolog.core.evaluations import name_here
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.core.results import record_pictures
@@ -23,23 +24,49 @@ from autolog.sklearn import folds
 from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predicted_by
 from autolog.sklearn.contents import Seen
 from autolog.sklearn.described import classes_of, task_of
-from autolog.sklearn.known import TrainingData, is_full, mark_of, read_of, training_data
+from autolog.sklearn.known import TrainingData, content_of, is_full, mark_of, read_of, training_data
 from autolog.sklearn.sets import Set, set_of
 from autolog.sklearn.values import Values
 
-__all__ = ["Sight", "evaluate", "record_evaluation"]
+__all__ = ["Sight", "evaluate", "recalled", "record_evaluation"]
 
 MOSTLY = 0.9  # of the rows have the label of their highest score
+SEEN_BYTES = 2**16  # of a truth that is kept beside its predictions
 AGAIN = 32  # rows that are predicted once more where they have not
 
 
-@dataclass
+@dataclass(slots=True)
 class Sight:
     """Predictions beside a truth."""
 
     which: Set
     is_whole: bool
     """Whether it is all of the set, as it was predicted and with the weights that it is evaluated with."""
+    classes: Any = None
+    """Of the model, if it is."""
+
+
+def recalled(seen: Seen, truth: Any, weight: Any) -> Sight | None:
+    """What :func:`evaluate` has said before, where it would say the same: one metric follows another."""
+    known = seen.prediction.recalled
+    if known is None or not _may_be_recalled(seen, weight):
+        return None
+    sight, content = known
+    return sight if content == content_of(truth, SEEN_BYTES) else None
+
+
+def _may_be_recalled(seen: Seen, weight: Any) -> bool:
+    """Whether it is the model's labels as they are, and nothing but the truth tells what is made of them."""
+    if seen.is_owner or seen.of_batches or weight is not None or name_here() is not None:
+        return False
+    return seen.value is seen.whole and seen.method == "predict" and seen.is_as_predicted
+
+
+def _recall(seen: Seen, sight: Sight, truth: Any, weight: Any, known: TrainingData) -> Sight:
+    if not known.is_divided and "labels" in sight.which.done and _may_be_recalled(seen, weight):
+        content = content_of(truth, SEEN_BYTES)
+        seen.prediction.recalled = (sight, content) if content is not None else None
+    return sight
 
 
 def evaluate(seen: Seen, truth: Any, weight: Any, metric: str | None = None) -> Sight | None:
@@ -75,12 +102,12 @@ def evaluate(seen: Seen, truth: Any, weight: Any, metric: str | None = None) -> 
     if which.trainings != known.fits:
         which.trainings, which.done, which.values = known.fits, set(), Values(which.name)
     if not is_whole:
-        return Sight(which, False)
+        return Sight(which, False, known.classes)
     mark_of_weight = mark_of(weight)
     if not which.done:
         which.weight = mark_of_weight
     if which.weight != mark_of_weight:
-        return Sight(which, False)
+        return Sight(which, False, known.classes)
     is_evaluated = task in ("classification", "regression") and (labels or task == "classification")
     if known.is_divided and is_evaluated and estimator is not None:
         which.model = which.model or weakref.ref(estimator)
@@ -88,10 +115,10 @@ def evaluate(seen: Seen, truth: Any, weight: Any, metric: str | None = None) -> 
             _record_another(
                 run, estimator, which, seen.value if labels else None, scores, truth, weight, task
             )
-            return Sight(which, False)
+            return Sight(which, False, known.classes)
     if labels and "labels" in which.done and which.derived != seen.derived:
         if which.derived is None:
-            return Sight(which, False)
+            return Sight(which, False, known.classes)
         # Two kinds of labels for one set: what stands for the model is what it says by itself.
         which.done.clear()
         if seen.derived is not None:
@@ -99,12 +126,12 @@ def evaluate(seen: Seen, truth: Any, weight: Any, metric: str | None = None) -> 
             task, classes = _nature(own, known, metric)
             if task is not None:
                 _record_whole(own, which, scores, truth, weight, task, classes)
-            return Sight(which, False)
+            return Sight(which, False, known.classes)
     kind = "labels" if labels else "scores"
     if task is not None and is_evaluated and kind not in which.done:
         which.done.add(kind)
         _record_whole(seen, which, scores, truth, weight, task, classes)
-    return Sight(which, True)
+    return _recall(seen, Sight(which, True, known.classes), truth, weight, known)
 
 
 def _nature(seen: Seen, known: TrainingData, metric: str | None) -> tuple[str | None, Any]:

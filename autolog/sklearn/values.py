@@ -10,7 +10,8 @@ import functools
 import math
 import sys
 import threading
-from collections.abc import Generator, Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FrameType, FunctionType
 from typing import Any
@@ -19,8 +20,8 @@ from autolog.capture.params import sanitize
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
 from autolog.process import background, hooks
-from autolog.process.guard import charge
-from autolog.process.hooks import Call, Hook, Outcome
+from autolog.process.guard import charge, shield
+from autolog.process.hooks import Call, Hook
 from autolog.sklearn import folds
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Values",
     "name_of_metric",
     "name_of_scorer",
+    "observe_check",
     "observe_value",
     "record_value",
     "wait_for_value",
@@ -89,6 +91,8 @@ def name_of_metric(function: str, arguments: Mapping[str, Any]) -> str:
         arguments: those that are not the function's defaults, without the data.
     """
     name = _SHORT.get(function) or function.removesuffix("_score")
+    if not arguments:
+        return name
     kinds = [arguments.get(key) for key in _KINDS]
     name = "_".join([name, *(kind for kind in kinds if isinstance(kind, str))])
     # (scikit-learn's own scorers say `pos_label=None`, which chooses nothing.)
@@ -130,7 +134,7 @@ def _name_of(function: Any) -> str:
 # matter where and when a program has imported the metric, and there is no list of metrics.
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Awaited:
     """A metric that is being computed on predictions of a recorded model.
 
@@ -153,12 +157,23 @@ class Awaited:
 
 class _Here(threading.local):
     awaited: Awaited | None = None
+    checked: tuple[Any, str | None] = (None, None)
 
 
 _here = _Here()
 
+# What shows us its results, by the identity of the constraints that its arguments are checked with, and those
+# themselves, so that nothing else takes their place: each function has its own.
+_shown: dict[int, tuple[Any, weakref.ref[Any]]] = {}
+
 _CHECKS = "sklearn.utils._param_validation"
 CHECK = "validate_parameter_constraints"
+
+
+def observe_check(constraints: Any, name: str | None) -> None:
+    """The arguments of this function are being checked now. Nobody waits for what the last one returns."""
+    _here.awaited = None
+    _here.checked = constraints, name
 
 
 def wait_for_value(awaited: Awaited | None) -> None:
@@ -168,53 +183,76 @@ def wait_for_value(awaited: Awaited | None) -> None:
 
 def _is_watched() -> bool:
     """Whether the metric that is being checked now shows us what it returns, from now on at the latest."""
+    constraints, name = _here.checked
+    _, reference = _shown.get(key := id(constraints), (None, None))
+    known = reference() if reference is not None else None
+    if known is not None and known.__qualname__ == name and _is_ours(known):
+        return True
+    function = _watched_by_frame()
+    if function is None:
+        return False
+    _shown[key] = constraints, weakref.ref(function, lambda _: _shown.pop(key, None))
+    return True
+
+
+def _watched_by_frame() -> Any:
+    """The function of that metric, in which our hook stands; None: it cannot be put in."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not (frame.f_globals.get("__name__") == _CHECKS and "func" in frame.f_locals):
         frame = frame.f_back
     if frame is None:
-        return False
+        return None
     function = frame.f_locals["func"]
     if _is_ours(function):
-        return True
+        return function
     decorated = getattr(sys.modules.get(function.__module__), function.__name__, None)
     if not isinstance(decorated, FunctionType) or decorated.__code__ is not frame.f_code:
-        return False
+        return None
     hook = Hook(
         function.__module__,
         f"{function.__name__}.func",
         observe_value,
+        kind="asked",
         outermost_of="sklearn",
         along=f"{_CHECKS}.{CHECK}",
         optional=True,
     )
     hooks.install([hook])  # once more, where a function of that name was there before, and was defined anew
-    return _is_ours(frame.f_locals["func"])
+    function = frame.f_locals["func"]
+    return function if _is_ours(function) else None
 
 
 def _is_ours(function: Any) -> bool:
     return hooks.hook_of(function) is not None
 
 
-def observe_value(call: Call) -> Generator[None, Outcome, None]:
+def observe_value() -> Callable[[Call, Any], None] | None:
     """A metric function without its check of arguments. A metric that it calls itself is not awaited."""
     awaited, _here.awaited = _here.awaited, None
-    outcome = yield
-    if awaited is None or outcome.error is not None:
-        return
-    charge(awaited.run)
-    arguments = {key: value for key, value in call.changed().items() if key not in awaited.data}
+    return None if awaited is None else functools.partial(_returned, awaited)
+
+
+def _returned(awaited: Awaited, call: Call, value: Any) -> None:
+    arguments: Mapping[str, Any] = {}
+    if not call.arguments.keys() <= awaited.data:
+        arguments = {key: given for key, given in call.changed().items() if key not in awaited.data}
     name = name_of_metric(call.function, arguments)
-    record_value(
-        awaited.run,
-        awaited.values,
-        name,
-        arguments,
-        outcome.result,
-        is_whole=awaited.is_whole,
-        derived=awaited.derived,
-        classes=_classes_of(awaited, call) if getattr(outcome.result, "ndim", 0) else None,
-        rows=awaited.rows,
-    )
+    is_plain = awaited.is_whole and awaited.derived is None and isinstance(value, float)
+    known = awaited.values.numbers.get(name) if is_plain else None
+    if known is not None and _is_close(known, value):
+        return  # as most often: to open a shield takes longer than all of this
+    with shield("scikit-learn: the value of a metric", awaited.run):
+        record_value(
+            awaited.run,
+            awaited.values,
+            name,
+            arguments,
+            value,
+            is_whole=awaited.is_whole,
+            derived=awaited.derived,
+            classes=_classes_of(awaited, call) if getattr(value, "ndim", 0) else None,
+            rows=awaited.rows,
+        )
 
 
 def _classes_of(awaited: Awaited, call: Call) -> Any:

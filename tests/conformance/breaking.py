@@ -93,7 +93,7 @@ def _warning(place: str, passed: set[str]) -> Any:
 
 
 # Outside of every shield, which would cost more than what is done there: attributes are read, and remembered.
-ONLY_REMEMBER = ("run_after", "on_train_batch_end")
+ONLY_REMEMBER = ("run_after", "run_asked", "on_train_batch_end")
 
 
 def _only_remembers() -> bool:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import replace
 
 import pytest
 from sklearn.base import BaseEstimator
@@ -90,7 +89,7 @@ def test_an_unknown_framework(name: str, said: str) -> None:
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
-    monkeypatch.setitem(TABLE, "sklearn", replace(TABLE["sklearn"], **fields))
+    monkeypatch.setitem(TABLE, "sklearn", TABLE["sklearn"]._replace(**fields))
 
 
 def test_too_old_raises_by_name_and_is_skipped_otherwise(

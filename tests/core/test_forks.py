@@ -39,6 +39,26 @@ def test_a_forked_child_writes_to_the_same_run_and_does_not_end_it(tmp_path: Pat
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_that_is_forked_before_anything_is_recorded_writes_at_once(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+        autolog.enable(quiet=True)
+        pid = os.fork()
+        if pid == 0:
+            r = autolog.run("r").__enter__()
+            for n in range(3): r.log({"m": n})
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print(autolog.finish())
+        """,
+    )
+    assert out.strip() == "True"
+    (kept,) = read(tmp_path)
+    assert values(kept, "m") == [0, 1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_does_not_fall_into_an_import_of_our_threads(tmp_path: Path) -> None:
     # Trackio is imported by a thread, about now. A child that needs it would wait for its end for ever.
     out = run(

@@ -19,16 +19,16 @@ import pytest
 import autolog
 from autolog import MemorySink
 from autolog.capture.origin import provenance
-from autolog.core import surroundings
+from autolog.core import started, surroundings
 from autolog.process import hooks
 from autolog.sinks.memory import MemoryRun
 
 
 @pytest.fixture(autouse=True)
 def nothing_parsed() -> Iterator[None]:
-    surroundings._parsed.clear()
+    started._parsed.clear()
     yield
-    surroundings._parsed.clear()
+    started._parsed.clear()
 
 
 @pytest.fixture

@@ -276,6 +276,43 @@ def test_a_faulty_after_observer_changes_nothing(
     assert not guard.inside_observer()
 
 
+def test_who_has_asked_before_sees_the_call_and_its_result(framework: Any, put: Any) -> None:
+    seen: list[Any] = []
+    wants = True
+
+    def ask() -> Callable[[Call, Any], None] | None:
+        return (lambda call, result: seen.append((dict(call.arguments), result))) if wants else None
+
+    put("Mixin.predict", ask, kind="asked")
+    model = framework.Mixed()
+    result = model.predict(X=3)
+    assert seen == [({"self": model, "X": 3}, [3])]
+    assert seen[0][1] is result
+    wants = False
+    assert model.predict(4) == [4]
+    with pytest.raises(TypeError, match="predict"):
+        model.predict()
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_one_that_is_asked_and_faulty_changes_nothing(
+    framework: Any, put: Any, when: str, expected_faults: list[guard.Fault]
+) -> None:
+    def ask() -> Callable[[Call, Any], None]:
+        if when == "before":
+            raise RuntimeError("ours")
+        return show
+
+    def show(call: Call, result: Any) -> None:
+        raise RuntimeError("ours")
+
+    put("Mixin.predict", ask, kind="asked")
+    assert framework.Mixed().predict(1) == [1]
+    assert [fault.what for fault in expected_faults] == ["RuntimeError: ours"]
+    assert not guard.inside_observer()
+
+
 def test_an_inherited_method_is_patched_where_it_is_defined(framework: Any, put: Any) -> None:
     before = dict(vars(framework.Inheriting))
     hook = put("Inheriting.fit", Watch().around)

@@ -204,6 +204,27 @@ def test_a_worker_that_imports_no_framework_imports_nothing_of_ours(tmp_path: Pa
     assert out == "[[]]\n[[]]\n"
 
 
+def test_a_worker_that_trains_nothing_imports_nothing_that_records(tmp_path: Path) -> None:
+    worker = tmp_path / "script" / "worker.py"
+    worker.parent.mkdir()
+    ours = "{name.rpartition('.')[0] for name in sys.modules if name.startswith('autolog.')}"
+    worker.write_text(f"""
+import sklearn.base, sys
+def told(_): return sorted({ours}), 'autolog.core.outlet' in sys.modules
+""")
+    out = run(
+        tmp_path,
+        f"""
+        sys.path.insert(0, {str(worker.parent)!r})
+        import multiprocessing, worker
+        autolog.enable("sklearn", quiet=True)
+        with multiprocessing.get_context("spawn").Pool(1) as workers:
+            print(workers.map(worker.told, [0]))
+        """,
+    )
+    assert out == "[(['autolog', 'autolog.core', 'autolog.process'], False)]\n"
+
+
 @pytest.mark.long
 def test_processes_of_a_worker_are_told_by_it(tmp_path: Path) -> None:
     plain = tmp_path / "script" / "plain.py"  # imports no framework before it starts a process of its own

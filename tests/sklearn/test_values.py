@@ -194,6 +194,18 @@ def test_the_last_call_is_in_the_table(recording: MemorySink) -> None:
     assert [row["rows"] for row in only(recording).tables["val/calls"]] == [5, 6, 7]
 
 
+def test_what_has_changed_in_place_is_seen(recording: MemorySink) -> None:
+    predicted, truth = fitted().predict(X_test), np.array(y_test)
+    for _ in range(2):
+        metrics.accuracy_score(truth, predicted)
+    predicted[:] = predicted[0]
+    other = metrics.accuracy_score(truth, predicted)
+    assert [row["value"] for row in only(recording).tables["val/calls"]] == [pytest.approx(other)]
+    truth[:] = predicted[0]
+    assert metrics.accuracy_score(truth, predicted) == 1.0
+    assert only(recording).metrics["val/set-2/accuracy"] == 1.0
+
+
 def test_many_calls_are_rows_of_a_bounded_table(recording: MemorySink) -> None:
     predicted = fitted().predict(X_test)
     metrics.accuracy_score(y_test, predicted)
