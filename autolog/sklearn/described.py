@@ -22,6 +22,7 @@ __all__ = [
     "is_fitted_by_a_library",
     "is_model",
     "record_data",
+    "record_evaluated",
     "record_parameters",
     "task_of",
 ]
@@ -183,3 +184,15 @@ def record_data(run: Recording, X: Any, y: Any, *, is_divided: bool = False) -> 
         run.note("data/head", "not sent to the server: Settings.share does not name 'data'")
     elif described.head:
         run.table("data/head", described.head)
+
+
+def record_evaluated(run: Recording, name: str, X: Any, y: Any, read: Any) -> None:
+    """The same of held-out data, but for its rows.
+
+    Args:
+        name: of the set.
+        read: what was read of X.
+    """
+    if run.settings.log_data and X is not None and read is not None:
+        described = datasets.describe(X, y, head=0, parts=[read, datasets.read(y, full=is_full(run))])
+        run.describe({f"data/{name}": described.config()})

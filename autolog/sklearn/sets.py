@@ -24,6 +24,7 @@ class Set:
     name: str
     done: set[str] = field(default_factory=set)  # "labels", "scores"
     derived: str | None = None  # how the user has made the labels that it was evaluated by
+    is_described: bool = False  # what data it is stands in the config
     weight: str | None = None  # a mark of the weights that it was evaluated with
     model: weakref.ref[Any] | None = None  # that was evaluated first, of several in one run
     given: bool = False  # to the fit, by the user

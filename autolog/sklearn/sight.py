@@ -23,7 +23,7 @@ from autolog.core.training import find_run
 from autolog.sklearn import folds
 from autolog.sklearn.budget import Aborted, Rows, affordable_rows, length, predicted_by
 from autolog.sklearn.contents import Seen
-from autolog.sklearn.described import classes_of, task_of
+from autolog.sklearn.described import classes_of, record_evaluated, task_of
 from autolog.sklearn.known import TrainingData, content_of, is_full, mark_of, read_of, training_data
 from autolog.sklearn.sets import Set, set_of
 from autolog.sklearn.values import Values
@@ -197,6 +197,9 @@ def _record_whole(
         run.describe({f"evaluation/labels/{which.name}": which.derived or own})
     if weight is not None:
         run.note(which.name, "weighted, by the sample weights that were given")
+    if not (which.is_described or which.name.startswith("train")):
+        which.is_described = True
+        record_evaluated(run, which.name, X, truth, _read_of(seen))
     try:
         result = evaluation.evaluate(
             truth,

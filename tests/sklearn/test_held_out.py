@@ -74,6 +74,16 @@ def test_an_evaluation_on_the_training_data_is_labelled_so(recording: MemorySink
     assert "train/confusion_matrix" in run.charts
 
 
+def test_what_is_evaluated_is_described_like_what_was_trained_on(recording: MemorySink) -> None:
+    model = LogisticRegression(max_iter=300).fit(X_train, y_train)
+    model.score(X_train, y_train)
+    model.score(X_test, y_test)
+    config = only(recording).config
+    assert config["data/val"].keys() == config["data/train"].keys()
+    assert config["data/val"]["rows"] == len(X_test)
+    assert config["data/val"]["fingerprint"] != config["data/train"]["fingerprint"]
+
+
 def test_several_held_out_sets_stand_apart(recording: MemorySink) -> None:
     model = LogisticRegression(max_iter=300).fit(X_train, y_train)
     model.score(X_test, y_test)
