@@ -26,7 +26,7 @@ from autolog.process.hooks import Call, Outcome
 from autolog.sklearn import folds
 from autolog.sklearn.boosting import Given, given_to
 from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
-from autolog.sklearn.callback import callback_of
+from autolog.sklearn.callback import callback_of, know_model
 from autolog.sklearn.clusters import record_clusters
 from autolog.sklearn.described import (
     is_being_checked,
@@ -146,7 +146,9 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
 
 def _begin(estimator: Any) -> Training:
     given = given_by(callback_of(estimator))
-    return begin_training(estimator, type(estimator).__name__, framework="sklearn", given=given)
+    training = begin_training(estimator, type(estimator).__name__, framework="sklearn", given=given)
+    know_model(training.run, estimator)
+    return training
 
 
 # A loop of short trainings --------------------------------------------------------------------------
