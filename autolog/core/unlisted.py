@@ -95,6 +95,7 @@ _INSTEAD = {
     "keras_tuner": _belongs_to("keras", "KerasTuner's searches are recorded with Keras"),
     "trl": _TRAINER,
     "peft": _TRAINER,
+    "shap": _belongs_to("sklearn", "SHAP values are recorded in the run of their model, with scikit-learn's"),
     "jax": _LOOP,
     "trackio": "Trackio is where records go, whatever is turned on.",
 }

@@ -17,6 +17,7 @@ from autolog.sklearn.budget import length
 __all__ = [
     "Output",
     "Scoring",
+    "forget_latest",
     "latest",
     "observe_decision_function",
     "observe_predict",
@@ -87,6 +88,11 @@ def set_latest(run: Recording, subject: Any) -> None:
     _thread.latest = (run, weakref.ref(subject))
 
 
+def forget_latest() -> None:
+    """What is drawn next in this thread is of somebody else's model."""
+    _thread.latest = None
+
+
 def _forget(output: Output) -> None:
     global _held
     _outputs.pop(output.key, None)
@@ -104,7 +110,7 @@ def _observe_output(method: str) -> Observer:
         if run is None and scoring is not None and length(result) == length(scoring.X):
             run = scoring.run  # the inner model of one that hands `score` on: RFE, RANSAC
         if run is None:
-            _thread.latest = None  # what is drawn next is of somebody else's model
+            forget_latest()
             return
         if getattr(result, "shape", (0,))[0] == 1:  # it is served, not evaluated: every microsecond counts
             return
