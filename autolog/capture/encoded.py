@@ -66,7 +66,10 @@ class EncodedTable:
                 whole[:, n] = column
             return whole
         if not hasattr(X, "iloc"):  # of polars
-            return type(X)(dict(zip(X.columns, columns, strict=True))).cast(dict(X.schema))
+            frame = type(X)(dict(zip(X.columns, columns, strict=True)))
+            return frame.fill_nan(None).cast(
+                dict(X.schema)
+            )  # a whole number may be missing, but is never NaN
         frame = type(X)(dict(enumerate(columns)))  # by number, since two may have one name
         frame = frame.astype(dict(enumerate(X.dtypes)))
         frame.columns = X.columns
