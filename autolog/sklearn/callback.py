@@ -24,7 +24,7 @@ from autolog.process.guard import charge, shield
 from autolog.process.imports import when_imported
 from autolog.sklearn.budget import Rows, length
 
-__all__ = ["TrackioCallback", "callback_of", "know_model"]
+__all__ = ["TrackioCallback", "callback_of", "know_model", "say_if_left_behind"]
 
 LOSS_ROWS = 500  # of the training data, that the loss of one iteration rests on
 EACH = 64  # so many iterations are told each, at the default budget; then every second, every fourth, ...
@@ -67,8 +67,9 @@ class TrackioCallback(NativeCallback):
 
     ``autolog.disable()`` turns it off, too.
 
-    Copies and clones share it, and worker processes (joblib's, ``multiprocessing``'s) get it. A model that is
-    written to a file leaves it behind: scikit-learn's ``FitCallback``, which does nothing, is there in its
+    Copies and clones share it, and worker processes get it (joblib's own, of the backend loky, and those of
+    ``multiprocessing``; not those of joblib's backend ``multiprocessing``). A model that is written to a file
+    leaves it behind: scikit-learn's ``FitCallback``, which does nothing, is there in its
     place, so that the model loads where autolog is not installed. To record a model that was loaded, set it
     once more.
     """
@@ -107,9 +108,7 @@ class TrackioCallback(NativeCallback):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        from sklearn.callback import FitCallback  # a protocol, of which nobody but a pickle makes an object
-
-        return copyreg._reconstructor, (FitCallback, object, None)  # type: ignore[attr-defined]
+        return _nothing_in_its_place()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_fits"}
@@ -188,6 +187,9 @@ class _Follower:
         self.callback = callback
         self.max_propagation_depth = max_propagation_depth
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _nothing_in_its_place()  # of what stands in for our callback nobody could ask anything
+
     def setup(self, estimator: Any, context: Any) -> None:
         pass
 
@@ -204,13 +206,20 @@ class _Follower:
             self.callback._told(context, X, y, fitted_estimator)
 
 
-def _goes_to_processes(kind: type[TrackioCallback]) -> None:
+def _nothing_in_its_place() -> Any:
+    """How `pickle` writes a callback of ours: as one of scikit-learn's, which does nothing."""
+    from sklearn.callback import FitCallback  # a protocol, of which nobody but a pickle makes an object
+
+    return copyreg._reconstructor, (FitCallback, object, None)  # type: ignore[attr-defined]
+
+
+def _goes_to_processes(kind: type[TrackioCallback | _Follower]) -> None:
     """Processes that work for this one get the callback itself, which a file does not."""
     for module, path in _TRANSPORTS:
         when_imported(module, functools.partial(_register, kind, module, path))
 
 
-def _register(kind: type[TrackioCallback], module: str, path: str) -> None:
+def _register(kind: type[TrackioCallback | _Follower], module: str, path: str) -> None:
     with shield(f"pickling for {module}"):
         register: Any = sys.modules[module]
         for name in path.split("."):
@@ -218,11 +227,21 @@ def _register(kind: type[TrackioCallback], module: str, path: str) -> None:
         register(kind, _taken_along)
 
 
-def _taken_along(callback: TrackioCallback) -> Any:
+def _taken_along(callback: TrackioCallback | _Follower) -> Any:
     return copyreg.__newobj__, (type(callback),), callback.__getstate__()  # type: ignore[attr-defined]
 
 
 _goes_to_processes(TrackioCallback)
+_goes_to_processes(_Follower)
+
+
+def say_if_left_behind(run: Recording) -> None:
+    """joblib's own pickler for its backend multiprocessing takes no reducer of ours."""
+    from joblib.parallel import get_active_backend
+
+    if type(get_active_backend()[0]).__name__ == "MultiprocessingBackend":
+        why = "of fits in workers of joblib's backend multiprocessing; those of loky, its default, tell them"
+        run.note_lost("iterations", why)
 
 
 def _own_callback_of(estimator: Any) -> NativeCallback | None:

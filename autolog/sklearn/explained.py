@@ -19,6 +19,7 @@ from autolog.capture.explanations import (
     dependence_chart,
     dependence_rows,
 )
+from autolog.core.current import open_here, trained_here
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
 from autolog.core.training import Frame, bind_run, find_run
@@ -46,6 +47,11 @@ SHOWN = 20
 FEWEST_ROWS = 10  # of a mean over rows: fewer are looked at one by one
 MOST = 10  # explanations of one run by SHAP values
 MOST_DEPENDENCES = 50
+
+_OF_NOBODY = (
+    "SHAP values are left out where it is not known that they are of a recorded model: give the explainer the"
+    " fitted model itself, or one of its methods"
+)
 
 _last: weakref.ref[Recording] | None = None  # that was explained by SHAP values
 _counts: weakref.WeakKeyDictionary[Recording, dict[str, int]] = weakref.WeakKeyDictionary()
@@ -80,7 +86,12 @@ def observe_contributions(call: Call) -> Frame:
         with watching("shap"):
             outcome = yield
         run, _ = latest()
-    if outcome.error is not None or run is None:
+    if outcome.error is not None:
+        return
+    if run is None:
+        with shield("scikit-learn: SHAP values of nobody"):
+            if (around := open_here() or trained_here()) is not None:
+                around.note("shap", _OF_NOBODY)
         return
     with shield("scikit-learn: SHAP values"):
         charge(run)

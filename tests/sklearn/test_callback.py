@@ -17,7 +17,7 @@ pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn
 
 import joblib
 from sklearn.base import clone
-from sklearn.callback import AutoPropagatedCallback
+from sklearn.callback import AutoPropagatedCallback, FitCallback
 from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -32,6 +32,7 @@ from autolog.core import settings as settings_module
 from autolog.core.catalogue import FrameworkError
 from autolog.process import hooks
 from autolog.sklearn import TrackioCallback
+from autolog.sklearn.callback import _Follower
 from tests.keys import undocumented
 from tests.programs import read, run, values
 
@@ -130,6 +131,32 @@ def test_under_loky_too(tmp_path: Path, place: str) -> None:
     assert kept["config"]["status"] == "finished"
 
 
+@pytest.mark.parametrize("place", ["search", "search.estimator"])
+def test_with_workers_that_it_does_not_get_to_the_fit_goes_on_and_a_note_says_so(
+    tmp_path: Path, place: str
+) -> None:
+    run(
+        tmp_path,
+        f"""
+        import joblib
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV
+        from autolog.sklearn import TrackioCallback
+        X, y = load_iris(return_X_y=True)
+        search = GridSearchCV(LogisticRegression(max_iter=300), {{"C": [1.0]}}, cv=3, error_score="raise")
+        {place}.set_callbacks(TrackioCallback())
+        with joblib.parallel_backend("multiprocessing", n_jobs=2):
+            search.fit(X, y)
+        assert autolog.finish()
+        """,
+    )
+    (kept,) = read(tmp_path)
+    assert kept["config"]["status"] == "finished"
+    assert "joblib's backend multiprocessing" in kept["config"]["autolog/notes"]["iterations"]
+    assert values(kept, "train/loss"), "of the refit, which is made here"
+
+
 def test_what_has_no_iterations_is_recorded_all_the_same(into: MemorySink) -> None:
     model = make_pipeline(StandardScaler(), Ridge()).set_callbacks(TrackioCallback())
     model.fit(X_train, y_train)
@@ -192,8 +219,11 @@ def test_what_goes_to_another_process_is_the_callback(into: MemorySink, kind: An
 
     callback = kind(max_propagation_depth=2)
     callback.his = "his"
-    for pickled in (ForkingPickler.dumps([callback, callback]), dumps([callback, callback])):
-        one, other = pickle.loads(pickled)
+    follower = _Follower(callback, 3)
+    assert type(pickle.loads(pickle.dumps(follower))) is FitCallback
+    for dump in (ForkingPickler.dumps, dumps):
+        one, other, handed_down = pickle.loads(dump([callback, callback, follower]))
+        assert (handed_down.callback, handed_down.max_propagation_depth) == (one, 3)
         assert type(one) is kind
         assert one is other
         assert (one._depth, one.his, one.run) == (2, "his", None)

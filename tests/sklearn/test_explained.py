@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from xgboost import XGBClassifier
 
 import autolog
 from autolog import MemorySink
@@ -308,6 +310,24 @@ def test_so_are_arrays_of_them_and_those_of_a_function(recording: MemorySink, sh
             *(f"mean_abs_shap_{k}" for k in range(3)),
         }
     assert not [key for key in run.metrics if key.startswith("val")]
+
+
+def test_of_a_model_that_is_not_known_a_note_is_left(recording: MemorySink, shap: Any) -> None:
+    model = XGBClassifier(n_estimators=3).fit(X, y)
+    shap.TreeExplainer(model.get_booster())(X[:20])
+    run = only(recording)
+    assert "model/shap" not in run.charts
+    assert "give the explainer the fitted model" in run.config["autolog/notes"]["shap"]
+
+
+def test_they_are_the_same_bits_and_the_explainer_pickles(recording: MemorySink, shap: Any) -> None:
+    model = RandomForestClassifier(5, random_state=0).fit(X, y)
+    explainer = shap.TreeExplainer(model)
+    seen = explainer(X[:20])
+    again = pickle.loads(pickle.dumps(explainer))(X[:20])
+    autolog.disable()
+    assert np.array_equal(seen.values, shap.TreeExplainer(model)(X[:20]).values)
+    assert np.array_equal(seen.values, again.values)
 
 
 def test_plots_are_too_and_those_of_a_part_of_them(recording: MemorySink, shap: Any) -> None:
