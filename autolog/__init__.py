@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from autolog.core.run import Run
     from autolog.core.writer import RunError
     from autolog.sinks.memory import MemorySink
+    from autolog.sklearn.explaining import explain
 
 __all__ = [
     "FrameworkError",
@@ -36,6 +37,7 @@ __all__ = [
     "enable",
     "enabled",
     "evaluation",
+    "explain",
     "finish",
     "log_evaluation",
     "run",
@@ -52,6 +54,7 @@ _LAZY = {
     "RunError": "autolog.core.writer",
     "current_run": "autolog.core.opening",
     "evaluation": "autolog.core.evaluations",
+    "explain": "autolog.sklearn.explaining",
     "finish": "autolog.core.ending",
     "log_evaluation": "autolog.core.evaluations",
     "run": "autolog.core.opening",

@@ -11,7 +11,7 @@ from autolog.sinks.memory import MemoryRun
 PAGE = Path(__file__).parent.parent / "docs" / "keys.md"
 
 _SET = "(train|val|test|eval|cv)(/.+)?"
-_ANY = {"<function>", "<scorer>", "<your name>"}  # what only a user's own names stand for
+_ANY = {"<function>", "<key>", "<scorer>", "<your name>"}  # what only a user's own names stand for
 
 
 @cache

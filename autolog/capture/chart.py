@@ -47,7 +47,11 @@ class Chart:
       ...), `y_label`, `color_label`;
     - `timeline`: `numbers`, `starts`, `ends`, `states`, `x_label`;
     - `contour`: `x`, `y`, `z`, `x_label`, `y_label`, `color_label`, and optionally `x_log`, `y_log`,
-      `x_ticks`, `y_ticks`.
+      `x_ticks`, `y_ticks`;
+    - `swarm`: `names`, `values` (of each name a list of numbers), `heights` (of each name, for each of its
+      values, 0 to 1, or None; or None for all), `x_label`, `color_label`;
+    - `dependence`: `panels` (each `name`, `x`, `series` (each `name` and `y`), and optionally `ticks`: names
+      of 0, 1, ...), `y_label`.
     """
 
     kind: str

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from autolog.capture import canvas, search_figures
+from autolog.capture import canvas, explanation_figures, search_figures
 from autolog.capture.chart import Chart
 
 if TYPE_CHECKING:
@@ -370,4 +370,6 @@ _DRAW: dict[str, Callable[[Chart], Figure]] = {
     "panels": search_figures.panels,
     "timeline": search_figures.timeline,
     "contour": search_figures.contour,
+    "swarm": explanation_figures.swarm,
+    "dependence": explanation_figures.dependence,
 }

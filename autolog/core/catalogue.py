@@ -57,6 +57,8 @@ class Framework(NamedTuple):
         module: the room that holds its ``HOOKS``.
         pruned, killed: exceptions, as ``module:class``, by which it leaves a training that has not failed.
         switches: variables ``AUTOLOG_*`` that the room reads itself.
+        also_as: another line of the table, if it is the same framework under another name: one of them is
+            turned on and off with the other.
     """
 
     distribution: str
@@ -67,13 +69,19 @@ class Framework(NamedTuple):
     pruned: tuple[str, ...] = ()
     killed: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
+    also_as: str | None = None
 
 
 TABLE: dict[str, Framework] = {
     "sklearn": Framework("scikit-learn", ">=1.4", "1.9", "sklearn.base", "autolog.sklearn"),
     "keras": Framework("keras", ">=3.5", "3.15", "keras", "autolog.keras"),
     "lightning": Framework(
-        "lightning", ">=2.4", "2.6", "lightning.pytorch.trainer.trainer", "autolog.lightning"
+        "lightning",
+        ">=2.4",
+        "2.6",
+        "lightning.pytorch.trainer.trainer",
+        "autolog.lightning",
+        also_as="pytorch_lightning",
     ),
     "pytorch_lightning": Framework(
         "pytorch-lightning",
@@ -81,6 +89,7 @@ TABLE: dict[str, Framework] = {
         "2.6",
         "pytorch_lightning.trainer.trainer",
         "autolog.pytorch_lightning",
+        also_as="lightning",
     ),
     "transformers": Framework(
         "transformers", ">=5.0", "5.24", "transformers.trainer", "autolog.transformers"
@@ -152,7 +161,8 @@ def enable(*frameworks: str, **settings: Any) -> None:
             not name stays as it is, until ``disable()``.
 
     Raises:
-        FrameworkError: a name that is not in the table, or one whose framework is missing or too old.
+        FrameworkError: a name that is not in the table, or one whose framework is missing or too old. It says
+            what to write instead, of what is recorded in another way (``"torch"``, ``"xgboost"``) that.
         SettingError: an unknown setting, or a wrong value.
 
     Example:
@@ -167,13 +177,18 @@ def enable(*frameworks: str, **settings: Any) -> None:
         return
     for name in frameworks:
         _, why_not = _installed(name)
-        if why_not is not None:
+        if why_not is not None and not any(_installed(other)[1] is None for other in _with_namesakes(name)):
             raise FrameworkError(f"{name} cannot be recorded: {why_not}")
     if wanted.sink == "trackio":
         _say_if_nothing_is_drawn()
     with _lock:
         settings_module.use(wanted)
-        _wait_for(frameworks or TABLE)
+        _wait_for(_with_namesakes(*frameworks) or TABLE)
+
+
+def _with_namesakes(*names: str) -> list[str]:
+    """These frameworks, and the other names of the same."""
+    return list(dict.fromkeys(known for name in names for known in (name, TABLE[name].also_as) if known))
 
 
 def _wait_for(frameworks: Iterable[str]) -> None:
@@ -245,7 +260,7 @@ def disable(*frameworks: str) -> None:
     for name in frameworks:
         _check_name(name)
     with _lock:
-        for name in frameworks or {*_on, *_armed}:
+        for name in _with_namesakes(*frameworks) or {*_on, *_armed}:
             _on[name] = _armed.pop(name, []) or _on.get(name, [])  # what was put in, for whichever reason
             _turn_off(name)
         if not _on:
@@ -335,9 +350,16 @@ def _check_name(name: Any) -> None:
         raise FrameworkError(f"expected names of frameworks ({known}), got {name!r}.")
     if name in TABLE:
         return
-    close = difflib.get_close_matches(name, [*TABLE, *(f.distribution for f in TABLE.values())], n=1)
-    by_distribution = next((key for key, f in TABLE.items() if close and f.distribution == close[0]), None)
-    hint = f" Did you mean {(by_distribution or close[0])!r}?" if close else ""
+    from autolog.core.unlisted import instead_of  # most programs ask for what there is
+
+    plain = name.strip().lower().replace("-", "_")
+    for part in (plain, plain.partition(".")[0]):  # of a module the package
+        if (instead := instead_of(part)) is not None:
+            raise FrameworkError(f"{name!r} is nothing to turn on or off by itself: {instead}")
+    names = {**{key: key for key in TABLE}, **{f.distribution: key for key, f in TABLE.items()}}
+    first = plain.partition(".")[0]
+    close = [first] if first in TABLE else difflib.get_close_matches(plain, names, n=1)
+    hint = f" Did you mean {names[close[0]]!r}?" if close else ""
     raise FrameworkError(f"autolog does not know the framework {name!r}.{hint} It knows: {known}.")
 
 

@@ -52,6 +52,83 @@ _DISPLAYS = {
 _TREE: dict[str, Any] = {"tree": True, "outermost_of": "sklearn"}
 _TESTED = "evaluations of a model after its fit"
 
+# The package `shap`, if it is ever imported: what explains a model belongs to the model's run.
+_EXPLAINER = "shap.explainers._explainer"
+_PLOTS = {
+    "shap.plots": [
+        "bar",
+        "beeswarm",
+        "decision",
+        "embedding",
+        "force",
+        "group_difference",
+        "heatmap",
+        "monitoring",
+        "scatter",
+        "violin",
+        "waterfall",
+    ],
+    "shap": [
+        "bar_plot",
+        "decision_plot",
+        "dependence_plot",
+        "embedding_plot",
+        "force_plot",
+        "group_difference_plot",
+        "heatmap_plot",
+        "monitoring_plot",
+        "summary_plot",
+        "violin_plot",
+        "waterfall_plot",
+    ],
+}
+
+_SHAP_HOOKS = [
+    Hook(
+        _EXPLAINER,
+        "Explainer.__init__",
+        "autolog.sklearn.explained:observe_explainer",
+        kind="after",
+        tree=True,
+        records="which model SHAP values are of",
+    ),
+    *(
+        Hook(
+            _EXPLAINER,
+            f"Explainer.{name}",
+            "autolog.sklearn.explained:observe_contributions",
+            tree=True,
+            outermost_of="shap",
+            records="SHAP values",
+        )
+        for name in ("__call__", "shap_values")
+    ),
+    *(
+        Hook(
+            "shap._explanation",
+            f"Explanation.{name}",
+            "autolog.sklearn.explained:observe_derived",
+            kind="after",
+            outermost_of="shap",
+            records="pictures of a part of SHAP values",
+            optional=True,  # what it has not done is not drawn
+        )
+        for name in ("__getitem__", "_numpy_func", "_apply_binary_operator", "percentile")
+    ),
+    *(
+        Hook(
+            module,
+            plot,
+            "autolog.sklearn.explained:observe_shap_plot",
+            outermost_of="shap",
+            records=f"pictures that {module}.{plot} draws",
+            optional=True,  # some have come and gone
+        )
+        for module, plots in _PLOTS.items()
+        for plot in plots
+    ),
+]
+
 HOOKS = [
     *(
         Hook(
@@ -128,7 +205,23 @@ HOOKS = [
         "_create_importances_bunch",
         "autolog.sklearn.learned:observe_permutation_importances",
         kind="after",
+        outermost_of="sklearn",
         records="permutation importances",
+    ),
+    # What its decorator holds of it: so it is seen wherever it was imported, by displays in threads, too.
+    Hook(
+        "sklearn.inspection._partial_dependence",
+        "partial_dependence.func",
+        "autolog.sklearn.explained:observe_dependence",
+        outermost_of="sklearn",
+        records="partial dependence",
+    ),
+    Hook(
+        "sklearn.inspection._plot.partial_dependence",
+        "PartialDependenceDisplay.from_estimator",
+        "autolog.sklearn.explained:observe_dependence_display",
+        outermost_of="sklearn",
+        records="the numbers that a PartialDependenceDisplay draws",
     ),
     *(
         Hook(
@@ -141,4 +234,5 @@ HOOKS = [
         for module, displays in _DISPLAYS.items()
         for display in displays
     ),
+    *_SHAP_HOOKS,
 ]

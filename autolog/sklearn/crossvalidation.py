@@ -18,7 +18,7 @@ import numpy as np
 from autolog.capture import evaluation
 from autolog.capture.figures import Chart
 from autolog.capture.params import label, sanitize
-from autolog.core.catalogue import is_on
+from autolog.core.callbacks import given_by, is_wanted
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
@@ -26,6 +26,7 @@ from autolog.core.training import Frame, bind_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
+from autolog.sklearn.callback import callback_of
 from autolog.sklearn.described import (
     is_being_checked,
     is_fitted_by_a_library,
@@ -57,14 +58,15 @@ def observe_parallel(call: Call) -> Frame:
         with watching("sklearn"):  # shuffled features are no data to be evaluated on
             yield
         return
-    silent = not is_on("sklearn") or is_being_checked() or is_fitted_by_a_library()
+    callback = callback_of(given["estimator"]) if function in _FUNCTIONS else None
+    silent = not is_wanted("sklearn", callback) or is_being_checked() or is_fitted_by_a_library()
     if function not in _FUNCTIONS or silent:
         yield
         return
     with watching("sklearn"):
         try:
             name = f"{type(given['estimator']).__name__}-{function}"
-            training = begin_training(call.subject, name, framework="sklearn")
+            training = begin_training(call.subject, name, framework="sklearn", given=given_by(callback))
         except Exception:
             yield
             raise

@@ -26,7 +26,7 @@ from autolog.process.hooks import Call, Outcome
 from autolog.sklearn import folds
 from autolog.sklearn.boosting import Given, given_to
 from autolog.sklearn.budget import Aborted, affordable_rows, predicted_by
-from autolog.sklearn.callback import callback_of
+from autolog.sklearn.callback import callback_of, know_model, say_if_left_behind
 from autolog.sklearn.clusters import record_clusters
 from autolog.sklearn.described import (
     classes_of,
@@ -153,8 +153,14 @@ def _record_given(run: Recording, estimator: Any, call: Call, X: Any, y: Any) ->
 
 
 def _begin(estimator: Any) -> Training:
-    given = given_by(callback_of(estimator))
-    return begin_training(estimator, type(estimator).__name__, framework="sklearn", given=given)
+    callback = callback_of(estimator)
+    given = given_by(callback)
+    training = begin_training(estimator, type(estimator).__name__, framework="sklearn", given=given)
+    know_model(training.run, estimator)
+    if callback is not None:
+        with shield("scikit-learn: TrackioCallback"):
+            say_if_left_behind(training.run)
+    return training
 
 
 # A loop of short trainings --------------------------------------------------------------------------

@@ -16,7 +16,13 @@ from autolog.sklearn.boosting import Given, best_iteration, kept_round, rounds_o
 from autolog.sklearn.inside import attribute, final_estimator, inner_of, is_fitted, is_number, is_one
 from autolog.sklearn.outputs import latest
 
-__all__ = ["observe_permutation_importances", "record_curves", "record_importances", "record_selected"]
+__all__ = [
+    "observe_permutation_importances",
+    "record_curves",
+    "record_importances",
+    "record_permutation_importances",
+    "record_selected",
+]
 
 CURVE_POINTS = 10_000
 TABLE_ROWS = 10_000
@@ -95,19 +101,24 @@ def observe_permutation_importances(
         return
     with shield("scikit-learn: permutation importances"):
         charge(run)
-        means, spread = np.asarray(result.importances_mean), np.asarray(result.importances_std)
-        chosen = _largest(run, "permutation_importances", np.abs(means))
-        names = _names([attribute(estimator, "feature_names_in_")], len(means))
-        rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
-        record_long_table(run, "model/permutation_importances_table", rows, shown=CHART_BARS)
-        top = rows[:CHART_BARS]
-        data = {
-            "names": [row["feature"] for row in top],
-            "values": [row["importance"] for row in top],
-            "errors": [row["std"] for row in top],
-            "x_label": "Loss of score when the feature is shuffled",
-        }
-        run.figure("model/permutation_importances", Chart("bars", "Permutation importances", data))
+        record_permutation_importances(run, estimator, result)
+
+
+def record_permutation_importances(run: Recording, estimator: Any, result: Any) -> None:
+    """What ``permutation_importance`` has returned for an estimator, as a table and a picture."""
+    means, spread = np.asarray(result.importances_mean), np.asarray(result.importances_std)
+    chosen = _largest(run, "permutation_importances", np.abs(means))
+    names = _names([attribute(estimator, "feature_names_in_")], len(means))
+    rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
+    record_long_table(run, "model/permutation_importances_table", rows, shown=CHART_BARS)
+    top = rows[:CHART_BARS]
+    data = {
+        "names": [row["feature"] for row in top],
+        "values": [row["importance"] for row in top],
+        "errors": [row["std"] for row in top],
+        "x_label": "Loss of score when the feature is shuffled",
+    }
+    run.figure("model/permutation_importances", Chart("bars", "Permutation importances", data))
 
 
 # Importances and coefficients -----------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
     "Output",
     "Prediction",
     "Scoring",
+    "forget_latest",
     "kept_predictions",
     "latest",
     "latest_prediction",
@@ -133,6 +134,11 @@ def set_latest(run: Recording, subject: Any) -> None:
     _thread.latest = (run, weakref.ref(subject))
 
 
+def forget_latest() -> None:
+    """What is drawn next in this thread is of somebody else's model."""
+    _thread.latest = None
+
+
 Observer = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]
 
 
@@ -144,7 +150,7 @@ def _observe_output(method: str) -> Observer:
         if run is None and scoring is not None and length(result) == length(scoring.X):
             run = scoring.run  # the inner model of one that hands `score` on: RFE, RANSAC
         if run is None:
-            _thread.latest = None  # what is drawn next is of somebody else's model
+            forget_latest()
             return
         if getattr(result, "shape", (0,))[0] == 1:  # it is served, not evaluated: every microsecond counts
             return

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from autolog.capture.evaluation import classification, multilabel, regression, with_inputs
+from autolog.capture.explanations import Dependence, contributions_of, dependence_chart
 from autolog.capture.figures import Chart, render, to_html
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -48,6 +49,20 @@ def charts():
     result = classification(y, scores=p)
     found["images"] = with_inputs(result, images[result.samples]).charts["best_and_worst_images"]
     found["bars"] = Chart("bars", "Importances", {"names": ["a", "b"], "values": [1, -2], "x_label": "Gain"})
+    values = rng.normal(size=(50, 3))
+    explained = contributions_of(values, ["a", "b", "c"], None, np.where(values > 2, np.nan, values))
+    found["swarm"] = explained.chart(with_rows=True)
+    found["swarm without rows"] = explained.chart(with_rows=False)
+    found["swarm of texts"] = explained._replace(data=np.full((50, 3), "text")).chart(with_rows=True)
+    one = Dependence(("a",), (np.arange(4.0),), rng.normal(size=(3, 4)), ["x", "y", "z"])
+    texts = Dependence(
+        ("b",), (np.array(["one", "two"], dtype=object),), rng.normal(size=(3, 2)), one.outputs
+    )
+    both = Dependence(("a", "b"), (*one.grid, *texts.grid), rng.normal(size=(1, 4, 2)))
+    found["dependence"] = dependence_chart([one, texts], "a unit")
+    found["dependence on two"] = dependence_chart([both])
+    flat = Dependence(("a",), (np.zeros(1),), np.zeros((1, 1)))
+    found["dependence on nothing"] = dependence_chart([flat])
     found["empty"] = Chart("curve", "Nothing", {"series": [], "x_label": "Step", "y_label": "Loss"})
     return found
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import itertools
 import logging
+import textwrap
 import threading
+from typing import Any
 
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LogisticRegression
 
 import autolog
-from autolog import FrameworkError
+from autolog import FrameworkError, MemorySink
 from autolog.core import catalogue, settings
 from autolog.core.catalogue import TABLE
 from autolog.process import hooks
@@ -77,6 +81,17 @@ def test_enable_from_many_threads() -> None:
     [
         ("sklaern", "Did you mean 'sklearn'"),
         ("scikit-learn", "Did you mean 'sklearn'"),
+        ("SKLEARN", "Did you mean 'sklearn'"),
+        ("lightning.pytorch", "Did you mean 'lightning'"),
+        ("xgboost", r"its scikit-learn classes \(XGBClassifier(.|\n)*autolog.enable\(\"sklearn\"\)"),
+        ("lightgbm", r"its scikit-learn classes \(LGBMClassifier(.|\n)*autolog.enable\(\"sklearn\"\)"),
+        ("catboost", r"none of scikit-learn's(.|\n)*make_pipeline\(CatBoostClassifier"),
+        ("torch", r"with autolog.torch.watch\(model, optimizer\)"),
+        ("PyTorch", r"with autolog.torch.watch\(model, optimizer\)"),
+        ("accelerate", r"Accelerator\(log_with=autolog.accelerate.TrackioTracker\(\)\)"),
+        ("tf.keras", r"autolog.enable\(\"keras\"\)"),
+        ("keras-tuner", r"autolog.enable\(\"keras\"\)"),
+        ("trl", r"autolog.enable\(\"transformers\"\)"),
         (3, "expected names"),
         (["sklearn"], "expected names"),
     ],
@@ -86,6 +101,62 @@ def test_an_unknown_framework(name: str, said: str) -> None:
         with pytest.raises(FrameworkError, match=said):
             function(name)
     assert not is_on()
+
+
+def _snippet_of(name: str) -> str:
+    """What the error says is to be written: the last part of it that is code."""
+    with pytest.raises(FrameworkError) as error:
+        autolog.enable(name)
+    parts = str(error.value).split("\n\n")
+    return textwrap.dedent(next(part for part in reversed(parts) if part.startswith("    ")))
+
+
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+def test_what_it_says_of_boosting_works(name: str, sink: MemorySink) -> None:
+    package = pytest.importorskip(name, reason=f"{name} is not installed")
+    X, y = load_diabetes(return_X_y=True)
+    data = package.DMatrix if name == "xgboost" else package.Dataset
+    known = {"autolog": autolog, name: package, "params": {"num_leaves": 4} if name == "lightgbm" else {}}
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        exec(_snippet_of(name), {**known, "train": data(X[:300], y[:300]), "test": data(X[300:], y[300:])})
+    (kept,) = sink.runs
+    metric = "rmse" if name == "xgboost" else "l2"
+    assert next(step for step, row in kept.rows if f"rounds/val/{metric}" in row) == 1
+
+
+@pytest.mark.parametrize("name", ["torch", "accelerate", "jax"])
+def test_what_it_says_of_loops_works(name: str, sink: MemorySink) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    known: dict[str, Any] = {"autolog": autolog, "step": 1}
+    if name == "accelerate":
+        known["Accelerator"] = pytest.importorskip(name, reason=f"{name} is not installed").Accelerator
+    known["model"] = model = torch.nn.Linear(2, 1)
+    known["optimizer"] = torch.optim.SGD(model.parameters())
+    known["loss"] = loss = model(torch.ones(1, 2)).sum()
+    loss.backward()
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        exec(_snippet_of(name), known)
+    (kept,) = sink.runs
+    assert kept.metrics["train/loss"] == pytest.approx(loss.item())
+
+
+def test_the_two_names_of_lightning_are_turned_on_and_off_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"lightning", "pytorch_lightning"}
+    for name, other in itertools.permutations(names):
+        autolog.enable(name)
+        assert names <= catalogue.turned_on().keys()
+        autolog.disable(other)
+        assert not names & catalogue.turned_on().keys()
+    with autolog.enabled("lightning"):
+        pass
+    assert not catalogue.turned_on()
+    # Either suffices where the other one is not installed.
+    monkeypatch.setitem(TABLE, "lightning", TABLE["lightning"]._replace(distribution="no-such-distribution"))
+    with autolog.enabled("lightning"):
+        assert "pytorch_lightning" in catalogue.turned_on()
+    monkeypatch.setitem(TABLE, "pytorch_lightning", TABLE["lightning"]._replace(also_as="lightning"))
+    with pytest.raises(FrameworkError, match="lightning cannot be recorded"):
+        autolog.enable("lightning")
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:

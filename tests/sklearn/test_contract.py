@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +30,17 @@ def _callbacks_of_an_estimator() -> object:
     return LogisticRegression().set_callbacks(bar)._skl_callbacks == [bar]
 
 
+def _context() -> Any:
+    importlib.import_module("sklearn.callback")
+    return LogisticRegression()._init_callback_context()
+
+
+def _a_callback_that_does_nothing() -> object:
+    kind = importlib.import_module("sklearn.callback").FitCallback
+    LogisticRegression().set_callbacks(object.__new__(kind)).fit([[0.0], [1.0]], [0, 1])
+    return kind
+
+
 _FOLDS = "sklearn.model_selection._validation"
 
 SCORER = make_scorer(fbeta_score, greater_is_better=False, beta=2)
@@ -41,6 +54,11 @@ PRIVATE = {
     "_mgr": Private(lambda: isinstance(pd.DataFrame({"a": [1.0]})._mgr.blocks[0].values, np.ndarray)),
     "_safe_indexing": Private(lambda: _module("sklearn.utils", "_safe_indexing")([4, 5, 6], [1]) == [5]),
     "_skl_callbacks": Private(_callbacks_of_an_estimator, needs="scikit-learn>=1.9"),
+    "_callbacks": Private(lambda: _context()._callbacks == [], needs="scikit-learn>=1.9"),
+    "_propagation_depth": Private(lambda: _context()._propagation_depth == 0, needs="scikit-learn>=1.9"),
+    "FitCallback": Private(_a_callback_that_does_nothing, needs="scikit-learn>=1.9"),
+    # How loky's pickler is told of a class: it has no other door.
+    "loky: register": Private(lambda: _module("joblib.externals.loky.backend.reduction", "register")),
     "_backend": Private(lambda: type(Parallel(n_jobs=1)._backend).__name__ == "LokyBackend"),
     # Variables of the functions that hand their folds to joblib.
     "cross_validate: estimator": Private(lambda: local(_module(_FOLDS, "cross_validate"), "estimator")),
@@ -67,7 +85,15 @@ PRIVATE = {
 def test_every_hook_finds_its_place() -> None:
     for module in ("cluster", "linear_model", "pipeline", "preprocessing"):
         importlib.import_module(f"sklearn.{module}")
-    check_hooks(HOOKS)
+    check_hooks(hook for hook in HOOKS if not hook.module.startswith("shap"))
+
+
+def test_every_hook_of_shap_finds_its_place() -> None:
+    pytest.importorskip("shap", reason="shap is not installed (with numba, 200 MB): pip install shap")
+    hooks = [hook for hook in HOOKS if hook.module.startswith("shap")]
+    check_hooks(hooks)
+    # Those that some versions have not: this one has them all.
+    check_hooks(replace(hook, optional=False) for hook in hooks)
 
 
 @pytest.mark.parametrize("name", PRIVATE)
