@@ -107,6 +107,8 @@ def dependence(chart: Chart) -> Figure:
         axes.set_ylim(min(levels) - pad, max(levels) + pad)
         if "ticks" in panel:
             _name_ticks(axes, [str(tick) for tick in panel["ticks"]])
+        else:
+            axes.locator_params(axis="x", nbins=4)  # more would touch each other
         axes.set_xlabel(canvas.short(str(panel["name"]), 34), color=canvas.INK, fontsize=9)
     # Once for all panels: of each it would be longer than the panel is high.
     middle = (height - top + below) / 2 / height
