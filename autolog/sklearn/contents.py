@@ -21,6 +21,7 @@ from autolog.sklearn.outputs import Prediction, kept_predictions, latest_predict
 __all__ = ["Ambiguous", "Seen", "seen_by_content"]
 
 LEAST_DERIVED = 50  # rows: fewer may well be divided alike by scores of another model
+LEAST_LABELS = 20  # rows: the labels of fewer may well be those of other rows, or of another model
 MOST_VALUES = 4_000_000  # of what a user hands on that are compared
 MOST_BATCHES = 1_000  # predictions that are looked through for batches
 MOST_IDLE = 100  # of them that are none
@@ -97,8 +98,11 @@ def _rows_of(value: Any) -> int:
     """How many predictions it may be. (A ranking's metric takes those of all rows as one row.)"""
     if not hasattr(value, "__len__") or isinstance(value, (str, bytes)):
         return 0
-    is_one_row = len(value) == 1 and not hasattr(value, "iloc") and hasattr(value[0], "__len__")
-    return len(value[0]) if is_one_row else len(value)
+    try:
+        is_one_row = len(value) == 1 and not hasattr(value, "iloc") and hasattr(value[0], "__len__")
+        return len(value[0]) if is_one_row else len(value)
+    except (LookupError, TypeError):  # a single number in an array, a sparse matrix, a mapping
+        return 0
 
 
 def _plain(value: Any) -> Any:
@@ -138,6 +142,8 @@ def _equal(prediction: Prediction, given: Any) -> Seen | None:
     part = _part_like(values, given)
     if part is None or not _holds(part, given):
         return None
+    if part.dtype.kind != "f" and len(part) < LEAST_LABELS:
+        return None
     return Seen(run, prediction, part, values, prediction.data)
 
 
@@ -168,11 +174,13 @@ def _holds(values: Any, given: Any) -> bool:
 
 def _batches_of(rows: int) -> Iterator[list[Prediction]]:
     """The last predictions of each model that have so many rows together, if it is more than one."""
-    of_model: dict[tuple[int, str, int], list[Prediction]] = {}
-    left: dict[tuple[int, str, int], int] = {}
+    of_model: dict[tuple[Any, ...], list[Prediction]] = {}
+    left: dict[tuple[Any, ...], int] = {}
     idle = 0
     for prediction in reversed(kept_predictions(newest=MOST_BATCHES)):
-        values, key = prediction.values, (id(prediction.estimator()), prediction.method, prediction.fits)
+        # (The reference tells models apart that are gone: all of one model's predictions hold the same.)
+        model, values = id(prediction.estimator), prediction.values
+        key = model, prediction.method, prediction.fits, prediction.is_changed
         missing = left.get(key, rows)
         if values is None or missing <= 0:
             idle += 1
@@ -261,7 +269,7 @@ def _shortest_between(low: float, high: float) -> str:
     middle = (low + high) / 2
     for digits in range(17):
         if low <= float(text := f"{middle:.{digits}f}") <= high:
-            return text
+            return text.replace("-0", "0") if float(text) == 0 else text
     return repr(middle)
 
 

@@ -204,7 +204,7 @@ def observe_inverse_transform(
         return
     if np.size(given) == np.size(whole) == np.size(result):
         known = output.prediction
-        prediction = _remember(result, output.run, known.estimator(), "predict", known.data)
+        prediction = _remember(result, output.run, known.estimator, "predict", known.data)
         prediction.is_changed, prediction.fits = True, known.fits
 
 
@@ -220,7 +220,8 @@ def _remember(result: Any, run: Recording, estimator: Any, method: str, X: Any) 
     prediction = Prediction()
     prediction.number = next(_numbers)
     prediction.run = weakref.ref(run)
-    prediction.estimator = weakref.ref(estimator)
+    # (By a reference if it may be gone: a user has kept what it predicted alone.)
+    prediction.estimator = estimator if isinstance(estimator, weakref.ref) else weakref.ref(estimator)
     prediction.method = method
     prediction.fits, prediction.is_changed = run.trainings, False
     prediction.X, prediction.shape, prediction.mark = X, getattr(X, "shape", None), None

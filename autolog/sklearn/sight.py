@@ -137,7 +137,8 @@ def evaluate(seen: Seen, truth: Any, weight: Any, metric: str | None = None) -> 
 def _nature(seen: Seen, known: TrainingData, metric: str | None) -> tuple[str | None, Any]:
     """What the predictions are: of which task, and with which classes."""
     if seen.derived is not None:
-        return "classification", seen.classes
+        # Rounded numbers are labels or still numbers, as the metric takes them: counts have an error, too.
+        return (seen.classes is None and _task_of_metric(metric)) or "classification", seen.classes
     task, classes, estimator = known.task, known.classes, seen.prediction.estimator()
     if task is None and estimator is not None:  # one of the models of a cross-validation
         task, classes = task_of(estimator), classes_of(estimator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import weakref
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn import metrics
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import KMeans
@@ -25,7 +27,7 @@ from xgboost import XGBRanker
 import autolog
 from autolog import MemorySink
 from autolog.sinks.memory import MemoryRun
-from autolog.sklearn import outputs
+from autolog.sklearn import contents, outputs
 
 X, y = make_classification(600, 8, weights=[0.8], random_state=0)
 X_train, X_val, y_train, y_val = X[:400], X[400:], y[:400], y[400:]
@@ -225,6 +227,57 @@ def test_what_was_not_predicted_is_of_nobody(recording: MemorySink, of: Callable
     assert not of_val(recording.runs[0])
 
 
+def test_few_labels_may_be_those_of_other_rows(recording: MemorySink) -> None:
+    few, others = slice(0, 4), slice(4, 8)
+    model = Says([0, 1, 1, 0]).fit(X_train, y_train)
+    model.predict(X_val[few])
+    metrics.accuracy_score(y_val[others], [0, 1, 1, 0])
+    (run,) = recording.runs
+    assert not of_val(run)
+    assert "accuracy_score" in notes(run)
+
+
+def test_batches_of_models_that_are_gone_are_of_several(recording: MemorySink) -> None:
+    parts = [fitted(C=C).predict_proba(rows).copy() for C, rows in ((0.1, X_val[:HALF]), (1.0, X_val[HALF:]))]
+    gc.collect()
+    metrics.roc_auc_score(y_val, np.concatenate(parts)[:, 1])
+    assert not any(of_val(run) for run in recording.runs)
+
+
+def test_batches_of_labels_that_are_put_back(recording: MemorySink) -> None:
+    encoder = LabelEncoder().fit(["no", "yes"])
+    names = encoder.inverse_transform(y_val)
+    model, predicted = fitted(), []
+    for n in range(0, len(X_val), 50):
+        predicted += list(encoder.inverse_transform(model.predict(X_val[n : n + 50])))
+    seen = metrics.accuracy_score(names, predicted)
+    assert of_val(recording.runs[0])["val/accuracy"] == seen
+
+
+def test_labels_that_are_put_back_when_the_model_is_gone(
+    recording: MemorySink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = LabelEncoder().fit(["no", "yes"])
+    predicted = fitted().predict(X_val)
+    gc.collect()
+    seen = metrics.accuracy_score(encoder.inverse_transform(y_val), encoder.inverse_transform(predicted))
+    (run,) = recording.runs
+    assert run.metrics["val/accuracy"] == seen
+    assert "failed" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [np.array(1), {"a": 1}, {1}, csr_matrix(np.eye(200))], ids=type)
+def test_what_has_no_rows_is_looked_at_without_a_fault(recording: MemorySink, given: Any) -> None:
+    model = fitted()
+    kept = model.predict(X_val)  # noqa: F841 - it stays there
+    with contextlib.suppress(TypeError, ValueError):
+        metrics.accuracy_score(csr_matrix(np.eye(200)[::-1]), given)
+    with contextlib.suppress(TypeError, ValueError):
+        metrics.adjusted_rand_score(y_val, given)
+    autolog.finish()
+    assert "autolog/faults" not in recording.runs[0].config
+
+
 # Labels of the user's making --------------------------------------------------------------------------
 
 
@@ -289,6 +342,23 @@ def test_labels_are_not_looked_for_in_few_rows_or_in_another_thread(recording: M
     thread.start()
     thread.join()
     assert not any(of_val(run) for run in recording.runs)
+
+
+def test_a_threshold_of_zero_has_no_sign(recording: MemorySink) -> None:
+    model = fitted()
+    metrics.accuracy_score(y_val, np.where(model.decision_function(X_val) > 0, 1, 0))
+    assert recording.runs[0].config["evaluation/labels/val"] in ("a threshold of 0", "the highest score")
+    assert contents._shortest_between(-0.2, 0.1) == "0"
+
+
+def test_rounded_numbers_have_an_error(recording: MemorySink) -> None:
+    data, target = load_diabetes(return_X_y=True)
+    model = LinearRegression().fit(data[:300], target[:300])
+    seen = metrics.mean_absolute_error(target[300:], np.round(model.predict(data[300:])))
+    (run,) = recording.runs
+    assert run.metrics["val/mae"] == pytest.approx(seen)
+    assert "val/accuracy" not in run.metrics
+    assert run.config["evaluation/labels/val"] == "rounding"
 
 
 # What is kept -----------------------------------------------------------------------------------------
