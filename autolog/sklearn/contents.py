@@ -125,10 +125,12 @@ def _are_of_one(one: Seen, other: Seen) -> bool:
 
 
 def _is_equal_data(one: Any, other: Any) -> bool:
-    """Whether two views are of the same memory: a user asks twice for the same part of their data."""
-    if type(one) is not np.ndarray or type(other) is not np.ndarray:
+    """Whether it is the same data: a user asks twice for the same part of theirs."""
+    if type(one) is not type(other) or getattr(one, "shape", None) != getattr(other, "shape", None):
         return False
-    return bool(one.shape == other.shape and np.array_equal(one, other))
+    if type(one) is np.ndarray:
+        return bool(np.array_equal(one, other))
+    return bool(one.equals(other)) if hasattr(one, "equals") else False
 
 
 # Equal ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from autolog.sklearn.budget import length
 from autolog.sklearn.contents import Ambiguous, Seen, seen_by_content
 from autolog.sklearn.known import is_full, mark_of, read_of, training_data
 from autolog.sklearn.outputs import Scoring, output_of, scored_here, set_latest
-from autolog.sklearn.sets import set_of
+from autolog.sklearn.sets import is_target, set_of
 from autolog.sklearn.sight import Sight, evaluate, recalled
 from autolog.sklearn.unseen import say_if_unknown
 from autolog.sklearn.values import (
@@ -119,7 +119,8 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
                 _say_ambiguous(name, ambiguous)
                 return
             if seen is not None:
-                _see(seen, name, given, argument, truth)
+                if not _is_comparison(seen, given[truth]):
+                    _see(seen, name, given, argument, truth)
                 return
     say_if_unknown(name, given[truth], list(predicted.values()))
 
@@ -144,23 +145,32 @@ def _say_ambiguous(name: Any, ambiguous: Ambiguous) -> None:
 def _is_comparison(seen: Seen, truth: Any) -> bool:
     """Whether the truth is what a model has predicted, too: how far two models agree evaluates neither.
 
-    Unless the user says that it is the truth: by a name, by ``score``, or by a training on it.
+    Unless the user says that it is the truth: by a name, by ``score``, or by a training or evaluation by it.
     """
-    other = output_of(truth)
-    if (
-        other is None
-        or other.prediction.method != "predict"
-        or name_here() is not None
-        or scored_here.get() is not None
-    ):
+    if name_here() is not None or scored_here.get() is not None:
+        return False
+    if seen.prediction.recalled is not None and recalled(seen, truth, None) is not None:
         return False
     with shield("scikit-learn: a comparison of predictions"):
-        known = training_data.get(seen.run)
-        if known is not None and known.y == mark_of(truth):
+        others = _predicted_by(truth, seen.run)
+        if not others or any(is_target(run, truth) for run in (seen.run, *others)):
             return False
         why = "a metric of one model's predictions beside another's is in no run, except by a name:"
         seen.run.note("comparison", f"{why} with autolog.evaluation('beside_the_other'): ...")
     return True
+
+
+def _predicted_by(truth: Any, run: Recording) -> list[Recording]:
+    """The runs that have predicted what stands for the truth; this one alone if it is its very array."""
+    output = output_of(truth)
+    if output is not None:
+        return [output.run] if output.prediction.method == "predict" else []
+    try:
+        other = seen_by_content(truth)
+    except Ambiguous as ambiguous:
+        return [one for one in ambiguous.runs if one is not run]
+    is_prediction = other is not None and other.method == "predict" and other.derived is None
+    return [other.run] if other is not None and is_prediction and other.run is not run else []
 
 
 def _sides_of(given: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 KEPT_BYTES = 16_000_000  # of predictions, and as many of the data that they are of
+LARGEST_BYTES = 64_000_000  # of data that are kept for the last prediction alone
 ROOM = 7 / 8  # of it is kept when the oldest have gone: so they are counted now and then alone
 OBJECT_BYTES = 64  # about what an object in an array or a list takes
 OVERHEAD = 16_000  # bytes that a prediction counts beside its values: so a thousand are kept at most
@@ -135,8 +136,8 @@ def set_latest(run: Recording, subject: Any) -> None:
 
 
 def forget_latest() -> None:
-    """What is drawn next in this thread is of somebody else's model."""
-    _thread.latest = None
+    """What is drawn next in this thread, or made of scores, is of somebody else's model."""
+    _thread.latest = _thread.prediction = None
 
 
 Observer = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], None]
@@ -346,7 +347,7 @@ def kept_predictions(rows: int | None = None, *, newest: int = 0) -> list[Predic
 
 def _keep(prediction: Prediction, result: Any) -> None:
     size = _bytes_of(prediction.X)
-    if size is None:
+    if size is None or size > LARGEST_BYTES:
         _let_data_go(prediction)
     else:
         prediction.owned = _bytes_of_owner(prediction.X, size)

@@ -12,7 +12,7 @@ from autolog.core.recording import Recording
 from autolog.sklearn.known import Sighting, is_full, mark_of, training_data
 from autolog.sklearn.values import Values
 
-__all__ = ["Set", "name_set", "set_of"]
+__all__ = ["Set", "is_target", "name_set", "set_of"]
 
 MOST_SETS = 20  # evaluation sets of one run; further ones are counted, not recorded
 
@@ -80,6 +80,13 @@ def set_of(run: Recording, truth: Any, read: Read | None, X: Any) -> Set | None:
         if seen.note is not None:
             run.note(sets[mark].name, seen.note)
     return sets[mark]
+
+
+def is_target(run: Recording, truth: Any) -> bool:
+    """Whether a run was trained on this target, or evaluated by it."""
+    mark = mark_of(truth, full=is_full(run))
+    known = training_data.get(run)
+    return (known is not None and known.y == mark) or any(y == mark for _, y in _sets.get(run, {}))
 
 
 def name_set(run: Recording, X: Any, y: Any, name: str) -> None:

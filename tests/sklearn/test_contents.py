@@ -278,6 +278,29 @@ def test_what_has_no_rows_is_looked_at_without_a_fault(recording: MemorySink, gi
     assert "autolog/faults" not in recording.runs[0].config
 
 
+@pytest.mark.parametrize("how", ["columns", "list of the first", "list of the second"])
+def test_how_far_two_models_agree_is_of_neither(recording: MemorySink, how: str) -> None:
+    first, second = (
+        fitted().predict(X_val),
+        DecisionTreeClassifier().fit(X_train, y_train).predict(X_val),
+    )
+    frame = pd.DataFrame({"first": first, "second": second})
+    given = {
+        "columns": (frame["first"], frame["second"]),
+        "list of the first": (list(first), second),
+        "list of the second": (first, list(second)),
+    }[how]
+    metrics.accuracy_score(*given)
+    assert not any(of_val(run) for run in recording.runs)
+
+
+def test_a_truth_that_a_perfect_model_has_predicted_is_the_truth(recording: MemorySink) -> None:
+    perfect = Says(y_val).fit(X_train, y_train)
+    metrics.accuracy_score(y_val, perfect.predict(X_val))
+    seen = metrics.accuracy_score(y_val, fitted().predict(X_val))
+    assert of_val(recording.runs[1])["val/accuracy"] == seen
+
+
 # Labels of the user's making --------------------------------------------------------------------------
 
 
@@ -375,6 +398,18 @@ def test_the_oldest_predictions_are_forgotten(recording: MemorySink, monkeypatch
     (run,) = recording.runs
     assert not of_val(run)
     assert "of no recorded model" in notes(run)["accuracy_score"]
+
+
+def test_data_beyond_any_bound_is_kept_alive_by_nobody(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "LARGEST_BYTES", X_val.nbytes)
+    large = np.repeat(X_val, 2, axis=0)
+    alive = weakref.ref(large)
+    predicted = fitted().predict(large)
+    del large
+    assert alive() is None
+    assert len(predicted) == 2 * len(X_val)
 
 
 def test_a_part_of_large_data_does_not_keep_the_whole_alive(
