@@ -14,6 +14,7 @@ from typing import Any
 
 from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
+from autolog.process.context import watching
 from autolog.sklearn.inside import attribute
 from autolog.sklearn.known import training_data
 from autolog.sklearn.work import cost_of, fit_factor
@@ -103,9 +104,16 @@ def affordable_rows(
 def predicted_by(run: Recording, estimator: Any, method: str, X: Any) -> Any:
     """Call this method with all of these rows; in parts, if that takes long by our table.
 
+    What it returns is no prediction of the user's: none of our hooks sees it.
+
     Raises:
         Aborted: it has taken far longer.
     """
+    with watching("sklearn"):
+        return _predicted_by(run, estimator, method, X)
+
+
+def _predicted_by(run: Recording, estimator: Any, method: str, X: Any) -> Any:
     function = getattr(estimator, method)
     whole = length(X) or 0
     cost = cost_of(estimator, _columns_of(X))

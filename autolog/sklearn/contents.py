@@ -18,10 +18,11 @@ from autolog.core.recording import Recording
 from autolog.sklearn.inside import attribute
 from autolog.sklearn.outputs import Prediction, kept_predictions, latest_prediction
 
-__all__ = ["Ambiguous", "Seen", "seen_by_content"]
+__all__ = ["Ambiguous", "Seen", "parts_of", "seen_by_content"]
 
 LEAST_DERIVED = 50  # rows: fewer may well be divided alike by scores of another model
 LEAST_LABELS = 20  # rows: the labels of fewer may well be those of other rows, or of another model
+MOSTLY_DISTINCT = 0.9  # of scores, so that they are known in any order
 MOST_VALUES = 4_000_000  # of what a user hands on that are compared
 MOST_BATCHES = 1_000  # predictions that are looked through for batches
 MOST_IDLE = 100  # of them that are none
@@ -218,6 +219,57 @@ def _joined(parts: Sequence[Any]) -> Any:
 
         return pd.concat(parts)
     return None
+
+
+def parts_of(value: Any) -> list[Prediction]:
+    """The last predictions of several models that together are these values: each model's of a fold.
+
+    They lie one after the other, or anywhere (``oof[fold] = ...``) if they are scores that tell rows apart.
+    Empty: there are none.
+    """
+    rows = _rows_of(value)
+    if not LEAST_LABELS <= rows <= MOST_VALUES:
+        return []
+    given: Any = None
+    for method in ("predict_proba", "decision_function", "predict"):
+        parts = _last_of_models(rows, method)
+        if len(parts) < 2:
+            continue
+        given = _plain(value) if given is None else given
+        if given is None or given.ndim != 1:
+            return []
+        columns = [_column_of(part.values) for part in parts]
+        if any(column is None for column in columns):
+            continue
+        whole = np.concatenate(columns)
+        if _holds(whole, given) or (_tells_rows_apart(given) and _holds(np.sort(whole), np.sort(given))):
+            return parts
+    return []
+
+
+def _last_of_models(rows: int, method: str) -> list[Prediction]:
+    """The last prediction of each of the last models, in their order, if they have so many rows together."""
+    parts: list[Prediction] = []
+    models: set[int] = set()
+    for prediction in reversed(kept_predictions(newest=MOST_BATCHES)):
+        if prediction.values is None or prediction.method != method or id(prediction.estimator) in models:
+            continue
+        models.add(id(prediction.estimator))
+        parts.append(prediction)
+        rows -= len(prediction.values)
+        if rows <= 0:
+            break
+    return parts[::-1] if rows == 0 else []
+
+
+def _column_of(values: Any) -> Any:
+    if values.ndim == 2:
+        return values[:, -1] if values.shape[1] <= 2 else None
+    return values
+
+
+def _tells_rows_apart(scores: Any) -> bool:
+    return bool(scores.dtype.kind == "f" and len(np.unique(scores)) >= MOSTLY_DISTINCT * len(scores))
 
 
 # Made from it ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from autolog.core.training import find_run
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sklearn import folds
+from autolog.sklearn.assembled import evaluate_assembled
 from autolog.sklearn.budget import length
 from autolog.sklearn.contents import Ambiguous, Seen, seen_by_content
 from autolog.sklearn.known import is_full, mark_of, read_of, training_data
@@ -104,7 +105,7 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
         # The two the other way round make no difference for many metrics, but the number is another one.
         is_exchanged = argument == "y_true"
         if seen is not None and (not is_exchanged or seen.method == "predict"):
-            if not _is_comparison(seen, given[truth]):
+            if not _is_comparison(seen, given[truth], is_exchanged=is_exchanged):
                 _see(seen, name, given, argument, truth, is_its_own=not is_exchanged)
             return
     if not sides:
@@ -122,6 +123,12 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
                 if not _is_comparison(seen, given[truth]):
                     _see(seen, name, given, argument, truth)
                 return
+            if given.get("sample_weight") is None:
+                assembled = evaluate_assembled(value, given[truth])
+                if assembled is not None:
+                    data = frozenset((argument, truth, "sample_weight"))
+                    wait_for_value(Awaited(*assembled, data, True, None, length(value)))
+                    return
     say_if_unknown(name, given[truth], list(predicted.values()))
 
 
@@ -142,17 +149,20 @@ def _say_ambiguous(name: Any, ambiguous: Ambiguous) -> None:
         )
 
 
-def _is_comparison(seen: Seen, truth: Any) -> bool:
+def _is_comparison(seen: Seen, truth: Any, *, is_exchanged: bool = False) -> bool:
     """Whether the truth is what a model has predicted, too: how far two models agree evaluates neither.
 
     Unless the user says that it is the truth: by a name, by ``score``, or by a training or evaluation by it.
+
+    Args:
+        is_exchanged: whether the predictions are the metric's truth, and the truth what was predicted.
     """
     if name_here() is not None or scored_here.get() is not None:
         return False
     if seen.prediction.recalled is not None and recalled(seen, truth, None) is not None:
         return False
     with shield("scikit-learn: a comparison of predictions"):
-        others = _predicted_by(truth, seen.run)
+        others = _predicted_by(truth, seen.run, by_content=is_exchanged)
         if not others or any(is_target(run, truth) for run in (seen.run, *others)):
             return False
         why = "a metric of one model's predictions beside another's is in no run, except by a name:"
@@ -160,11 +170,18 @@ def _is_comparison(seen: Seen, truth: Any) -> bool:
     return True
 
 
-def _predicted_by(truth: Any, run: Recording) -> list[Recording]:
-    """The runs that have predicted what stands for the truth; this one alone if it is its very array."""
+def _predicted_by(truth: Any, run: Recording, *, by_content: bool) -> list[Recording]:
+    """The runs that have predicted what stands for the truth.
+
+    Args:
+        run: whose predictions stand beside it.
+        by_content: also those that have predicted the same. (A perfect model has predicted the truth.)
+    """
     output = output_of(truth)
     if output is not None:
         return [output.run] if output.prediction.method == "predict" else []
+    if not by_content:
+        return []
     try:
         other = seen_by_content(truth)
     except Ambiguous as ambiguous:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,12 +27,13 @@ from autolog.process import forks
 from autolog.process.guard import shield
 from autolog.sklearn.known import TrainingData, training_data
 
-__all__ = ["evaluated", "fitted", "told", "told_of_one"]
+__all__ = ["evaluated", "fitted", "group_of", "told", "told_of_one"]
 
 OF_ONE_DATA = 0.5  # share of the training rows that other models have learned from or were evaluated on
 GROWN = 0.05  # of data that is too large to be read whole: so much larger, it has the smaller one inside
 HELD_VALUES = 4_000_000  # numbers of predictions, 32 MB, that are kept of one group
 MOST_MODELS = 1_000  # of a group
+MOST_RUNS = 50  # of them, the last ones, whose predictions may yet be put together
 
 
 @dataclass(eq=False)
@@ -84,6 +86,9 @@ class _Group:
         self._held_out: KnownRows | None = None
         self._written: dict[str, float] = {}
         self._first_step: int | None = None
+        self._is_assembled = False
+        # They outlive their models, of which a loop drops one after the other, until all are put together.
+        self.last_runs: deque[Recording] = deque(maxlen=MOST_RUNS)
         self._held: dict[_Model, _Predictions] = {}
         self._held_values = 0
 
@@ -195,6 +200,17 @@ class _Group:
         else:
             self._held.clear()
 
+    @property
+    def run(self) -> Recording | None:
+        """That they are all in; None: it is gone."""
+        return self._outer()
+
+    def evaluated_together(self, found: evaluation.Evaluation) -> None:
+        """What they have predicted was put together and evaluated by the user."""
+        if (outer := self._outer()) is not None:
+            self._is_assembled = True
+            _record(outer, found)
+
     def record_the_whole(self) -> None:
         """The table of the models, and the evaluation of what they have predicted."""
         outer = self._outer()
@@ -206,6 +222,8 @@ class _Group:
         ]
         record_long_table(outer, "cv/folds", rows)
         held, self._held = [self._held[model] for model in self.models if model in self._held], {}
+        if self._is_assembled:
+            return
         if self._held_values > HELD_VALUES:
             outer.note("cv", f"left out: more than {HELD_VALUES:,} numbers were predicted")
         elif len(held) > 1 and len(held) == len(self.models):
@@ -246,6 +264,10 @@ def _evaluate(outer: Recording, parts: list[_Predictions]) -> None:
     except ValueError as error:  # folds that differ in what they predict
         outer.note_lost("cv", f"not evaluated: {error}")
         return
+    _record(outer, found)
+
+
+def _record(outer: Recording, found: evaluation.Evaluation) -> None:
     if not outer.opened_by_user:  # a trial, of hundreds
         found = replace(found, charts={}, tables={})
     # Rows are numbered as they were evaluated, fold by fold: that is no place in the user's data.
@@ -293,6 +315,10 @@ def fitted(training: Training, estimator: Any) -> None:
             outer.note("cv/folds", f"the first {MOST_MODELS:,} models are looked at together")
         elif group.place(model, data.known):
             _models[run] = group, model
+            if run is not outer:
+                if not group.last_runs:
+                    outer.at_end(group.last_runs.clear)  # they know their parent, and would keep it for ever
+                group.last_runs.append(run)
 
 
 def told(run: Recording, numbers: Mapping[str, float]) -> None:
@@ -317,6 +343,12 @@ def evaluated(
             mark, _copied(truth), _copied(predicted), _copied(scores), task, _copied(classes)
         )
         group.evaluated(model, known, predictions)
+
+
+def group_of(runs: Sequence[Recording]) -> _Group | None:
+    """The group that the models of all of these runs are in."""
+    groups = [_models[run][0] if run in _models else None for run in runs]
+    return groups[0] if groups and all(group is groups[0] for group in groups) else None
 
 
 def _copied(values: Any) -> Any:

@@ -8,11 +8,13 @@ kept, and the data that they were predicted of, for as long as there is room.
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,7 @@ __all__ = [
 
 KEPT_BYTES = 16_000_000  # of predictions, and as many of the data that they are of
 LARGEST_BYTES = 64_000_000  # of data that are kept for the last prediction alone
+VIEWED_BYTES = 1_000_000  # of the whole that kept data may be a part of
 ROOM = 7 / 8  # of it is kept when the oldest have gone: so they are counted now and then alone
 OBJECT_BYTES = 64  # about what an object in an array or a list takes
 OVERHEAD = 16_000  # bytes that a prediction counts beside its values: so a thousand are kept at most
@@ -56,11 +59,11 @@ class Prediction:
         "estimator",
         "fits",
         "is_changed",
+        "is_of_much",
         "living",
         "mark",
         "method",
         "number",
-        "owned",
         "recalled",
         "run",
         "shape",
@@ -79,7 +82,7 @@ class Prediction:
     values: Any  # a copy of what was returned; None: it is not kept
     recalled: Any  # what was found of it beside a truth, see sight.py
     living: int  # arrays of the user's that it is known by
-    owned: int  # bytes of the memory that X is a part of
+    is_of_much: bool  # X is more than we would keep, or a view of that
 
     @property
     def data(self) -> Any:
@@ -156,6 +159,8 @@ def _observe_output(method: str) -> Observer:
         if getattr(result, "shape", (0,))[0] == 1:  # it is served, not evaluated: every microsecond counts
             return
         X = args[0] if args else kwargs.get("X")
+        if _is_inner():
+            return
         if scoring is not None and scoring.run is run:
             estimator, X = scoring.estimator, scoring.X
             if method == "predict":
@@ -171,6 +176,19 @@ def _observe_output(method: str) -> Observer:
                     _refer(owner, run, prediction, is_owner=True, transposed=transposed)
 
     return observe
+
+
+_METHODS = {"predict", "predict_proba", "predict_log_proba", "decision_function"}
+
+
+def _is_inner() -> bool:
+    """Whether a recorded estimator has asked itself, or one inside of it, for a prediction of its own."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("autolog."):
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_name not in _METHODS:
+        return False
+    return find_run(frame.f_locals.get("self")) is not None
 
 
 # Inside a call of `score`. A pipeline asks its last step, and that with data of its own making.
@@ -227,7 +245,7 @@ def _remember(result: Any, run: Recording, estimator: Any, method: str, X: Any) 
     prediction.fits, prediction.is_changed = run.trainings, False
     prediction.X, prediction.shape, prediction.mark = X, getattr(X, "shape", None), None
     prediction.values, prediction.recalled = None, None
-    prediction.living, prediction.owned = 0, 0
+    prediction.living, prediction.is_of_much = 0, False
     _thread.latest, _thread.prediction = (run, prediction.estimator), prediction
     _refer(result, run, prediction)
     _keep(prediction, result)
@@ -248,13 +266,16 @@ def _refer(
 
 
 def _forget(output: Output) -> None:
+    # Nothing of ours is called: what went wrong here, at any line of the user's, nobody could catch.
     _outputs.pop(output.key, None)
     prediction = output.prediction
     prediction.living -= 1
-    if prediction.living:
-        return
-    # From now on it is we who keep the data, and all that it is a view of. What is evaluated needs none.
-    _data.resize(prediction, prediction.owned if prediction.mark is None else KEPT_BYTES + 1)
+    # From now on it is we who keep the data. What was evaluated needs none, and of a view we would keep all.
+    if not prediction.living and (prediction.mark is not None or prediction.is_of_much):
+        try:
+            prediction.X = weakref.ref(prediction.X)
+        except TypeError:
+            prediction.X = None
 
 
 def output_of(value: Any) -> Output | None:
@@ -292,14 +313,8 @@ class _Store:
         """Keep one more. It stays if it is larger than the bound, for as long as it is the newest."""
         self._kept[prediction.number] = prediction, size
         self._bytes += size
-        self._make_room(1)
-
-    def resize(self, prediction: Prediction, size: int) -> None:
-        """It is of another size than was known, and may go."""
-        if (known := self._kept.get(prediction.number)) is not None:
-            self._kept[prediction.number] = prediction, size
-            self._bytes += size - known[1]
-            self._make_room(0)
+        if self._bytes > KEPT_BYTES:
+            self._make_room()
 
     def newest(self, count: int) -> list[Prediction]:
         """So many, in their order."""
@@ -307,11 +322,9 @@ class _Store:
         kept = (self._kept.get(number) for number in reversed(numbers))
         return [one[0] for one in kept if one is not None]
 
-    def _make_room(self, least: int) -> None:
-        if self._bytes <= KEPT_BYTES:
-            return
+    def _make_room(self) -> None:
         self._bytes = sum(size for _, size in list(self._kept.values()))
-        while self._bytes > KEPT_BYTES * ROOM and len(self._kept) > least:
+        while self._bytes > KEPT_BYTES * ROOM and len(self._kept) > 1:
             number = next(iter(self._kept), -1)
             if (oldest := self._kept.pop(number, None)) is not None:
                 self._bytes -= oldest[1]
@@ -350,8 +363,9 @@ def _keep(prediction: Prediction, result: Any) -> None:
     if size is None or size > LARGEST_BYTES:
         _let_data_go(prediction)
     else:
-        prediction.owned = _bytes_of_owner(prediction.X, size)
-        _data.add(prediction, size)
+        owned = _bytes_of_owner(prediction.X, size)
+        prediction.is_of_much = size > KEPT_BYTES or owned > max(size, VIEWED_BYTES)
+        _data.add(prediction, size if prediction.is_of_much else owned)
     if type(result) is not np.ndarray or result.ndim not in (1, 2) or result.dtype.kind not in "biufUO":
         return
     size = result.nbytes if result.dtype.kind != "O" else result.size * OBJECT_BYTES
@@ -380,7 +394,7 @@ def _bytes_of_owner(X: Any, size: int) -> int:
     if hasattr(X, "columns"):  # a frame has no public and cheap way to tell: one column's memory says it
         blocks = getattr(getattr(X, "_mgr", None), "blocks", None)
         X = blocks[0].values if blocks else None
-        size = size if isinstance(X, np.ndarray) else KEPT_BYTES + 1  # as if it were of a large one
+        size = size if isinstance(X, np.ndarray) else VIEWED_BYTES + 1  # as if it were of a large one
     while isinstance(getattr(X, "base", None), np.ndarray):
         X = X.base
     return max(size, X.nbytes) if isinstance(X, np.ndarray) else size

@@ -187,7 +187,7 @@ def _record_whole(
         except Exception as error:  # the model's own: the data has changed under it, say
             run.note_lost(f"{which.name}/roc", f"{type(error).__name__}: {error}"[:300])
         both = predicted is not None and scores is not None
-        if both and not _are_of_one_data(estimator, seen, X, predicted, scores, classes):
+        if both and not _are_of_one_data(run, estimator, seen, X, predicted, scores, classes):
             run.note_lost(f"{which.name}/roc", "the data has changed since it was predicted")
             predicted, scores = (seen.value, None) if by_labels else (None, scores)
     if predicted is not None:
@@ -229,7 +229,9 @@ def _record_whole(
         folds.told_of_one(run, estimator, numbers)
 
 
-def _are_of_one_data(estimator: Any, seen: Seen, X: Any, predicted: Any, scores: Any, classes: Any) -> bool:
+def _are_of_one_data(
+    run: Recording, estimator: Any, seen: Seen, X: Any, predicted: Any, scores: Any, classes: Any
+) -> bool:
     """Whether labels and scores, one of which we have asked for now, are of the same data.
 
     A user may have changed it in place since the other was predicted. Mostly the labels are those of the
@@ -241,7 +243,7 @@ def _are_of_one_data(estimator: Any, seen: Seen, X: Any, predicted: Any, scores:
     if np.mean(likeliest == np.ravel(predicted)) >= MOSTLY:
         return True
     rows = Rows(min(len(places), AGAIN), len(places))
-    again, before = getattr(estimator, seen.method)(rows.of(X)), rows.of(seen.whole)
+    again, before = predicted_by(run, estimator, seen.method, rows.of(X)), rows.of(seen.whole)
     if seen.method == "predict":
         return bool(np.array_equal(again, before))
     return bool(np.allclose(again, before, rtol=1e-3, atol=1e-6))

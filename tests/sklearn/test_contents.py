@@ -19,6 +19,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_iris, make_classification
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -140,6 +141,23 @@ def test_numbers_that_are_put_back_into_their_unit(recording: MemorySink) -> Non
     (run,) = recording.runs
     assert run.metrics["val/rmse"] == pytest.approx(seen)
     assert seen > 40
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: make_pipeline(StandardScaler(), LogisticRegression()),
+        lambda: GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {}, cv=2),
+    ],
+    ids=["pipeline", "search"],
+)
+def test_what_an_estimator_asks_inside_is_no_prediction_of_the_users(
+    recording: MemorySink, make: Callable[[], Any]
+) -> None:
+    model = make().fit(X_train, y_train)
+    predicted = model.predict(X_val).tolist()
+    seen = metrics.accuracy_score(y_val, predicted)
+    assert of_val(recording.runs[0])["val/accuracy"] == seen
 
 
 def test_clusters_as_a_list(recording: MemorySink) -> None:
@@ -278,27 +296,18 @@ def test_what_has_no_rows_is_looked_at_without_a_fault(recording: MemorySink, gi
     assert "autolog/faults" not in recording.runs[0].config
 
 
-@pytest.mark.parametrize("how", ["columns", "list of the first", "list of the second"])
-def test_how_far_two_models_agree_is_of_neither(recording: MemorySink, how: str) -> None:
-    first, second = (
-        fitted().predict(X_val),
-        DecisionTreeClassifier().fit(X_train, y_train).predict(X_val),
-    )
-    frame = pd.DataFrame({"first": first, "second": second})
-    given = {
-        "columns": (frame["first"], frame["second"]),
-        "list of the first": (list(first), second),
-        "list of the second": (first, list(second)),
-    }[how]
-    metrics.accuracy_score(*given)
+def test_how_far_two_models_agree_is_of_neither(recording: MemorySink) -> None:
+    first = fitted().predict(X_val)
+    second = DecisionTreeClassifier().fit(X_train, y_train).predict(X_val)
+    metrics.accuracy_score(first, list(second))
     assert not any(of_val(run) for run in recording.runs)
 
 
 def test_a_truth_that_a_perfect_model_has_predicted_is_the_truth(recording: MemorySink) -> None:
-    perfect = Says(y_val).fit(X_train, y_train)
-    metrics.accuracy_score(y_val, perfect.predict(X_val))
-    seen = metrics.accuracy_score(y_val, fitted().predict(X_val))
-    assert of_val(recording.runs[1])["val/accuracy"] == seen
+    perfect, other = Says(y_val).fit(X_train, y_train), fitted()
+    predicted = perfect.predict(X_val), other.predict(X_val)
+    seen = metrics.accuracy_score(y_val, predicted[1]), metrics.accuracy_score(y_val, predicted[0])
+    assert [of_val(run)["val/accuracy"] for run in recording.runs] == [1.0, seen[0]]
 
 
 # Labels of the user's making --------------------------------------------------------------------------
@@ -415,7 +424,7 @@ def test_data_beyond_any_bound_is_kept_alive_by_nobody(
 def test_a_part_of_large_data_does_not_keep_the_whole_alive(
     recording: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "KEPT_BYTES", X_val.nbytes)
+    monkeypatch.setattr(outputs, "VIEWED_BYTES", X_val.nbytes)
     model = fitted()
     large = np.repeat(X_val, 2, axis=0)
     alive = weakref.ref(large)

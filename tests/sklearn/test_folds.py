@@ -15,7 +15,13 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, adjusted_rand_score, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    adjusted_rand_score,
+    f1_score,
+    mean_squared_error,
+    roc_auc_score,
+)
 from sklearn.model_selection import KFold, TimeSeriesSplit, cross_validate
 from sklearn.tree import DecisionTreeClassifier
 
@@ -102,7 +108,7 @@ def test_folds_of_a_trial(recording: MemorySink) -> None:
 def test_amounts(recording: MemorySink) -> None:
     data, target = load_diabetes(return_X_y=True)
     with autolog.run("folds"):
-        scores = [Ridge().fit(data[i], target[i]).score(data[j], target[j]) for i, j in KFold(3).split(data)]
+        scores = [Ridge().fit(data[i], target[i]).score(data[j], target[j]) for i, j in KFold(5).split(data)]
     run, *_ = recording.runs
     assert run.metrics["val/r2"] == pytest.approx(np.mean(scores))
     assert "cv/residuals" in run.charts
@@ -300,3 +306,51 @@ def test_folds_in_the_users_own_trackio_run(recording: MemorySink, trackio_dir: 
     assert run.metrics["val/accuracy"] == pytest.approx(np.mean(scores))
     assert "cv/accuracy" in run.metrics
     assert len(run.tables["cv/folds"]) == 4
+
+
+# Put together by the user --------------------------------------------------------------------------------
+
+
+def out_of_fold() -> Any:
+    """What each model says of the rows that were held out from it, at their places."""
+    found = np.zeros(len(X))
+    for i, j in parts():
+        model = LogisticRegression().fit(X[i], y[i])
+        found[j] = model.predict_proba(X[j])[:, 1]
+    return found
+
+
+def test_what_the_user_has_put_together_is_evaluated_in_the_run(recording: MemorySink) -> None:
+    with autolog.run("folds"):
+        seen = roc_auc_score(y, out_of_fold())
+    run, *others = recording.runs
+    assert run.metrics["cv/roc_auc"] == pytest.approx(seen)
+    assert "cv/roc" in run.charts
+    assert "roc_auc_score" not in run.config["autolog/notes"]
+    assert not any("cv/roc_auc" in other.metrics for other in others)
+
+
+def test_numbers_one_after_the_other(recording: MemorySink) -> None:
+    data, target = load_diabetes(return_X_y=True)
+    with autolog.run("folds"):
+        said = [Ridge().fit(data[i], target[i]).predict(data[j]) for i, j in KFold(5).split(data)]
+        seen = mean_squared_error(target, np.concatenate(said))
+    assert recording.runs[0].metrics["cv/mse"] == pytest.approx(seen)
+
+
+def test_what_the_models_have_learned_from_is_not_held_out(recording: MemorySink) -> None:
+    with autolog.run("folds"):
+        said, rows = [], []
+        for i, _ in parts():
+            model, some = LogisticRegression().fit(X[i], y[i]), i[:75]
+            said.append(model.predict_proba(X[some])[:, 1])
+            rows.append(some)
+        roc_auc_score(y[np.concatenate(rows)], np.concatenate(said))
+    assert not any(key.startswith("cv/") for key in recording.runs[0].metrics)
+    assert "of no recorded model" in recording.runs[0].config["autolog/notes"]["roc_auc_score"]
+
+
+def test_a_loop_outside_of_a_run_has_no_place_for_it(recording: MemorySink) -> None:
+    roc_auc_score(y, out_of_fold())
+    assert not any(key.startswith("cv/") for run in recording.runs for key in run.metrics)
+    assert "of no recorded model" in recording.runs[-1].config["autolog/notes"]["roc_auc_score"]
