@@ -271,7 +271,8 @@ def _forget(output: Output) -> None:
     prediction = output.prediction
     prediction.living -= 1
     # From now on it is we who keep the data. What was evaluated needs none, and of a view we would keep all.
-    if not prediction.living and (prediction.mark is not None or prediction.is_of_much):
+    is_held = not isinstance(prediction.X, weakref.ref)
+    if is_held and not prediction.living and (prediction.mark is not None or prediction.is_of_much):
         try:
             prediction.X = weakref.ref(prediction.X)
         except TypeError:
@@ -332,6 +333,8 @@ class _Store:
 
 
 def _let_data_go(prediction: Prediction) -> None:
+    if isinstance(prediction.X, weakref.ref):  # it has gone with its predictions
+        return
     try:
         prediction.X = weakref.ref(prediction.X)
     except TypeError:

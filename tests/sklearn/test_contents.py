@@ -409,6 +409,18 @@ def test_the_oldest_predictions_are_forgotten(recording: MemorySink, monkeypatch
     assert "of no recorded model" in notes(run)["accuracy_score"]
 
 
+def test_data_that_went_twice_is_found_while_the_user_has_it(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted()
+    metrics.accuracy_score(y_val, model.predict(X_val))  # evaluated, and its array is gone
+    (prediction,) = [one for one in outputs.kept_predictions(len(y_val)) if one.estimator() is model]
+    assert prediction.data is X_val
+    monkeypatch.setattr(outputs, "KEPT_BYTES", 0)
+    model.predict(X_val[:50])  # there is no room for the first one's data
+    assert prediction.data is X_val
+
+
 def test_data_beyond_any_bound_is_kept_alive_by_nobody(
     recording: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
