@@ -141,6 +141,7 @@ def test_what_it_says_of_loops_works(name: str, sink: MemorySink) -> None:
 
 
 def test_the_two_names_of_lightning_are_turned_on_and_off_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightning", reason="lightning is not installed")
     names = {"lightning", "pytorch_lightning"}
     for name, other in itertools.permutations(names):
         autolog.enable(name)
