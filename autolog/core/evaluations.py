@@ -18,7 +18,7 @@ from autolog.process.context import carry
 if TYPE_CHECKING:
     from autolog.core.run import Run
 
-__all__ = ["Name", "evaluation", "log_evaluation", "name_here", "say_main"]
+__all__ = ["Name", "evaluation", "log_evaluation", "name_here", "name_of", "say_main"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def log_evaluation(
     """
     from autolog.capture import evaluation as capture
 
-    around = name_here()
-    named = Name(_checked(name), False) if name is not None else around or Name("val", False)
+    named = name_of(name)
     recording = given_run("log_evaluation", run) or _last_here()
     result = capture.evaluate(
         y_true, y_pred, scores=scores, classes=classes, sample_weight=sample_weight, task=task
@@ -112,6 +111,15 @@ def log_evaluation(
     record_evaluation(recording, named.text, result)
     say_main(recording, named)
     return result.metrics
+
+
+def name_of(given: str | None) -> Name:
+    """The name of data that a user evaluates by hand: what they give, that of an `evaluation` around, `val`.
+
+    Raises:
+        TypeError, ValueError: not a name.
+    """
+    return Name(_checked(given), False) if given is not None else name_here() or Name("val", False)
 
 
 def say_main(run: Recording, name: Name) -> None:

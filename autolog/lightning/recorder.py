@@ -28,7 +28,7 @@ from autolog.lightning.ranks import Machines
 from autolog.lightning.results import record_result
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import NOWHERE
-from autolog.torch.loop import listen_to_clipping
+from autolog.torch.clipping import listen_to_clipping
 from autolog.torch.measures import learning_rates
 
 __all__ = ["Recorder", "is_telling", "observe_log_metrics", "observe_save_checkpoint", "recorder_of"]

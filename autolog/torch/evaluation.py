@@ -11,11 +11,12 @@ import torch
 
 from autolog.capture import evaluation
 from autolog.capture.evaluation import Evaluation
+from autolog.core.evaluations import name_of, say_main
 from autolog.core.recording import Recording
 from autolog.core.results import not_told
 from autolog.core.results import record_evaluation as record_evaluation_of
 
-__all__ = ["Kept", "record_evaluation"]
+__all__ = ["Kept", "evaluate_given", "record_evaluation"]
 
 MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
 MOST_INPUTS = 8_000_000  # and of inputs
@@ -151,6 +152,46 @@ def record_evaluation(
         if chosen is not None:
             result = evaluation.with_inputs(result, _readable(shown(chosen)))
     record_evaluation_of(run, name, replace(result, metrics=not_told(result.metrics, name, told)), step=step)
+
+
+def evaluate_given(
+    run: Recording, y_true: Any, scores: Any, name: str | None, classes: list[str] | None, *, step: int
+) -> Mapping[str, float]:
+    """Evaluate what the user gives, see :meth:`autolog.torch.Watch.evaluate`.
+
+    Raises:
+        TypeError: neither tensors nor arrays; not a name.
+        ValueError: they do not go together; not a name.
+    """
+    named = name_of(name)
+    truth, predicted = _given("y_true", y_true), _given("scores", scores)
+    if len(truth) != len(predicted):
+        raise ValueError(
+            f"evaluate: y_true has {len(truth):,} rows and scores {len(predicted):,}; expected as many."
+        )
+    try:
+        result = evaluated(truth, predicted, classes)
+    except ValueError as error:
+        shapes = f"y_true of shape {truth.shape} and scores of shape {predicted.shape}"
+        raise ValueError(f"evaluate: {shapes} do not go together: {error}.") from None
+    record_evaluation_of(run, named.text, result, step=step)
+    say_main(run, named)
+    return result.metrics
+
+
+def _given(what: str, values: Any) -> Any:
+    """Tensors, arrays, or a list of those of batches, as one array."""
+    if isinstance(values, (list, tuple)) and values and hasattr(values[0], "shape") and values[0].ndim:
+        parts = [_given(what, part) for part in values]
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise ValueError(f"evaluate: the batches of {what} have different shapes: {parts[0].shape}, ...")
+        return np.concatenate(parts)
+    array = _plain(values) if isinstance(values, torch.Tensor) else np.asarray(values)
+    if array.dtype.kind not in "biuf" or not array.ndim:
+        raise TypeError(
+            f"evaluate: {what} is {type(values).__name__}; expected a tensor, an array, or a list of them."
+        )
+    return array
 
 
 def _readable(rows: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,10 +14,20 @@ import torch
 from autolog.capture import gradients
 from autolog.capture.evaluation.distribution import histogram
 from autolog.capture.figures import Chart
-from autolog.core.health import norms_row
 from autolog.core.recording import Recording
 
-__all__ = ["Found", "Measures", "by_module", "describe", "is_sharded", "learning_rates"]
+__all__ = [
+    "Found",
+    "Measures",
+    "by_module",
+    "describe",
+    "describe_models",
+    "describe_optimizer",
+    "is_sharded",
+    "learning_rates",
+    "parameters_of",
+    "skips",
+]
 
 MOST_HISTOGRAMS = 20  # modules with histograms
 SAMPLED = 10_000  # values in a histogram, at most
@@ -32,18 +43,19 @@ class Found:
     """What was read before a step.
 
     Attributes:
-        row: metrics.
-        whole: norm of all gradients.
-        by_module: norms of the gradients per module.
+        norms: per module, of the gradients (``grad``) and, if they are wanted, of the parameters (``param``).
         pictures: charts by key.
         of: a gradient that was read; the next backward pass after ``zero_grad`` makes another one.
     """
 
-    row: dict[str, float]
-    whole: float
-    by_module: dict[str, float]
+    norms: dict[str, dict[str, float]]
     of: weakref.ref[Any]
     pictures: dict[str, Chart] = field(default_factory=dict)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of the gradients are numbers."""
+        return math.isfinite(math.hypot(*self.norms["grad"].values()))
 
 
 class Measures:
@@ -64,9 +76,17 @@ class Measures:
         self._reads = 0
         self._first: dict[str, tuple[str, Any]] = {}  # of each histogram, to be drawn beside the later ones
 
-    def read(self, model: Any, optimizer: Any, step: int) -> Found | None:
-        """Read what comes with this step; None: there is nothing to be read."""
-        modules = by_module(model, optimizer)
+    def read(
+        self, model: Any, ours: set[int] | None, optimizer: Any, step: int, under: str = ""
+    ) -> Found | None:
+        """Read what comes with this step; None: there is nothing to be read.
+
+        Args:
+            ours: the ids of the parameters that are about to be changed; None: all.
+            optimizer: whose step it is, if that is known.
+            under: what stands behind ``grad_histogram`` in the pictures' keys.
+        """
+        modules = by_module(model, ours)
         tensors = [parameter for module in modules.values() for parameter in module]
         if not tensors or _is_captured():
             return None
@@ -88,20 +108,20 @@ class Measures:
                 self._run.note("histograms", "not drawn of sharded parameters")
             else:
                 values["param"] = modules
-                found.pictures = self._pictures(values, step)
+                pictures = self._pictures(values, step)
+                found.pictures = {
+                    key.replace("_histogram", f"_histogram{under}", 1): chart
+                    for key, chart in pictures.items()
+                }
         return found
 
     def _norms(self, values: dict[str, dict[str, Any]], scale: float, of: Any) -> Found:
         _, parts = gradients.norms([tensors for modules in values.values() for tensors in modules.values()])
         norms = iter(parts)
-        found = Found({}, 0.0, {}, weakref.ref(of))
+        found = Found({}, weakref.ref(of))
         for kind, modules in values.items():
             unit = scale if kind == "grad" else 1.0
-            by_module = {name: next(norms) / unit for name in modules}
-            whole = math.hypot(*by_module.values())
-            found.row |= norms_row(self._run, whole, by_module, key=f"{kind}_norm")
-            if kind == "grad":
-                found.whole, found.by_module = whole, by_module
+            found.norms[kind] = {name: next(norms) / unit for name in modules}
         return found
 
     def _pictures(self, values: dict[str, dict[str, Any]], step: int) -> dict[str, Chart]:
@@ -129,21 +149,26 @@ class Measures:
         return pictures
 
 
-def by_module(model: Any, optimizer: Any, *, without_gradient: bool = False) -> dict[str, list[Any]]:
-    """The parameters that the optimizer is about to change, by the module that owns them.
+def by_module(model: Any, ours: Any, *, without_gradient: bool = False) -> dict[str, list[Any]]:
+    """The parameters that an optimizer is about to change, by the module that owns them.
 
     Args:
+        ours: the optimizer, or the ids of its parameters; None: all of the model's.
         without_gradient: also those of which this process has no gradient.
     """
-    ours = None
-    if optimizer is not None:
-        ours = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if hasattr(ours, "param_groups"):
+        ours = parameters_of(ours)
     modules: defaultdict[str, list[Any]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if (without_gradient or parameter.grad is not None) and (ours is None or id(parameter) in ours):
             parts = [part for part in name.split(".")[:-1] if part not in WRAPPERS]
             modules[".".join(parts) or type(model).__name__].append(parameter)
     return modules
+
+
+def parameters_of(optimizer: Any) -> set[int]:
+    """The ids of the parameters that an optimizer changes."""
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def learning_rates(optimizer: Any) -> dict[str, float]:
@@ -175,38 +200,54 @@ def is_sharded(parameters: list[Any]) -> bool:
 
 
 def describe(run: Recording, model: Any, optimizer: Any) -> None:
-    """The model and its optimizer, into the run's config."""
-    parameters = list(model.parameters())
-    sizes = [0 if torch.nn.parameter.is_lazy(parameter) else parameter.numel() for parameter in parameters]
-    trainable = sum(size for size, p in zip(sizes, parameters, strict=True) if p.requires_grad)
+    """A model and its optimizer, if there is one, into the run's config."""
+    describe_models(run, {"": model})
+    if optimizer is not None:
+        run.describe({"optimizer": type(optimizer).__name__})
+        describe_optimizer(run, optimizer)
+
+
+def describe_models(run: Recording, models: Mapping[str, Any]) -> None:
+    """The models of a loop, into the run's config: together, and each by its name if there are several."""
+    every = [parameter for model in models.values() for parameter in model.parameters()]
+    parameters = list({id(parameter): parameter for parameter in every}.values())
+    names = dict.fromkeys(type(model).__name__ for model in models.values())
+    classes = dict.fromkeys(f"{type(one).__module__}.{type(one).__qualname__}" for one in models.values())
     run.describe(
         {
             "framework": "torch",
             "framework/version": torch.__version__,
-            "model": type(model).__name__,
-            "model/class": f"{type(model).__module__}.{type(model).__qualname__}",
-            "model/parameters": sum(sizes),
-            "model/trainable_parameters": trainable,
+            "model": ", ".join(names),
+            "model/class": ", ".join(classes),
+            **_sizes("model", parameters),
             "model/dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
             "device": ", ".join(sorted({str(p.device) for p in parameters})),
         }
     )
-    if optimizer is not None:
-        _describe_optimizer(run, optimizer)
+    if len(models) > 1:
+        for name, model in models.items():
+            run.describe(_sizes(f"model/{name}", list(model.parameters())))
 
 
-def _describe_optimizer(run: Recording, optimizer: Any) -> None:
-    settings = {f"optimizer/{name}": _plain(value) for name, value in optimizer.defaults.items()}
+def _sizes(key: str, parameters: list[Any]) -> dict[str, int]:
+    sizes = [0 if torch.nn.parameter.is_lazy(parameter) else parameter.numel() for parameter in parameters]
+    trainable = sum(size for size, p in zip(sizes, parameters, strict=True) if p.requires_grad)
+    return {f"{key}/parameters": sum(sizes), f"{key}/trainable_parameters": trainable}
+
+
+def describe_optimizer(run: Recording, optimizer: Any, name: str = "") -> None:
+    """An optimizer's settings, as the run's hyperparameters: under its name where there are several."""
+    settings = {f"optimizer/{key}": _plain(value) for key, value in optimizer.defaults.items()}
     groups = optimizer.param_groups
     if len(groups) > 1:
         settings["optimizer/groups"] = [
-            {name: len(value) if name == "params" else _plain(value) for name, value in group.items()}
+            {key: len(value) if key == "params" else _plain(value) for key, value in group.items()}
             for group in groups
         ]
-    run.describe({"optimizer": type(optimizer).__name__})
+    under = f"params/{name}" if name else "params"
     if "optimizer/lr" in settings:
-        run.describe({"params/lr": settings["optimizer/lr"]})
-    run.params(settings)
+        run.describe({f"{under}/lr": settings["optimizer/lr"]})
+    run.params({"optimizer": type(optimizer).__name__, **settings} if name else settings, prefix=under)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.fsdp import _common_utils as fsdp
 
-from autolog.torch.loop import HOOKS
+from autolog.torch import clipping, kept
 from autolog.torch.measures import WRAPPERS
 from tests.contract import Private, check_hooks, check_table
 
@@ -26,7 +26,7 @@ PRIVATE = {
 
 
 def test_every_hook_finds_its_place() -> None:
-    check_hooks(HOOKS)
+    check_hooks([*clipping.HOOKS, *kept.HOOKS])
 
 
 @pytest.mark.parametrize("name", PRIVATE)

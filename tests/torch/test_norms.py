@@ -69,7 +69,7 @@ def test_accumulated_gradients_are_one_step(recording: MemorySink, clips: bool) 
         if clips:
             by_norm(model)
         optimizer.step()
-        assert watch.step == 1
+        assert watch.steps == 1
     assert norms_of(only(recording).rows[0][1]) == pytest.approx(expected)
 
 

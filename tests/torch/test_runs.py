@@ -68,7 +68,7 @@ def test_an_end_from_another_thread_lets_the_hooks_sleep(recording: MemorySink) 
     thread.join()
     assert optimizer._optimizer_step_pre_hooks, "the loop may be going through them"
     train(model, optimizer, 2)
-    assert (watch.step, only(recording).status, len(only(recording).rows)) == (1, "finished", 1)
+    assert (watch.steps, only(recording).status, len(only(recording).rows)) == (1, "finished", 1)
     watch.unwatch()
     assert not optimizer._optimizer_step_pre_hooks
 
@@ -122,7 +122,7 @@ def test_switched_off_it_counts_and_records_nothing(
     with autolog.torch.watch(model, optimizer := sgd(model)) as watch:
         train(model, optimizer, 2)
         watch.log({"loss": 1.0})
-        assert watch.step == 2
+        assert watch.steps == 2
     assert recording.runs == []
 
 
@@ -138,7 +138,7 @@ def test_another_rank_counts_and_records_nothing(
         assert len(optimizer._optimizer_step_pre_hooks) == 1
         train(model, optimizer, 2)
         watch.log({"loss": 1.0})
-        assert watch.step == 2
+        assert watch.steps == 2
     assert recording.runs == []
 
 

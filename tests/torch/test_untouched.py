@@ -66,7 +66,7 @@ def test_nothing_is_left_after_unwatch(recording: MemorySink) -> None:
     autolog.finish()
     assert standing() == bare
     train(model, optimizer, 1)
-    assert watch.step == 0
+    assert watch.steps == 0
 
 
 def test_watching_again_begins_anew(recording: MemorySink) -> None:
@@ -93,7 +93,7 @@ def test_copies_are_not_watched_and_carry_nothing(recording: MemorySink) -> None
         saved = torch.load(io.BytesIO(file.getvalue()), weights_only=False)[:2]
         for copied, its_optimizer in (copy.deepcopy((model, optimizer)), pickled, saved):
             train(copied, its_optimizer, 1)
-        assert watch.step == 1
+        assert watch.steps == 1
     assert len(only(recording).rows) == 1
 
 
@@ -181,14 +181,15 @@ def test_a_wrapped_optimizer_is_watched_where_its_step_is(recording: MemorySink)
     assert len(only(recording).values("grad_norm")) == 2
 
 
-def test_without_an_optimizer_the_first_that_trains_the_model_is_taken(recording: MemorySink) -> None:
+def test_without_an_optimizer_each_that_trains_the_model_counts(recording: MemorySink) -> None:
     model, other = network(), network()
     first, second, foreign = sgd(model, 0.1), sgd(model, 0.2), sgd(other)
     with autolog.torch.watch(model) as watch:
         train(other, foreign, 2)
         train(model, first, 2)
-        train(model, second, 3)
-        assert watch.step == 2
+        train(model, second, 3)  # of the same parameters: it goes on where the first has stopped
+        assert watch.steps == 5
     found = only(recording)
-    assert found.values("lr") == [0.1, 0.1]
+    assert found.values("lr") == [0.1, 0.1, 0.2, 0.2, 0.2]
+    assert [step for step, row in found.rows if "lr" in row] == [1, 2, 3, 4, 5]
     assert found.config["params/lr"] == 0.1

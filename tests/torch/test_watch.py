@@ -30,7 +30,7 @@ def test_a_loop_is_a_whole_run(recording: MemorySink) -> None:
             optimizer.step()
             schedule.step()
             watch.log({"train/loss": losses[-1]})
-        assert watch.step == 5
+        assert watch.steps == 5
         assert only(recording).status == "running"
     took = time.perf_counter() - began
     found = only(recording)
@@ -117,7 +117,7 @@ def test_a_resumed_training_goes_on_with_its_steps(recording: MemorySink) -> Non
     model = network()
     with autolog.torch.watch(model, optimizer := sgd(model), every=10, step=117) as watch:
         train(model, optimizer, 4)
-        assert watch.step == 121
+        assert watch.steps == 121
     assert [step for step, _ in only(recording).rows] == [118, 120]
 
 
