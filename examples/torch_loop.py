@@ -36,6 +36,8 @@ with (
         with torch.no_grad():
             accuracy = (model(X_test).argmax(1) == y_test).float().mean()
         watch.log({"train/loss": loss.item(), "val/accuracy": accuracy, "epoch": epoch + 1})
+    with torch.no_grad():
+        watch.evaluate(y_test, model(X_test), name="test")  # a confusion matrix, curves, best and worst
 
 print(f"test accuracy {accuracy:.3f}")
 print("Look at it:  trackio show --project torch-digits")

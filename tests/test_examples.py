@@ -92,7 +92,8 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
         [
             (
                 "Sequential",
-                {"train/loss", "val/accuracy", "lr", "grad_norm/1", "param_norm", "grad_histogram/1"},
+                {"train/loss", "val/accuracy", "test/accuracy", "test/confusion_matrix", "lr"}
+                | {"grad_norm/1", "param_norm", "grad_histogram/1"},
             )
         ],
     ),

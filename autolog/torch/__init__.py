@@ -11,11 +11,16 @@
 
 Without ``with``: ``watch = autolog.torch.watch(model, optimizer)``, and after the loop
 ``autolog.torch.unwatch(model)``. A loop is never found by itself: ``autolog.enable()`` does nothing for it.
+Several models, or optimizers, that are trained together are one run: ``watch([generator, critic])``.
 
 Recorded every ``log_every_n_steps`` steps: ``grad_norm`` and ``grad_norm/<module>``, ``lr``,
-``perf/step_seconds``; if wanted ``param_norm`` and histograms. An optimizer tells of its steps by hooks that
-torch offers. Of clipping, which comes before them, torch tells nobody: there one function of torch is hooked
-as long as something is watched (see ``loop.py``).
+``perf/step_seconds``; if wanted ``param_norm`` and histograms. At the end the weights, and a list of the
+checkpoints that ``torch.save`` has written. ``watch.evaluate(y, scores)`` records an evaluation, and
+``watch.step()`` says a step that no optimizer tells of.
+
+An optimizer tells of its steps by hooks that torch offers (``watched.py``). Of clipping, which comes before them,
+and of saving torch tells nobody: two functions of torch are hooked as long as something is watched
+(``clipping.py``, ``kept.py``).
 """
 
 from __future__ import annotations

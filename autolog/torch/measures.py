@@ -26,10 +26,12 @@ __all__ = [
     "is_sharded",
     "learning_rates",
     "parameters_of",
+    "seed_that_was_set",
     "skips",
 ]
 
 MOST_HISTOGRAMS = 20  # modules with histograms
+LARGEST_SEED = 2**32  # that people give; unseeded, torch's generator begins with 64 random bits
 SAMPLED = 10_000  # values in a histogram, at most
 WRAPPERS = (
     "_orig_mod",
@@ -207,6 +209,12 @@ def describe(run: Recording, model: Any, optimizer: Any) -> None:
         describe_optimizer(run, optimizer)
 
 
+def seed_that_was_set() -> int | None:
+    """What was given to ``torch.manual_seed``, or to what calls it; None: nothing was, as far as is known."""
+    seed = torch.initial_seed()
+    return seed if seed < LARGEST_SEED else None
+
+
 def describe_models(run: Recording, models: Mapping[str, Any]) -> None:
     """The models of a loop, into the run's config: together, and each by its name if there are several."""
     every = [parameter for model in models.values() for parameter in model.parameters()]
@@ -224,6 +232,8 @@ def describe_models(run: Recording, models: Mapping[str, Any]) -> None:
             "device": ", ".join(sorted({str(p.device) for p in parameters})),
         }
     )
+    if (seed := seed_that_was_set()) is not None:
+        run.describe({"seed": seed})
     if len(models) > 1:
         for name, model in models.items():
             run.describe(_sizes(f"model/{name}", list(model.parameters())))
