@@ -37,7 +37,7 @@ class Chart:
       `y_label`, and optionally `shares`: each series is drawn as shares of its own total, so that a few
       rows can be read beside many;
     - `images`: `tiles` (each `title`, `kind`, `shape` (height, width) or with channels, and `pixels`, 8 bits
-      each, row by row, in base64);
+      each, row by row, in base64), and optionally `across`: how many stand beside each other;
     - `traces`: `series` (each `name`, `x`, `y`, and optionally `style`: `points`, `line` or `steps`, `color`,
       `width`, `alpha`), `x_label`, `y_label`;
     - `parallel`: `axes` (each `name` and `ticks`, pairs of a height from 0 to 1 and a text), `lines` (of a

@@ -329,7 +329,7 @@ def _images(chart: Chart) -> Figure:
     import numpy as np
 
     tiles: list[dict[str, Any]] = chart.data["tiles"]
-    across = 5
+    across = chart.data.get("across", 5)
     kinds = list(dict.fromkeys(tile["kind"] for tile in tiles))  # each begins a line of its own
     lines = [
         (kind, of_kind[start : start + across])

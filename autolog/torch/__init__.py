@@ -18,8 +18,8 @@ Recorded every ``log_every_n_steps`` steps: ``grad_norm`` and ``grad_norm/<modul
 checkpoints that ``torch.save`` has written. ``watch.evaluate(y, scores)`` records an evaluation, and
 ``watch.step()`` says a step that no optimizer tells of.
 
-An optimizer tells of its steps by hooks that torch offers (``watched.py``). Of clipping, which comes before them,
-and of saving torch tells nobody: two functions of torch are hooked as long as something is watched
+An optimizer tells of its steps by hooks that torch offers (``watched.py``). Of clipping, which comes before
+them, and of saving torch tells nobody: two functions of torch are hooked while something is watched
 (``clipping.py``, ``kept.py``).
 """
 

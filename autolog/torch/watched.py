@@ -204,7 +204,7 @@ class Watched(Loop):
                 self._listen(one)
 
     def remove(self, members: Iterable[Member], error: BaseException | None) -> None:
-        """They are watched no more. With the last one the loop ends: failed or killed, if there is an error."""
+        """They are watched no more. With the last one the loop ends: it has failed if there is an error."""
         gone = list(members)
         rest = [member for member in self.members if member not in gone]
         if rest and not self._is_over:

@@ -25,18 +25,23 @@ from autolog.capture.evaluation.inputs import (
 )
 from autolog.capture.evaluation.labels import are_by_label, multilabel
 from autolog.capture.evaluation.outputs import multioutput, task_of
+from autolog.capture.evaluation.pictures import are_many, of_pixels, reconstruction, segmentation
 from autolog.capture.evaluation.result import Evaluation
 from autolog.capture.evaluation.samples import with_inputs
 from autolog.capture.evaluation.scores import probabilities, thinned
 
 __all__ = [
     "Evaluation",
+    "are_many",
     "classification",
     "evaluate",
     "multilabel",
     "multioutput",
+    "of_pixels",
     "probabilities",
+    "reconstruction",
     "regression",
+    "segmentation",
     "thinned",
     "with_inputs",
 ]

@@ -32,7 +32,7 @@ def with_inputs(result: Evaluation, chosen: Any) -> Evaluation:
     images = as_images(chosen)
     if images is not None:
         tiles = [
-            {"title": _title(row), "kind": row["kind"], **_pixels(image)}
+            {"title": _title(row), "kind": row["kind"], **pixels(image)}
             for row, image in zip(rows, images, strict=False)
         ]
         chart = Chart(
@@ -71,14 +71,22 @@ def _title(row: dict[str, Any]) -> str:
     return f"{title} ({row['confidence']:.0%})" if "confidence" in row else title
 
 
-def _pixels(image: Array) -> dict[str, Any]:
-    """An image as bytes that JSON holds: of 0 to 1 and 0 to 255 as they are, any other range stretched."""
+def pixels(image: Array, within: tuple[float, float] | None = None) -> dict[str, Any]:
+    """An image as bytes that JSON holds.
+
+    Args:
+        image: Shape (height, width) or (height, width, channels).
+        within: The numbers that are black and white. None: 0 and 1, or 0 and 255; of another range its ends.
+    """
     step = max(1, -(-max(image.shape[:2]) // MOST_PIXELS))
     image = image[::step, ::step].astype("float32")
-    low, high = float(np.nanmin(image)), float(np.nanmax(image))
-    if low < 0 or high > 255 or 1 < high < MOST_LEVELS_STRETCHED:
-        image = (image - low) / ((high - low) or 1)
-    elif high > 1:
-        image = image / 255
+    low, high = within or _range(float(np.nanmin(image)), float(np.nanmax(image)))
+    image = (image - low) / ((high - low) or 1)
     levels = np.nan_to_num(255 * image).clip(0, 255).astype("uint8")
     return {"shape": list(levels.shape), "pixels": base64.b64encode(levels.tobytes()).decode()}
+
+
+def _range(low: float, high: float) -> tuple[float, float]:
+    if low < 0 or high > 255 or 1 < high < MOST_LEVELS_STRETCHED:
+        return low, high
+    return (0, 255) if high > 1 else (0, 1)
