@@ -83,13 +83,11 @@ def _place_for_training(
         settings = settings_module.current().filled(**suggested)
         run = _gone_on_with(resume, settings) if resume is not None and resume.exists else None
         run = run or open_run(by_user=False, subject=name, shared_id=shared_id, settings=settings)
-        run.claim()  # what trains inside is below it
         return Training(run, owns=True)
     # Of several workers each would take itself for the first one, unless the run was given to it.
     if (outer is given or outer.is_of_this_process) and outer.claim():
         return Training(outer, owns=False)
     child = open_run(suggested.get("run_name"), parent=outer, by_user=False, subject=name)
-    child.claim()
     return Training(child, owns=True)
 
 
