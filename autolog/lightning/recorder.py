@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -23,7 +23,7 @@ from autolog.lightning.checkpoints import Checkpoints
 from autolog.lightning.gradients import GradientNorms
 from autolog.lightning.names import canonical
 from autolog.lightning.packages import Callback, arm
-from autolog.lightning.predictions import HeldOut
+from autolog.lightning.predictions import HeldOut, length
 from autolog.lightning.ranks import Machines
 from autolog.lightning.results import record_result
 from autolog.process.guard import charge, shield
@@ -116,7 +116,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def leave(self) -> None:
         """The call has ended, or goes on without us."""
-        self.held_out.end()
+        self.held_out.leave()
         self._stop_clipping()
         if self._machines is not None:
             self._machines.stop()
@@ -156,7 +156,7 @@ class Recorder(Callback):  # type: ignore[misc]
     ) -> None:
         # At every step, logged or not: a shield would cost as much as what it is put around.
         try:
-            self._samples += _length(batch)
+            self._samples += length(batch)
             self._loss = outputs.get("loss") if type(outputs) is dict else outputs
             # This batch counts as a step after this call, if it made one: so one more or two.
             is_next = is_logged(trainer, within=2)
@@ -217,13 +217,13 @@ class Recorder(Callback):  # type: ignore[misc]
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         with shield("Lightning: held-out predictions"):
-            self.held_out.listen(pl_module)
+            self.held_out.listen(pl_module, batch, dataloader_idx)
 
     def on_test_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         with shield("Lightning: held-out predictions"):
-            self.held_out.listen(pl_module)
+            self.held_out.listen(pl_module, batch, dataloader_idx)
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -254,7 +254,7 @@ class Recorder(Callback):  # type: ignore[misc]
     def _end_evaluation(self, trainer: Any, name: str) -> None:
         self.stage = "train"
         with shield("Lightning: held-out predictions"):
-            if not self.held_out.end():
+            if not self.held_out.end(trainer, step_of(trainer)):
                 return
             every = self.run.settings.evaluate_every_n_epochs
             in_fit = trainer.state.fn == "fit"
@@ -415,17 +415,3 @@ def _scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
         values = torch.stack([metrics[key].detach().reshape(()).to(wide) for key in keys]).tolist()
         found |= dict(zip(keys, values, strict=True))
     return found
-
-
-def _length(batch: Any) -> int:
-    """How many samples a batch has: the length of its first tensor."""
-    if isinstance(batch, torch.Tensor):
-        return batch.shape[0] if batch.ndim else 1
-    if isinstance(batch, (list, tuple)):
-        parts: Iterable[Any] = batch
-    else:
-        parts = batch.values() if isinstance(batch, Mapping) else ()
-    for part in parts:
-        if size := _length(part):
-            return size
-    return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,50 @@ from autolog.core.evaluations import name_of, say_main
 from autolog.core.recording import Recording
 from autolog.core.results import not_told
 from autolog.core.results import record_evaluation as record_evaluation_of
+from autolog.torch.heard import HeardCall, Kind
 
-__all__ = ["Kept", "evaluate_given", "record_evaluation"]
+__all__ = ["Kept", "Known", "decided", "evaluate_given", "evaluated", "record_evaluation", "why_left_out"]
 
 MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
 MOST_INPUTS = 8_000_000  # and of inputs
 IGNORED = -100  # a target that torch's losses take for none
 MOST_COUNTED = 1_000  # classes, where predictions are too many to be kept
+MOST_AMOUNTS = 1_000  # of a row: what has more is a picture, a sound or the like
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of targets and predictions, beside their values.
+
+    Attributes:
+        kind: see :class:`autolog.torch.heard.HeardCall`; None: as they look.
+        is_probabilities: whether scores are probabilities; None: as they look.
+        ignored: the target that counts for none.
+    """
+
+    kind: Kind | None = None
+    is_probabilities: bool | None = None
+    ignored: int | None = IGNORED
+
+
+def why_left_out(call: HeardCall) -> str | None:
+    """Why nothing is made of what a loss or a metric was called with; None: it is evaluated."""
+    if call.weights is not None:
+        return "its numbers have weights"
+    if not call.truth.ndim or (
+        call.kind == "classes" and call.scores.ndim < 2 and call.scores.is_floating_point()
+    ):
+        return "it is of single samples"
+    if call.kind == "amounts" and call.truth[:1].numel() > MOST_AMOUNTS:
+        return f"it has more than {MOST_AMOUNTS:,} amounts for each sample"
+    return None
 
 
 class Kept:
     """Targets, predictions and inputs of an evaluation.
+
+    Args:
+        known: what is known of them.
 
     Attributes:
         too_large: whether they were too many to be kept.
@@ -33,7 +66,8 @@ class Kept:
             classes): the true ones by row.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Known | None = None) -> None:
+        self.known = known or Known()
         self._truth: list[torch.Tensor] = []
         self._predicted: list[torch.Tensor] = []
         self._inputs: list[Any] | None = []
@@ -41,8 +75,14 @@ class Kept:
         self.too_large = False
         self.counts: Any = None
 
-    def add(self, truth: torch.Tensor, predicted: torch.Tensor, inputs: Any = None) -> None:
-        """One batch."""
+    def add(
+        self, truth: torch.Tensor, predicted: torch.Tensor, inputs: Any = None, *, copied: bool = False
+    ) -> None:
+        """One batch.
+
+        Args:
+            copied: whether copies are kept: a step may yet change what it has.
+        """
         if self.too_large:
             self._count(truth, predicted)
             return
@@ -57,8 +97,8 @@ class Kept:
                 for batch in before:
                     self._count(*batch)
             return
-        self._truth.append(truth)
-        self._predicted.append(predicted)
+        self._truth.append(truth.detach().clone() if copied else truth)
+        self._predicted.append(predicted.detach().clone() if copied else predicted)
         if isinstance(inputs, torch.Tensor):
             self._input_values += inputs.numel()
         is_short = isinstance(inputs, torch.Tensor) and self._input_values <= MOST_INPUTS
@@ -79,7 +119,9 @@ class Kept:
             return
         guesses = predicted.argmax(1).reshape(-1)
         truth = truth.reshape(-1).to(guesses.device, torch.long)
-        truth, guesses = truth[truth != IGNORED], guesses[truth != IGNORED]
+        if self.known.ignored is not None:
+            counted = truth != self.known.ignored
+            truth, guesses = truth[counted], guesses[counted]
         if len(truth) and (int(truth.min()) < 0 or int(truth.max()) >= classes):
             self.counts = None
             return
@@ -92,16 +134,29 @@ class Kept:
         Raises:
             ValueError: batches of different shapes.
         """
-        return _joined(self._truth), _joined(self._predicted)
+        truth, predicted = self._truth, self._predicted
+        if self.known.kind == "classes" and len({part.shape[1:] for part in truth}) > 1:  # of sequences
+            rows = [_rows(*batch) for batch in zip(truth, predicted, strict=True)]
+            truth, predicted = [row[0] for row in rows], [row[1] for row in rows]
+        return _joined(truth), _joined(predicted)
+
+    def batches(self) -> list[tuple[Any, Any]]:
+        """Targets and predictions of each batch as NumPy arrays."""
+        return [(_joined([a]), _joined([b])) for a, b in zip(self._truth, self._predicted, strict=True)]
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was added."""
         return not self._truth and not self.too_large
 
-    def chosen(self, samples: list[int]) -> list[Any] | None:
-        """The inputs of these samples, texts or tensors, or None."""
-        if not self._inputs or not samples:
+    @property
+    def has_scores(self) -> bool:
+        """Whether predictions are scores, and not the classes themselves."""
+        return bool(self._predicted) and self._predicted[0].is_floating_point()
+
+    def chosen(self, samples: list[int], of: int) -> list[Any] | None:
+        """The inputs of these of so many rows, texts or tensors; None: they are not of one row each."""
+        if not self._inputs or not samples or sum(len(batch) for batch in self._inputs) != of:
             return None
         if isinstance(self._inputs[0], list):
             texts = [text for batch in self._inputs for text in batch]
@@ -143,12 +198,12 @@ def record_evaluation(
             result = of_counts(kept.counts.cpu().numpy(), classes)
         else:
             truth, predicted = kept.arrays()
-            result = evaluated(truth, predicted, classes)
+            result = evaluated(truth, predicted, classes, kept.known)
     except ValueError as error:
         run.note_lost(name, f"not evaluated: {error}")
         return
     if result.samples and truth is not None and result.rows == len(truth) and run.keeps("predictions"):
-        chosen = kept.chosen(result.samples)
+        chosen = kept.chosen(result.samples, result.rows)
         if chosen is not None:
             result = evaluation.with_inputs(result, _readable(shown(chosen)))
     record_evaluation_of(run, name, replace(result, metrics=not_told(result.metrics, name, told)), step=step)
@@ -201,22 +256,35 @@ def _readable(rows: Any) -> Any:
     return rows
 
 
-def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> Evaluation:
-    """Classification or regression, as targets and predictions look.
+def evaluated(
+    truth: Any,
+    predicted: Any,
+    classes: list[str] | None = None,
+    known: Known | None = None,
+) -> Evaluation:
+    """Classification or regression, as it is known, or as targets and predictions look.
 
     Args:
         truth: whole numbers are classes, in shape (n,), or (n, k) of 0 and 1 for labels; floats are amounts,
             except 0.0 and 1.0 beside one score for each.
         predicted: shape (n, classes), (n,) or (n, 1); of classes probabilities or logits, or their numbers.
         classes: their names, where they are known.
+        known: what is known of them.
 
     Raises:
-        ValueError: the shapes do not go together.
+        ValueError: the shapes do not go together, or targets are shares of classes or labels.
     """
+    known = known or Known()
+    kind = known.kind or _kind(truth, predicted)
+    if kind != "classes":
+        return _one_number_each(truth, predicted, kind, known)
     if predicted.dtype.kind in "iub":
+        if known.kind is not None:
+            truth, predicted, notes = _counted(truth.reshape(-1), predicted.reshape(-1), known.ignored)
+            return _noted(evaluation.classification(truth, predicted), notes)
         return evaluation.classification(truth, predicted)
-    if truth.shape == predicted.shape or truth.reshape(-1).shape == predicted.reshape(-1).shape:
-        return _one_number_each(truth, predicted)
+    if truth.shape == predicted.shape:
+        truth = _class_of(truth)
     predicted = _classes_second(truth, predicted)
     if (
         truth.dtype.kind not in "iub"
@@ -224,15 +292,11 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
         or truth.size * predicted.shape[1] != predicted.size
     ):
         raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
-    notes: tuple[str, ...] = ()
+    notes = ()
     if predicted.ndim > 2:
         predicted = np.moveaxis(predicted, 1, -1).reshape(-1, predicted.shape[1])
         truth, predicted, notes = evaluation.thinned(truth.reshape(-1), predicted)
-    truth = truth.reshape(-1)
-    if (counted := truth != IGNORED).any() and not counted.all():
-        truth, predicted = truth[counted], predicted[counted]
-        left_out = f"without the {len(counted) - len(truth):,} targets that are {IGNORED}: torch ignores them"
-        notes = (*notes, left_out)
+    truth, predicted, more = _counted(truth.reshape(-1), predicted, known.ignored)
     if truth.min() < 0 or truth.max() >= predicted.shape[1]:
         raise ValueError(
             f"targets {truth.min()} to {truth.max()} beside {predicted.shape[1]} scores for each"
@@ -241,6 +305,66 @@ def evaluated(truth: Any, predicted: Any, classes: list[str] | None = None) -> E
     if classes is not None and len(set(classes)) == len(names):
         names, truth = classes, np.asarray(classes)[truth]
     result = evaluation.classification(truth, scores=evaluation.probabilities(predicted), classes=names)
+    return _noted(result, (*notes, *more))
+
+
+def decided(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any]:
+    """The true and the predicted class of each row that counts, or of each label, as :func:`evaluated`.
+
+    Raises:
+        ValueError: they are amounts, or do not go together.
+    """
+    kind = known.kind or _kind(truth, predicted)
+    is_decided = predicted.dtype.kind in "iub"
+    if kind == "amounts":
+        raise ValueError("amounts")
+    if kind == "labels":
+        guesses = predicted if is_decided else _likely(predicted, known) > 0.5
+        if guesses.size != truth.size:
+            raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
+        truth, guesses = truth.reshape(len(truth), -1), guesses.reshape(len(truth), -1).astype(int)
+    elif is_decided:
+        truth, guesses = truth.reshape(-1), predicted.reshape(-1)
+    else:
+        truth = _class_of(truth) if truth.shape == predicted.shape else truth
+        guesses = _classes_second(truth, predicted).argmax(1).reshape(-1)
+        truth = truth.reshape(-1)
+    if len(truth) != len(guesses):
+        raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
+    if known.ignored is None or truth.ndim > 1:
+        return truth, guesses
+    return truth[truth != known.ignored], guesses[truth != known.ignored]
+
+
+def _kind(truth: Any, predicted: Any) -> Kind:
+    if predicted.dtype.kind in "iub":
+        return "classes"
+    if truth.shape == predicted.shape or truth.reshape(-1).shape == predicted.reshape(-1).shape:
+        return "labels" if bool(np.isin(truth, (0, 1)).all()) else "amounts"
+    return "classes"
+
+
+def _class_of(shares: Any) -> Any:
+    """The classes of rows that have a single 1.
+
+    Raises:
+        ValueError: rows that share a sample among classes.
+    """
+    if not (np.isin(shares, (0, 1)).all() and (shares.sum(1) == 1).all()):
+        raise ValueError("targets that are shares of classes")
+    return shares.argmax(1)
+
+
+def _counted(truth: Any, predicted: Any, ignored: int | None) -> tuple[Any, Any, tuple[str, ...]]:
+    """Without the targets that count for none, and what is to be said of it."""
+    counted = truth != ignored
+    if ignored is None or counted.all() or not counted.any():
+        return truth, predicted, ()
+    left_out = f"without the {int((~counted).sum()):,} targets that are {ignored}: the loss ignores them"
+    return truth[counted], predicted[counted], (left_out,)
+
+
+def _noted(result: Evaluation, notes: tuple[str, ...]) -> Evaluation:
     return replace(result, notes=(*result.notes, *notes))
 
 
@@ -276,17 +400,42 @@ def _classes_second(truth: Any, predicted: Any) -> Any:
     return predicted
 
 
-def _one_number_each(truth: Any, predicted: Any) -> Evaluation:
-    is_binary = bool(np.isin(truth, (0, 1)).all())
-    if not is_binary:
-        rows = len(truth)
+def _one_number_each(truth: Any, predicted: Any, kind: Kind, known: Known) -> Evaluation:
+    rows = len(truth)
+    if kind == "amounts":
         return evaluation.evaluate(truth.reshape(rows, -1), predicted.reshape(rows, -1), task="regression")
-    scores = evaluation.probabilities(predicted, are_independent=True)
-    if truth.ndim == 2 and truth.shape[1] > 1:
-        return evaluation.multilabel(truth.astype(int), (scores > 0.5).astype(int), scores=scores)
-    flat, scores, notes = evaluation.thinned(truth.reshape(-1).astype(int), scores.reshape(-1))
-    result = evaluation.classification(flat, scores=scores, classes=[0, 1])
-    return replace(result, notes=(*result.notes, *notes))
+    several = truth.ndim == 2 and truth.shape[1] > 1
+    if not several:
+        truth, predicted, _ = _counted(truth.reshape(-1), predicted.reshape(-1), known.ignored)
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("targets of labels that are neither 0 nor 1")
+    truth = truth.astype(int)
+    if predicted.dtype.kind in "iub":
+        return (
+            evaluation.multilabel(truth, predicted)
+            if several
+            else evaluation.classification(truth, predicted)
+        )
+    scores = _likely(predicted, known)
+    if several:
+        return evaluation.multilabel(truth, (scores > 0.5).astype(int), scores=scores)
+    flat, scores, notes = evaluation.thinned(truth, scores)
+    return _noted(evaluation.classification(flat, scores=scores, classes=[0, 1]), notes)
+
+
+def _likely(scores: Any, known: Known) -> Any:
+    """Of each label by itself."""
+    are_logits = None if known.is_probabilities is None else not known.is_probabilities
+    return evaluation.probabilities(scores, are_logits=are_logits, are_independent=True)
+
+
+def _rows(truth: torch.Tensor, predicted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each place of a sequence as a row."""
+    if predicted.ndim > 2 and truth.shape != predicted.shape:
+        predicted = _classes_second(truth, predicted).movedim(1, -1).flatten(0, -2)
+    elif predicted.ndim > 1 and truth.shape == predicted.shape:
+        predicted = predicted.flatten()
+    return truth.flatten(), predicted
 
 
 def _joined(parts: list[torch.Tensor]) -> Any:

@@ -260,7 +260,7 @@ def test_a_metric_per_step_and_epoch_is_told_once_each(recording: MemorySink) ->
 
 class ByPart(Digits):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.net(batch[0])
+        torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1])
 
 
 class Returning(Digits):
@@ -391,7 +391,7 @@ class Amounts(lightning.pytorch.LightningModule):  # type: ignore[misc]
         return torch.nn.functional.mse_loss(self.net(batch[0]), batch[1])
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.net(batch[0])
+        torch.nn.functional.mse_loss(self.net(batch[0]), batch[1])
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 0.01)
@@ -422,7 +422,7 @@ class Sequences(lightning.pytorch.LightningModule):  # type: ignore[misc]
         return torch.nn.functional.cross_entropy(scores.movedim(-1, 1) if self.last else scores, batch[1])
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self(batch[0])
+        self.training_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 0.01)
