@@ -16,14 +16,14 @@ from autolog.core.recording import Recording
 from autolog.core.results import not_told
 from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.torch.heard import HeardCall, Kind
+from autolog.torch.reduced import MOST_COUNTED, Counts, Errors, as_array, classes_second
 
 __all__ = ["Kept", "Known", "decided", "evaluate_given", "evaluated", "record_evaluation", "why_left_out"]
 
 MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
+SMALLEST_MASK = 8  # pixels of a side
 MOST_INPUTS = 8_000_000  # and of inputs
 IGNORED = -100  # a target that torch's losses take for none
-MOST_COUNTED = 1_000  # classes, where predictions are too many to be kept
-MOST_AMOUNTS = 1_000  # of a row: what has more is a picture, a sound or the like
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,6 @@ def why_left_out(call: HeardCall) -> str | None:
         call.kind == "classes" and call.scores.ndim < 2 and call.scores.is_floating_point()
     ):
         return "it is of single samples"
-    if call.kind == "amounts" and call.truth[:1].numel() > MOST_AMOUNTS:
-        return f"it has more than {MOST_AMOUNTS:,} amounts for each sample"
     return None
 
 
@@ -62,8 +60,8 @@ class Kept:
 
     Attributes:
         too_large: whether they were too many to be kept.
-        counts: how often which class was taken for which, where classes were too many to be kept, (classes,
-            classes): the true ones by row.
+        counts: of classes that were too many to be kept.
+        errors: of rows of many amounts that were too many to be kept.
     """
 
     def __init__(self, known: Known | None = None) -> None:
@@ -73,7 +71,19 @@ class Kept:
         self._inputs: list[Any] | None = []
         self._values = self._input_values = 0
         self.too_large = False
-        self.counts: Any = None
+        self._counts: Counts | None = None
+        self.errors: Errors | None = None
+
+    @property
+    def counts(self) -> Any:
+        """How often which class was taken for which, (classes, classes), the true ones by row; or None."""
+        return None if self._counts is None else self._counts.counts
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be said of them: they were too many."""
+        has_errors = self.errors is not None and not self.errors.is_lost
+        return self.too_large and self.counts is None and not has_errors
 
     def add(
         self, truth: torch.Tensor, predicted: torch.Tensor, inputs: Any = None, *, copied: bool = False
@@ -84,18 +94,12 @@ class Kept:
             copied: whether copies are kept: a step may yet change what it has.
         """
         if self.too_large:
-            self._count(truth, predicted)
+            self._reduce(truth, predicted, inputs)
             return
         self._values += truth.numel() + predicted.numel()
         if self._values > MOST_VALUES:
-            before = [*zip(self._truth, self._predicted, strict=True), (truth, predicted)]
-            self._truth, self._predicted, self._inputs, self.too_large = [], [], None, True
-            scores = _classes_second(truth, predicted)
-            classes = scores.shape[1] if scores.ndim > 1 else 0
-            if 1 < classes <= MOST_COUNTED and not truth.is_floating_point():
-                self.counts = torch.zeros(classes, classes, dtype=torch.long, device=predicted.device)
-                for batch in before:
-                    self._count(*batch)
+            self._begin_to_reduce(truth, predicted)
+            self._reduce(truth, predicted, inputs)
             return
         self._truth.append(truth.detach().clone() if copied else truth)
         self._predicted.append(predicted.detach().clone() if copied else predicted)
@@ -108,25 +112,23 @@ class Kept:
         else:
             self._inputs = None
 
-    def _count(self, truth: torch.Tensor, predicted: torch.Tensor) -> None:
-        """Of what is too large to be kept, the confusion matrix grows batch by batch."""
-        if self.counts is None:
-            return
-        classes, predicted = len(self.counts), _classes_second(truth, predicted)
-        is_alike = predicted.ndim > 1 and predicted.shape[1] == classes
-        if not is_alike or truth.numel() * classes != predicted.numel():
-            self.counts = None
-            return
-        guesses = predicted.argmax(1).reshape(-1)
-        truth = truth.reshape(-1).to(guesses.device, torch.long)
-        if self.known.ignored is not None:
-            counted = truth != self.known.ignored
-            truth, guesses = truth[counted], guesses[counted]
-        if len(truth) and (int(truth.min()) < 0 or int(truth.max()) >= classes):
-            self.counts = None
-            return
-        pairs = torch.bincount(truth * classes + guesses, minlength=classes * classes)
-        self.counts += pairs.reshape(classes, classes).to(self.counts.device)
+    def _begin_to_reduce(self, truth: torch.Tensor, predicted: torch.Tensor) -> None:
+        scores = classes_second(truth, predicted)
+        classes = scores.shape[1] if scores.ndim > 1 else 0
+        if truth.numel() == predicted.numel() and truth.is_floating_point():
+            self.errors = Errors() if evaluation.are_many(truth) else None
+        elif 1 < classes <= MOST_COUNTED and not truth.is_floating_point():
+            self._counts = Counts(classes, self.known.ignored)
+        inputs = self._inputs or [None] * len(self._truth)
+        before = list(zip(self._truth, self._predicted, inputs, strict=True))
+        self._truth, self._predicted, self._inputs, self.too_large = [], [], None, True
+        for batch in before:
+            self._reduce(*batch)
+
+    def _reduce(self, truth: torch.Tensor, predicted: torch.Tensor, inputs: Any) -> None:
+        into = self._counts or self.errors
+        if into is not None:
+            into.add(truth, predicted, inputs)
 
     def arrays(self) -> tuple[Any, Any]:
         """Targets and predictions as NumPy arrays.
@@ -153,6 +155,13 @@ class Kept:
     def has_scores(self) -> bool:
         """Whether predictions are scores, and not the classes themselves."""
         return bool(self._predicted) and self._predicted[0].is_floating_point()
+
+    def inputs(self) -> Any:
+        """All of the inputs as an array; None: they are not kept, or no tensors of one shape."""
+        parts = self._inputs or [None]
+        if any(not isinstance(part, torch.Tensor) or part.shape[1:] != parts[0].shape[1:] for part in parts):
+            return None
+        return as_array(torch.cat(parts))
 
     def chosen(self, samples: list[int], of: int) -> list[Any] | None:
         """The inputs of these of so many rows, texts or tensors; None: they are not of one row each."""
@@ -189,16 +198,16 @@ def record_evaluation(
         shown: makes of chosen inputs what a person can read.
         step: the step of the weights that predicted; None: the run's last.
     """
-    if kept.too_large and kept.counts is None:
+    if kept.is_lost:
         run.note(f"{name}/confusion_matrix", "left out: the data is too large to be kept")
         return
     truth: Any = None
     try:
-        if kept.counts is not None:
-            result = of_counts(kept.counts.cpu().numpy(), classes)
+        if kept.too_large:
+            result = _reduced(kept, classes)
         else:
             truth, predicted = kept.arrays()
-            result = evaluated(truth, predicted, classes, kept.known)
+            result = evaluated(truth, predicted, classes, kept.known, kept.inputs())
     except ValueError as error:
         run.note_lost(name, f"not evaluated: {error}")
         return
@@ -241,7 +250,7 @@ def _given(what: str, values: Any) -> Any:
         if len({part.shape[1:] for part in parts}) > 1:
             raise ValueError(f"evaluate: the batches of {what} have different shapes: {parts[0].shape}, ...")
         return np.concatenate(parts)
-    array = _plain(values) if isinstance(values, torch.Tensor) else np.asarray(values)
+    array = as_array(values) if isinstance(values, torch.Tensor) else np.asarray(values)
     if array.dtype.kind not in "biuf" or not array.ndim:
         raise TypeError(
             f"evaluate: {what} is {type(values).__name__}; expected a tensor, an array, or a list of them."
@@ -252,7 +261,7 @@ def _given(what: str, values: Any) -> Any:
 def _readable(rows: Any) -> Any:
     """Tensors of one shape as one array."""
     if all(isinstance(row, torch.Tensor) for row in rows):
-        return _plain(torch.stack(rows)) if len({row.shape for row in rows}) == 1 else []
+        return as_array(torch.stack(rows)) if len({row.shape for row in rows}) == 1 else []
     return rows
 
 
@@ -261,8 +270,9 @@ def evaluated(
     predicted: Any,
     classes: list[str] | None = None,
     known: Known | None = None,
+    inputs: Any = None,
 ) -> Evaluation:
-    """Classification or regression, as it is known, or as targets and predictions look.
+    """Classification or regression, as it is known, or as targets and predictions look; of pictures as such.
 
     Args:
         truth: whole numbers are classes, in shape (n,), or (n, k) of 0 and 1 for labels; floats are amounts,
@@ -270,6 +280,7 @@ def evaluated(
         predicted: shape (n, classes), (n,) or (n, 1); of classes probabilities or logits, or their numbers.
         classes: their names, where they are known.
         known: what is known of them.
+        inputs: what was predicted from, shape (n, ...), if that is kept: it is shown beside pictures.
 
     Raises:
         ValueError: the shapes do not go together, or targets are shares of classes or labels.
@@ -277,21 +288,25 @@ def evaluated(
     known = known or Known()
     kind = known.kind or _kind(truth, predicted)
     if kind != "classes":
-        return _one_number_each(truth, predicted, kind, known)
+        return _one_number_each(truth, predicted, kind, known, inputs)
     if predicted.dtype.kind in "iub":
         if known.kind is not None:
+            if _are_masks(truth) and truth.shape == predicted.shape:
+                return _masks(truth, predicted, 1 + int(max(truth.max(), predicted.max())), known, inputs)
             truth, predicted, notes = _counted(truth.reshape(-1), predicted.reshape(-1), known.ignored)
             return _noted(evaluation.classification(truth, predicted), notes)
         return evaluation.classification(truth, predicted)
     if truth.shape == predicted.shape:
         truth = _class_of(truth)
-    predicted = _classes_second(truth, predicted)
+    predicted = classes_second(truth, predicted)
     if (
         truth.dtype.kind not in "iub"
         or predicted.ndim < 2
         or truth.size * predicted.shape[1] != predicted.size
     ):
         raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
+    if _are_masks(truth):
+        return _masks(truth, predicted.argmax(1), predicted.shape[1], known, inputs, classes)
     notes = ()
     if predicted.ndim > 2:
         predicted = np.moveaxis(predicted, 1, -1).reshape(-1, predicted.shape[1])
@@ -301,9 +316,8 @@ def evaluated(
         raise ValueError(
             f"targets {truth.min()} to {truth.max()} beside {predicted.shape[1]} scores for each"
         )
-    names: list[Any] = list(range(predicted.shape[1]))
-    if classes is not None and len(set(classes)) == len(names):
-        names, truth = classes, np.asarray(classes)[truth]
+    names = _names(classes, predicted.shape[1])
+    truth = np.asarray(names)[truth]
     result = evaluation.classification(truth, scores=evaluation.probabilities(predicted), classes=names)
     return _noted(result, (*notes, *more))
 
@@ -327,7 +341,7 @@ def decided(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any]:
         truth, guesses = truth.reshape(-1), predicted.reshape(-1)
     else:
         truth = _class_of(truth) if truth.shape == predicted.shape else truth
-        guesses = _classes_second(truth, predicted).argmax(1).reshape(-1)
+        guesses = classes_second(truth, predicted).argmax(1).reshape(-1)
         truth = truth.reshape(-1)
     if len(truth) != len(guesses):
         raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
@@ -368,6 +382,26 @@ def _noted(result: Evaluation, notes: tuple[str, ...]) -> Evaluation:
     return replace(result, notes=(*result.notes, *notes))
 
 
+def _reduced(kept: Kept, classes: list[str] | None) -> Evaluation:
+    if kept.errors is not None:
+        return evaluation.of_errors(*kept.errors.told(), kept.errors.few.columns())
+    assert kept._counts is not None
+    counts, few = as_array(kept.counts), kept._counts.few.columns()
+    if not _are_masks(few.get("target")):
+        return of_counts(counts, classes)
+    ignored = () if kept.known.ignored is None else (kept.known.ignored,)
+    return evaluation.of_pixels(counts, _names(classes, len(counts)), few=few, ignored=ignored)
+
+
+def _are_masks(truth: Any) -> bool:
+    return truth is not None and truth.ndim == 3 and min(truth.shape[1:]) >= SMALLEST_MASK
+
+
+def _names(classes: list[str] | None, count: int) -> list[Any]:
+    """Those of the classes, if there is one for each; else their numbers."""
+    return classes if classes is not None and len(set(classes)) == count else list(range(count))
+
+
 def of_counts(counts: Any, classes: list[str] | None = None) -> Evaluation:
     """Classification, from how often which class was taken for which.
 
@@ -378,9 +412,7 @@ def of_counts(counts: Any, classes: list[str] | None = None) -> Evaluation:
     Raises:
         ValueError: nothing was counted.
     """
-    names: list[Any] = list(range(len(counts)))
-    if classes is not None and len(set(classes)) == len(names):
-        names = classes
+    names = _names(classes, len(counts))
     labels = np.asarray(names)
     truth, guesses = (part.reshape(-1) for part in np.indices(counts.shape))
     result = evaluation.classification(
@@ -391,19 +423,32 @@ def of_counts(counts: Any, classes: list[str] | None = None) -> Evaluation:
     return replace(result, tables=tables, samples=[], rows=int(counts.sum()), notes=(*result.notes, why))
 
 
-def _classes_second(truth: Any, predicted: Any) -> Any:
-    """A model of sequences has the classes last; torch's losses have them second, (n, classes, ...)."""
-    if tuple(truth.shape) == tuple(predicted.shape[:-1]) != (len(predicted), *predicted.shape[2:]):
-        return (
-            np.moveaxis(predicted, -1, 1) if isinstance(predicted, np.ndarray) else predicted.movedim(-1, 1)
-        )
-    return predicted
+def _masks(
+    truth: Any, guesses: Any, count: int, known: Known, inputs: Any, classes: list[str] | None = None
+) -> Evaluation:
+    """A class for each pixel."""
+    ignored = () if known.ignored is None or not (truth == known.ignored).any() else (known.ignored,)
+    return evaluation.segmentation(
+        truth, guesses, classes=_names(classes, count), ignored=ignored, inputs=inputs
+    )
 
 
-def _one_number_each(truth: Any, predicted: Any, kind: Kind, known: Known) -> Evaluation:
-    rows = len(truth)
+def _one_number_each(truth: Any, predicted: Any, kind: Kind, known: Known, inputs: Any) -> Evaluation:
+    rows, are_many = len(truth), evaluation.are_many(truth)
+    if kind == "amounts" and are_many:
+        return evaluation.reconstruction(truth, predicted, inputs)
     if kind == "amounts":
         return evaluation.evaluate(truth.reshape(rows, -1), predicted.reshape(rows, -1), task="regression")
+    if are_many and predicted.dtype.kind == "f":
+        likely = _likely(predicted, known).reshape(truth.shape)
+        if not np.isin(
+            truth, [0, 1, *((known.ignored,) if known.ignored is not None else ())]
+        ).all():  # levels of grey, under a loss of labels
+            return evaluation.reconstruction(truth, likely, inputs)
+        masks = truth[:, 0] if truth.ndim == 4 and truth.shape[1] == 1 else truth
+        if _are_masks(masks):
+            guesses = (likely > 0.5).reshape(masks.shape)
+            return _masks(masks.astype(int), guesses.astype(int), 2, known, inputs, None)
     several = truth.ndim == 2 and truth.shape[1] > 1
     if not several:
         truth, predicted, _ = _counted(truth.reshape(-1), predicted.reshape(-1), known.ignored)
@@ -432,7 +477,7 @@ def _likely(scores: Any, known: Known) -> Any:
 def _rows(truth: torch.Tensor, predicted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Each place of a sequence as a row."""
     if predicted.ndim > 2 and truth.shape != predicted.shape:
-        predicted = _classes_second(truth, predicted).movedim(1, -1).flatten(0, -2)
+        predicted = classes_second(truth, predicted).movedim(1, -1).flatten(0, -2)
     elif predicted.ndim > 1 and truth.shape == predicted.shape:
         predicted = predicted.flatten()
     return truth.flatten(), predicted
@@ -442,12 +487,4 @@ def _joined(parts: list[torch.Tensor]) -> Any:
     shapes = {tuple(part.shape[1:]) for part in parts}
     if len(shapes) > 1:
         raise ValueError(f"batches of different shapes: {sorted(shapes)[:3]}")
-    return _plain(torch.cat([part.reshape(1) if not part.ndim else part for part in parts]))
-
-
-def _plain(tensor: torch.Tensor) -> Any:
-    """NumPy knows no bfloat16."""
-    tensor = tensor.detach().cpu()
-    return (
-        tensor.float() if tensor.is_floating_point() and tensor.dtype != torch.float64 else tensor
-    ).numpy()
+    return as_array(torch.cat([part.reshape(1) if not part.ndim else part for part in parts]))

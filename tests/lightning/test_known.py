@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torchmetrics import JaccardIndex
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 import autolog
@@ -105,14 +106,61 @@ def test_an_autoencoder_has_amounts_and_no_classes(recording: MemorySink) -> Non
 
 
 class Pictures(Autoencoder):
+    """As pictures are flattened for it."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.encoder, self.decoder = torch.nn.Linear(1024, 2), torch.nn.Linear(2, 1024)
+        self.encoder, self.decoder = torch.nn.Linear(256, 2), torch.nn.Linear(2, 256)
+
+    def loss(self, batch: Any) -> Any:
+        flat = batch[0].flatten(1)
+        return functional.mse_loss(self.decoder(self.encoder(flat)), flat)
 
 
-def test_pictures_are_no_rows_of_amounts(recording: MemorySink) -> None:
-    run, _ = fitted(Pictures(), recording, torch.rand(14, 1024), OTHERS[:14])
-    is_not_evaluated(run, "more than 1,000 amounts")
+@pytest.mark.parametrize("most", [8_000_000, 1_000], ids=["kept", "too many to be kept"])
+def test_pictures_are_told_as_pictures(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("autolog.torch.evaluation.MOST_VALUES", most)
+    pictures = torch.rand(14, 1, 16, 16)
+    run, _ = fitted(module := Pictures(), recording, pictures, OTHERS[:14])
+    flat = pictures.flatten(1)
+    with torch.no_grad():
+        errors = (module.decoder(module.encoder(flat)) - flat).square().mean(1)
+    assert run.metrics["val/loss"] == pytest.approx(float(errors.mean()), rel=1e-4)
+    assert run.metrics["val/psnr"] == pytest.approx(float((-10 * errors.log10()).mean()), rel=1e-4)
+    assert len(run.tables["val/per_picture"]) == 14
+    assert "val/per_output" not in run.tables
+    tiles = run.charts["val/pictures"]["data"]["tiles"]
+    assert {tuple(tile["shape"]) for tile in tiles} == {(16, 16)}
+
+
+class Segmenter(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Conv2d(3, 4, 1)
+
+    def loss(self, batch: Any) -> Any:
+        return functional.cross_entropy(self.net(batch[0]), batch[1], ignore_index=255)
+
+
+@pytest.mark.parametrize("most", [8_000_000, 1_000], ids=["kept", "too many to be kept"])
+def test_masks_have_the_overlap_of_each_class_without_what_is_none(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("autolog.torch.evaluation.MOST_VALUES", most)
+    pictures = torch.rand(14, 3, 10, 8)
+    masks = (pictures.mean(1) * 8).long() % 4
+    masks[:, :2] = 255
+    run, _ = fitted(module := Segmenter(), recording, pictures, masks)
+    with torch.no_grad():
+        guesses = module.net(pictures).argmax(1)
+    expected = JaccardIndex("multiclass", num_classes=4, ignore_index=255)(guesses, masks)
+    assert run.metrics["val/iou_macro"] == pytest.approx(float(expected))
+    right = (guesses == masks)[masks != 255].double().mean()
+    assert run.metrics["val/accuracy"] == pytest.approx(float(right))
+    assert matrix(run) == counted(masks[masks != 255], guesses[masks != 255], 4)
+    assert [tile["title"] for tile in run.charts["val/pictures"]["data"]["tiles"][:2]] == ["input", "target"]
 
 
 class Embedding(Module):

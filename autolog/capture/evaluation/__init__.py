@@ -25,7 +25,13 @@ from autolog.capture.evaluation.inputs import (
 )
 from autolog.capture.evaluation.labels import are_by_label, multilabel
 from autolog.capture.evaluation.outputs import multioutput, task_of
-from autolog.capture.evaluation.pictures import are_many, of_pixels, reconstruction, segmentation
+from autolog.capture.evaluation.pictures import (
+    are_many,
+    of_errors,
+    of_pixels,
+    reconstruction,
+    segmentation,
+)
 from autolog.capture.evaluation.result import Evaluation
 from autolog.capture.evaluation.samples import with_inputs
 from autolog.capture.evaluation.scores import probabilities, thinned
@@ -37,6 +43,7 @@ __all__ = [
     "evaluate",
     "multilabel",
     "multioutput",
+    "of_errors",
     "of_pixels",
     "probabilities",
     "reconstruction",

@@ -7,7 +7,7 @@ predicted worst, one in the middle, and the best.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from autolog.capture.evaluation.classes import classification
 from autolog.capture.evaluation.inputs import Array, as_array, same_length
 from autolog.capture.evaluation.rates import ratio
 from autolog.capture.evaluation.result import Evaluation
-from autolog.capture.evaluation.samples import as_images, pixels
+from autolog.capture.evaluation.samples import SMALLEST_IMAGE, as_images, pixels
 from autolog.capture.figures import Chart
 
 MOST_OUTPUTS = 100  # numbers of a row: with more of them it is looked at as a whole
@@ -62,8 +62,28 @@ def reconstruction(y_true: Any, y_pred: Any, inputs: Any = None) -> Evaluation:
     same_length(y_true=true, y_pred=predicted)
     if true.size != predicted.size:
         raise ValueError(f"y_true has shape {true.shape} and y_pred {predicted.shape}")
-    true, predicted = _like_inputs(true, inputs), predicted.reshape(_like_inputs(true, inputs).shape)
-    squares, absolutes, low, high = _errors(true, predicted)
+    true = _like_inputs(true, inputs)
+    predicted = predicted.reshape(true.shape)
+    columns = {"target": true, "output": predicted}
+    if inputs is not None and len(inputs) == len(true):
+        columns = {"input": inputs, **columns}
+    return of_errors(*_errors(true, predicted), columns)
+
+
+def of_errors(
+    squares: Array, absolutes: Array, low: float, high: float, few: Mapping[str, Any]
+) -> Evaluation:
+    """`reconstruction`, of rows that were too many to be kept.
+
+    Args:
+        squares: The mean squared error of each row, shape (n,).
+        absolutes: The mean absolute error of each row, shape (n,).
+        low, high: The lowest and the highest number of all targets.
+        few: `target`, `output` and perhaps `input` of the first rows, or of all.
+
+    Raises:
+        ValueError: No row is finite.
+    """
     notes: list[str] = []
     finite = np.isfinite(squares)
     if not finite.all():
@@ -73,7 +93,12 @@ def reconstruction(y_true: Any, y_pred: Any, inputs: Any = None) -> Evaluation:
     mse = float(squares[finite].mean())
     metrics = {"mse": mse, "rmse": math.sqrt(mse), "mae": float(absolutes[finite].mean())}
     each: dict[str, Array] = {"mse": squares, "mae": absolutes}
-    are_pictures = as_images(true[:1]) is not None
+    target = _like_inputs(few["target"], few.get("input"))
+    few = {**few, "target": target, "output": few["output"].reshape(target.shape)}
+    if _is_same(few.get("input"), target):
+        del few["input"]
+    are_pictures = as_images(few["target"][:1]) is not None
+    within = low, high
     if are_pictures:
         within, is_known = _levels(low, high)
         if not is_known:
@@ -90,11 +115,11 @@ def reconstruction(y_true: Any, y_pred: Any, inputs: Any = None) -> Evaluation:
     table = [{name: int(row), **{key: _plain(values[row]) for key, values in each.items()}} for row in order]
     charts = {}
     if are_pictures:
-        columns = {"target": true, "output": predicted}
-        if inputs is not None and not _is_same(inputs, true) and len(inputs) == len(true):
-            columns = {"input": inputs, **columns}
-        captions = [f"mse {squares[row]:.3g}" for row in range(len(true))]
-        charts["pictures"] = _shown(columns, order[np.isfinite(squares[order])], captions, within)
+        captions = [f"mse {square:.3g}" for square in squares]
+        shown = order[np.isfinite(squares[order]) & (order < len(few["target"]))]
+        charts["pictures"] = _shown(few, shown, captions, within)
+        if len(few["target"]) < len(squares):
+            notes.append(f"pictures show the first {len(few['target'])}: the data is too large to be kept")
     return Evaluation("regression", int(finite.sum()), metrics, {f"per_{name}": table}, charts, tuple(notes))
 
 
@@ -125,7 +150,10 @@ def segmentation(
     k = len(classes)
     by_picture = np.stack([_counts(t, p, k, ignored) for t, p in zip(true, predicted, strict=True)])
     counts = by_picture.sum(0)
-    result = of_pixels(counts, classes)
+    columns: dict[str, Any] = {"target": true, "output": predicted}
+    if inputs is not None and len(inputs) == len(true):
+        columns = {"input": inputs, **columns}
+    result = of_pixels(counts, classes, few=columns, ignored=ignored)
     overlaps, _ = _overlaps(by_picture)
     shares = ratio(np.trace(by_picture, axis1=1, axis2=2), by_picture.sum((1, 2)))
     counted = by_picture.sum((1, 2)) > 0
@@ -134,27 +162,23 @@ def segmentation(
     table = [
         {"picture": int(row), "accuracy": float(shares[row]), "iou": _plain(overlaps[row])} for row in order
     ]
-    tables = {**result.tables, "per_picture": table}
     notes = list(result.notes)
     if ignored:
         left_out = int(np.isin(true, list(ignored)).sum())
         notes.append(f"without the {left_out:,} pixels of no class ({', '.join(map(str, ignored))})")
-    charts = dict(result.charts)
-    if as_images(true[:1].astype("uint8")) is not None:
-        columns: dict[str, Any] = {"target": _Masks(true, ignored), "output": _Masks(predicted, ())}
-        if inputs is not None and len(inputs) == len(true):
-            columns = {"input": inputs, **columns}
-        captions = [f"{share:.1%} right" for share in shares]
-        charts["pictures"] = _shown(columns, order, captions)
-    return replace(result, tables=tables, charts=charts, notes=tuple(notes))
+    return replace(result, tables={**result.tables, "per_picture": table}, notes=tuple(notes))
 
 
-def of_pixels(counts: Any, classes: Sequence[Any]) -> Evaluation:
+def of_pixels(
+    counts: Any, classes: Sequence[Any], *, few: Mapping[str, Any], ignored: Sequence[int] = ()
+) -> Evaluation:
     """What `segmentation` says of all pixels together, from how often which class was taken for which.
 
     Args:
         counts: Shape (k, k), the true classes by row.
         classes: Their names, shape (k,).
+        few: `target`, `output` and perhaps `input` of the first rows, or of all.
+        ignored: Numbers in the targets that are no class.
 
     Raises:
         ValueError: Nothing was counted.
@@ -184,6 +208,16 @@ def of_pixels(counts: Any, classes: Sequence[Any]) -> Evaluation:
     ]
     tables = {"confusion_matrix": found.tables["confusion_matrix"], "per_class": per_class}
     charts = {"confusion_matrix": found.charts["confusion_matrix"]}
+    if few and min(few["target"].shape[1:]) >= SMALLEST_IMAGE:
+        true, predicted = np.asarray(few["target"]), np.asarray(few["output"])
+        counted: Any = ~np.isin(true, list(ignored))
+        shares = ratio(
+            ((true == predicted) & counted).sum((1, 2)).astype(float), counted.sum((1, 2)).astype(float)
+        )
+        order = np.argsort(shares, kind="stable")
+        captions = [f"{share:.1%} right" for share in shares]
+        columns = {**few, "target": _Masks(true, ignored), "output": _Masks(predicted, ())}
+        charts["pictures"] = _shown(columns, order[counted.any(axis=(1, 2))[order]], captions)
     return Evaluation("classification", int(counts.sum()), metrics, tables, charts, found.notes)
 
 
@@ -254,7 +288,10 @@ def _is_same(inputs: Any, true: Array) -> bool:
 
 
 def _shown(
-    columns: dict[str, Any], order: Array, captions: Sequence[str], within: tuple[float, float] | None = None
+    columns: Mapping[str, Any],
+    order: Array,
+    captions: Sequence[str],
+    within: tuple[float, float] | None = None,
 ) -> Chart:
     """A line for each of a few pictures, of which the worst come first in this order.
 
