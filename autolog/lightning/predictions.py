@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from autolog.core.recording import Recording
-from autolog.lightning.agreement import Losses, differs, guesses
 from autolog.lightning.metrics import HeldMetrics
 from autolog.lightning.names import canonical
+from autolog.torch.agreement import Losses, differs, guesses
 from autolog.torch.evaluation import Kept, Known, record_evaluation, why_left_out
 from autolog.torch.heard import Heard, HeardCall, metrics_of
 

@@ -148,6 +148,7 @@ class Watch:
             RunError: the run is finished.
         """
         self.run.log(metrics, step=self.steps, strict=strict)
+        self._loop.logged(metrics)
 
     @measured
     def step(self) -> None:

@@ -36,6 +36,7 @@ from autolog.torch.measures import (
     parameters_of,
     skips,
 )
+from autolog.torch.validation import Validation
 
 __all__ = ["Member", "Watched", "loop_with", "open_ones", "steps_in"]
 
@@ -149,6 +150,7 @@ class Watched(Loop):
         self._handles: list[Any] = []
         self._stop_clipping = listen_to_clipping(self.before_clipping)
         self._saves = Saves(self)
+        self._validation = Validation(training.run)
         _loops.append(self)
 
     @property
@@ -189,6 +191,9 @@ class Watched(Loop):
             taken.add(name)
             added.append(Member(self.recording, model, name, measures(), every, bool(optimizers)))
         self.members += added
+        if self.recording.records:
+            for model in models.values():
+                self._validation.add(model)
         self.add_optimizers(optimizers)
         if not optimizers:
             self._listen(None)
@@ -240,6 +245,8 @@ class Watched(Loop):
             self.recording.note("grad_norm", why)
         with shield("torch: the model"):
             self._keep(self.members)
+        with shield("torch: evaluations"):
+            self._validation.record()
         with shield("torch: checkpoints"):
             self._saves.record()
 
@@ -255,6 +262,7 @@ class Watched(Loop):
         """To clipping and saving, which are hooked for all loops together."""
         self._stop_clipping()
         self._saves.stop()
+        self._validation.stop()
 
     def _let_go(self) -> None:
         # An optimizer that another thread uses may be going through its hooks: there ours stay, and sleep.
@@ -291,6 +299,7 @@ class Watched(Loop):
             if part is None:
                 return
             self._stepping = weakref.ref(optimizer)
+            self._validation.pause()
             if not self._is_due(part) or _computes_gradients(args, kwargs):
                 return
             if skips(optimizer):
@@ -306,6 +315,11 @@ class Watched(Loop):
         if part is not None and not self._is_over:
             self._has_told = True
             self._made_step(part, optimizer, reads=_computes_gradients(args, kwargs))
+
+    def logged(self, metrics: Mapping[str, Any]) -> None:
+        """The user has logged something at this step."""
+        with shield("torch: an evaluation"):
+            self._validation.logged(metrics, self.steps)
 
     def step_by_hand(self) -> None:
         """A step was made; nothing happens if an optimizer has told of it."""

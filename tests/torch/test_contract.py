@@ -8,7 +8,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from torch.distributed.fsdp import _common_utils as fsdp
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from autolog.torch import clipping, kept
+from autolog.torch import clipping, kept, validation
 from autolog.torch.heard import _FUNCTIONS
 from autolog.torch.measures import WRAPPERS
 from tests.contract import Private, check_hooks, check_table
@@ -42,7 +42,7 @@ PRIVATE = {
 
 
 def test_every_hook_finds_its_place() -> None:
-    check_hooks([*clipping.HOOKS, *kept.HOOKS])
+    check_hooks([*clipping.HOOKS, *kept.HOOKS, *validation.HOOKS])
 
 
 @pytest.mark.parametrize("name", PRIVATE)

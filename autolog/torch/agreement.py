@@ -81,7 +81,7 @@ def differs(
         lengths: samples of each batch.
         losses: what its loss may be.
     """
-    if kept.too_large and kept.counts is None:
+    if kept.is_lost:
         return None
     accuracy, loss = logged(told, place, _ACCURACY), logged(told, place, ("loss",))
     if known.kind == "amounts":
@@ -152,6 +152,8 @@ def _recalls(counts: Any) -> tuple[float, float]:
 
 
 def _errors(kept: Kept) -> list[float]:
+    if kept.too_large:
+        return []
     squares, absolutes = [], []
     for truth, predicted in kept.batches():
         if truth.size != predicted.size:
