@@ -287,7 +287,8 @@ def _models(given: Any, what: str = "watch") -> dict[str, torch.nn.Module]:
         for one in several:
             name = type(_unwrapped(one)).__name__
             taken = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-            named[next(free for free in taken if free not in named)] = one
+            if not any(one is known for known in named.values()):
+                named[next(free for free in taken if free not in named)] = one
     for one in named.values():
         if not isinstance(one, torch.nn.Module):
             raise TypeError(

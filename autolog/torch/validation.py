@@ -1,8 +1,9 @@
 """The evaluations of a loop of one's own, as far as they tell what they are of.
 
 Between ``model.eval()`` and ``model.train()``, without gradients, losses are heard (``heard.py``). Which data
-it was, and that the predictions were the model's, is said by what the user logs then: ``{"val/loss": ...}``, if
-that is the loss of what was heard, or the accuracy. The last one of each set is evaluated when the loop ends.
+it was, and that the predictions were the model's, is said by what the user logs then: ``{"val/loss": ...}``,
+if that is the loss of what was heard, or the accuracy. The last one of each set is evaluated when the loop
+ends.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch.optim import optimizer as torch_optimizer
 
 from autolog.core.allowance import Allowance
 from autolog.core.health import Alerts, norms_row
@@ -36,6 +35,7 @@ from autolog.torch.measures import (
     parameters_of,
     skips,
 )
+from autolog.torch.steps import listen_to_all
 from autolog.torch.validation import Validation
 
 __all__ = ["Member", "Watched", "loop_with", "open_ones", "steps_in"]
@@ -148,6 +148,7 @@ class Watched(Loop):
         self._stepping: weakref.ref[Any] | None = None
         self._thread = threading.current_thread()
         self._handles: list[Any] = []
+        self._stop_hearing_all: Callable[[], None] | None = None
         self._stop_clipping = listen_to_clipping(self.before_clipping)
         self._saves = Saves(self)
         self._validation = Validation(training.run)
@@ -265,6 +266,8 @@ class Watched(Loop):
         self._validation.stop()
 
     def _let_go(self) -> None:
+        if self._stop_hearing_all is not None:
+            self._stop_hearing_all()
         # An optimizer that another thread uses may be going through its hooks: there ours stay, and sleep.
         if threading.current_thread() is self._thread:
             while self._handles:
@@ -279,13 +282,10 @@ class Watched(Loop):
 
     def _listen(self, optimizer: torch.optim.Optimizer | None) -> None:
         """By hooks of the optimizer's own; of all optimizers, as long as it is not known which ones train."""
-        if optimizer is None:
-            self._let_go()
-            self._handles = [
-                torch_optimizer.register_optimizer_step_pre_hook(self._before_step),
-                torch_optimizer.register_optimizer_step_post_hook(self._after_step),
-            ]
-        elif all(member.has_given for member in self.members):
+        if optimizer is None and self._stop_hearing_all is None:
+            self._let_go()  # these are of all, too
+            self._stop_hearing_all = listen_to_all(self._before_step, self._after_step)
+        elif optimizer is not None and self._stop_hearing_all is None:
             self._handles += [
                 optimizer.register_step_pre_hook(self._before_step),
                 optimizer.register_step_post_hook(self._after_step),
@@ -437,6 +437,8 @@ class Watched(Loop):
             part.left_out_step = self._step_of(part)  # also if there is time again after they were clipped
             return
         optimizer = part.optimizer() if part.optimizer is not None else None
+        if optimizer is not None:
+            part.ids = parameters_of(optimizer)  # a part that was frozen may have joined
         at = self._step_of(part)
         with self._allowance:
             part.found = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,47 @@ def test_a_run_that_is_given_once_more_goes_on_with_its_steps(recording: MemoryS
             with autolog.torch.watch(model, optimizer := sgd(model, rate), run=mine):
                 train(model, optimizer, 2)
     assert series(only(recording), "lr") == [(1, 0.1), (2, 0.1), (3, 0.01), (4, 0.01)]
+
+
+def test_what_an_optimizer_trains_from_later_on_is_seen(recording: MemorySink) -> None:
+    model = network()
+    optimizer = sgd(model[3])
+    with autolog.torch.watch(model, optimizer):
+        train(model, optimizer, 1)
+        optimizer.add_param_group({"params": model[0].parameters()})
+        backward(model, optimizer)
+        expected = norm_of(model[0].parameters())
+        optimizer.step()
+    assert series(only(recording), "grad_norm/0") == [(2, pytest.approx(expected))]
+
+
+def test_a_model_that_is_given_twice_is_one(recording: MemorySink) -> None:
+    model = network()
+    with autolog.torch.watch([model, model], optimizer := sgd(model)):
+        train(model, optimizer, 1)
+    assert only(recording).values("grad_norm")
+
+
+def test_loops_of_other_threads_begin_and_end_while_a_step_is_made(recording: MemorySink) -> None:
+    faults: list[BaseException] = []
+
+    def loops() -> None:
+        model = network()
+        optimizer = sgd(model)
+        try:
+            for _ in range(20):
+                with autolog.torch.watch(model):
+                    train(model, optimizer, 3)
+        except BaseException as error:  # of the user's training: there must be none
+            faults.append(error)
+
+    threads = [threading.Thread(target=loops) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert [len(run.values("grad_norm")) for run in recording.runs] == [3] * 60
 
 
 # Steps that no optimizer tells of ---------------------------------------------------------------------
