@@ -2,7 +2,10 @@
 
 In this order: the run given by hand; the innermost autolog run open in this context; the Trackio run that the
 user opened (adopted, never finished by us); a new run. In a run that somebody else opened the first training
-writes in place (it claims the run), each later one becomes a child of it.
+writes in place (it claims the run), each later one becomes a child of it. A run that a training opened is
+claimed by it: what trains inside, in a callback or for a metric, is below it, or with ``Settings.nested`` off
+not recorded. Only an estimator of scikit-learn's kind may be a wrapper around the training of another framework,
+which is then the same training.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from autolog.core import hooked, opening, outlet, resuming
 from autolog.core import settings as settings_module
 from autolog.core.adopting import adopted_run
 from autolog.core.current import innermost, set_trained_here
-from autolog.core.opening import open_run
+from autolog.core.opening import open_run, silent_run
 from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
 from autolog.core.settings import Settings
@@ -27,6 +30,7 @@ from autolog.sinks.identity import SCHEMA
 
 __all__ = ["begin_training"]
 
+WHOLE_TRAININGS = ("keras", "lightning", "pytorch_lightning", "transformers", "optuna", "torch")
 TAKE_OVER_SECONDS = 2.0  # that a training waits for at most whoever delivers the journal of its last process
 
 
@@ -56,6 +60,8 @@ def begin_training(
     if (loop := loop_of(find_run(subject))) is not None:
         loop.end()
     training = _place_for_training(name, given, resume, shared_id, suggested or {})
+    if framework in WHOLE_TRAININGS:
+        training.run.claim()
     training.run.is_training = True
     set_trained_here(training.run)
     guard.charge(training.run)
@@ -87,6 +93,9 @@ def _place_for_training(
     # Of several workers each would take itself for the first one, unless the run was given to it.
     if (outer is given or outer.is_of_this_process) and outer.claim():
         return Training(outer, owns=False)
+    is_inside = not outer.opened_by_user and (outer.is_training or loop_of(outer) is not None)
+    if is_inside and not outer.settings.nested:
+        return Training(silent_run(), owns=True)
     child = open_run(suggested.get("run_name"), parent=outer, by_user=False, subject=name)
     return Training(child, owns=True)
 

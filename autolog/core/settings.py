@@ -100,6 +100,10 @@ class Settings:
     detach_timeout: float = 600.0
     """Seconds after which that process ends, whatever is left."""
 
+    nested: bool = True
+    """Whether what trains inside of another training (in a callback, or for a metric) is recorded, as a run
+    below it."""
+
     log_models: bool = True
     """Whether a trained model is kept as an artifact of type ``model``."""
 

@@ -110,7 +110,6 @@ def join(model: Any) -> None:
         return
     run = training.find_run(model)
     if run is not None:
-        run.claim()  # what trains inside is below it
         live.callbacks.append(_Last(_Driver(model, frames, context, run)))
 
 

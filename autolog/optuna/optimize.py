@@ -271,7 +271,6 @@ def _recorder_for(
         name = study.study_name
         name = type(study).__name__ if name.startswith(MADE_UP) else name
         training = begin_training(study, name, framework="optuna", given=given, shared_id=shared)
-        training.run.claim()  # what trains inside is below it
         is_shared = training.run.id == shared
         trials = wanted or training.run.settings.trials
         recorder = _recorders[study] = StudyRecorder(study, training, trials, shared=is_shared)

@@ -240,7 +240,6 @@ def _begin(models: Mapping[str, Any], given: Recording | None, leads: bool) -> T
     first = next(iter(models.values()))
     name = "-".join(dict.fromkeys(type(one).__name__ for one in models.values()))
     training = begin_training(first, name, framework="torch", given=given)
-    training.run.claim()  # what trains inside is below it
     conclude(training, more_to_come=True)
     return training
 
