@@ -4,8 +4,8 @@ In this order: the run given by hand; the innermost autolog run open in this con
 user opened (adopted, never finished by us); a new run. In a run that somebody else opened the first training
 writes in place (it claims the run), each later one becomes a child of it. A run that a training opened is
 claimed by it: what trains inside, in a callback or for a metric, is below it, or with ``Settings.nested`` off
-not recorded. Only an estimator of scikit-learn's kind may be a wrapper around the training of another framework,
-which is then the same training.
+not recorded. Only an estimator of scikit-learn's kind may be a wrapper around the training of another
+framework, which is then the same training.
 """
 
 from __future__ import annotations

@@ -34,15 +34,61 @@ def when_imported(name: str, then: Callable[[], None], gone: Callable[[], None] 
         gone: called if the package that the module was in is imported, and has no such module. (A package
             that is not installed at all may be some day.)
     """
-    if name in sys.modules and name not in _executing:
+    module = sys.modules.get(name)
+    if name in sys.modules and name not in _executing and not _is_half_imported(module):
         then()
         return
     _waiting[name].append(then)
+    if name not in _executing and _is_half_imported(module):
+        _wait_for_the_rest(module, name)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     package = name.rpartition(".")[0]
     if gone is not None and package:
         when_imported(package, functools.partial(_look_for, name, package, gone), gone)
+
+
+# A module may have begun to be imported before anybody has waited for it: it imports another one, and with
+# that comes whoever waits. importlib says in the spec whether a module's code still runs, and takes that back
+# at its end.
+
+
+def _is_half_imported(module: Any) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+class _ToldSpec(ModuleSpec):
+    """A spec that tells of the end of its module's import, once; then it is again what it was."""
+
+    @property
+    def _initializing(self) -> bool:
+        return bool(vars(self).get("_initializing"))
+
+    @_initializing.setter
+    def _initializing(self, value: bool) -> None:
+        vars(self)["_initializing"] = value
+        if not value:
+            self.__class__ = vars(self).pop("_autolog_before", ModuleSpec)
+            if self.name in sys.modules:  # else it has failed
+                _call_waiting(self.name)
+
+
+def _wait_for_the_rest(module: Any, name: str) -> None:
+    spec = module.__spec__
+    if isinstance(spec, _ToldSpec) or spec.name != name:
+        return
+    try:
+        vars(spec)["_autolog_before"] = type(spec)
+        spec.__class__ = _ToldSpec
+    except TypeError:  # a spec of another making
+        vars(spec).pop("_autolog_before", None)
+        logger.debug("the end of the import of %s cannot be watched", name)
+
+
+def _call_waiting(name: str) -> None:
+    for then in _waiting.pop(name, []):
+        with shield(f"hooking {name}"):
+            then()
 
 
 def _look_for(name: str, package: str, gone: Callable[[], None]) -> None:
@@ -101,9 +147,7 @@ def _hang_on(loader: Any, name: str) -> None:
             execute(module)
         finally:
             _executing.discard(name)
-        for then in _waiting.pop(name, []):
-            with shield(f"hooking {name}"):
-                then()
+        _call_waiting(name)
 
     try:
         loader.exec_module = exec_module

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import functools
 import gc
+import importlib.machinery
 import inspect
 import pickle
 import subprocess
@@ -516,6 +517,36 @@ def test_what_happens_after_an_import_may_wait_for_the_same_module(
     imported_then.function(1)
     assert watch.calls == [{"a": 1}]
     del sys.modules["imported_then"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_module_that_was_begun_before_anybody_waited_is_hooked_at_its_end(
+    put: Any, tmp_path: Any, monkeypatch: Any, fails: bool
+) -> None:
+    """As of transformers, whose trainer of sequences imports the trainer that the hooks come with."""
+    (tmp_path / "first_half.py").write_text(
+        "import second_half\ndef function(a):\n    return a\n" + "raise OSError('his')\n" * fails
+    )
+    (tmp_path / "second_half.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    watch, lost = Watch(), []
+    hook = Hook("first_half", "function", watch.around)
+    when_imported("second_half", lambda: install([hook], lambda hook, why: lost.append(why)))
+    if fails:
+        with pytest.raises(OSError, match="his"):
+            import first_half  # type: ignore[import-not-found]
+    else:
+        import first_half
+
+        spec = first_half.__spec__
+        assert type(spec) is importlib.machinery.ModuleSpec
+        assert "_autolog_before" not in vars(spec)
+        assert first_half.function(5) == 5
+        assert watch.calls == [{"a": 5}]
+    assert lost == []
+    uninstall([hook])
+    for name in ("first_half", "second_half"):
+        sys.modules.pop(name, None)
 
 
 def test_what_was_given_by_name_arrives_by_name_whatever_the_signature_claims(
