@@ -63,7 +63,8 @@ def finish() -> bool:
 
 
 def _timeout() -> float:
-    return max([outlet.finish_timeout(), *(run.settings.finish_timeout for run in live.live_runs())])
+    runs = [*live.live_runs(), *live.adopted_runs()]
+    return max([outlet.finish_timeout(), *(run.settings.finish_timeout for run in runs)])
 
 
 def _complete_adopted_runs() -> None:

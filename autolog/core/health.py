@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +27,7 @@ class Alerts:
         self._run = run
         self._told: set[str] = set()
         self._usual: deque[float] = deque(maxlen=USUAL_ROWS)
-        self._vanished: Counter[str] = Counter()
+        self._vanished: dict[str, tuple[int, float]] = {}  # rows in turn, and the norm of the last one
 
     def look(self, step: int, whole: float, by_module: Mapping[str, float]) -> None:
         """The norms before an optimizer step that was made, of all gradients and per module."""
@@ -44,10 +44,12 @@ class Alerts:
         self._usual.append(whole)
         for name, norm in by_module.items():
             if norm <= VANISHED * whole:
-                self._vanished[name] += 1
+                rows, before = self._vanished.get(name, (0, math.inf))
+                # One that grows is warmed up slowly, as LoRA is, of which one part begins at zero.
+                self._vanished[name] = (rows + 1 if norm <= before else 1), norm
             elif self._vanished:
                 self._vanished.pop(name, None)
-        if vanished := [name for name, rows in self._vanished.items() if rows >= VANISHED_ROWS]:
+        if vanished := [name for name, (rows, _) in self._vanished.items() if rows >= VANISHED_ROWS]:
             why = (
                 f"Below {VANISHED:g} of grad_norm ({whole:.3g}) in {VANISHED_ROWS} rows: {_listed(vanished)}."
             )

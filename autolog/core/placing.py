@@ -4,8 +4,8 @@ In this order: the run given by hand; the innermost autolog run open in this con
 user opened (adopted, never finished by us); a new run. In a run that somebody else opened the first training
 writes in place (it claims the run), each later one becomes a child of it. A run that a training opened is
 claimed by it: what trains inside, in a callback or for a metric, is below it, or with ``Settings.nested`` off
-not recorded. Only an estimator of scikit-learn's kind may be a wrapper around the training of another
-framework, which is then the same training.
+not recorded. Only an estimator may be a wrapper around the training of another framework, which is then the
+same training.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from autolog.sinks.identity import SCHEMA
 
 __all__ = ["begin_training"]
 
-WHOLE_TRAININGS = ("keras", "lightning", "pytorch_lightning", "transformers", "optuna", "torch")
 TAKE_OVER_SECONDS = 2.0  # that a training waits for at most whoever delivers the journal of its last process
 
 
@@ -43,6 +42,7 @@ def begin_training(
     resume: Checkpoint | None = None,
     shared_id: str | None = None,
     suggested: Mapping[str, str] | None = None,
+    may_wrap: bool = False,
 ) -> Training:
     """The run for a training that begins: see the top of this file for the order. A loop of it is over.
 
@@ -56,11 +56,12 @@ def begin_training(
         shared_id: of a run that several processes have in common, if it is in nobody else's.
         suggested: project, run name and Space that the framework's own arguments name: for a run of its own,
             where the settings say nothing.
+        may_wrap: whether another framework's training inside may be this very one: a wrapper's.
     """
     if (loop := loop_of(find_run(subject))) is not None:
         loop.end()
     training = _place_for_training(name, given, resume, shared_id, suggested or {})
-    if framework in WHOLE_TRAININGS:
+    if framework is not None and not may_wrap:
         training.run.claim()
     training.run.is_training = True
     set_trained_here(training.run)

@@ -98,7 +98,7 @@ def recorded(
     after: Callable[[Outcome, float], object],
     close: Callable[[], object] = lambda: None,
     reason: Callable[[Outcome], BaseException | None] = lambda outcome: outcome.error,
-    is_current: bool = True,
+    within: Recording | None = None,
     more_to_come: bool = False,
 ) -> Frame:
     """The frame of a recorded call: what is recorded before and after it, and how its run ends.
@@ -111,11 +111,12 @@ def recorded(
         close: takes back what was put in for the call. Called in any case, perhaps twice.
         reason: why it has failed, where the framework raises something else than what happened, or raises it
             only after the call.
-        is_current: whether the run is the current one inside the call.
+        within: the run that is the current one inside the call. None: the training's.
         more_to_come: see :func:`conclude`.
     """
     error: BaseException | None = None
-    inside = training.current() if training is not None and is_current else nullcontext()
+    around = Training(within, owns=False) if within is not None else training
+    inside = around.current() if around is not None else nullcontext()
     try:
         with shield(f"{what}: before"):
             before()

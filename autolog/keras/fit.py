@@ -170,7 +170,7 @@ def observe_evaluate(call: Call) -> Frame:
             if held_out is not None:
                 held_out.close()
 
-        yield from recorded("Keras", training, before=before, after=after, close=close, is_current=False)
+        yield from recorded("Keras", training, before=before, after=after, close=close, within=goes_on_in)
 
 
 joined_late: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -158,7 +158,7 @@ def _observe_evaluation(call: Call, name: str) -> Frame:
             after=lambda outcome, seconds: None,
             close=close,
             reason=lambda outcome: _reason(recorder, outcome.error),
-            is_current=False,
+            within=goes_on_in,
             more_to_come=logger_of(trainer) is not None,
         )
 

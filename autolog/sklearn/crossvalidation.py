@@ -66,7 +66,9 @@ def observe_parallel(call: Call) -> Frame:
     with watching("sklearn"):
         try:
             name = f"{type(given['estimator']).__name__}-{function}"
-            training = begin_training(call.subject, name, framework="sklearn", given=given_by(callback))
+            training = begin_training(
+                call.subject, name, framework="sklearn", given=given_by(callback), may_wrap=True
+            )
         except Exception:
             yield
             raise

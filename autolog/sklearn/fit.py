@@ -155,7 +155,9 @@ def _record_given(run: Recording, estimator: Any, call: Call, X: Any, y: Any) ->
 def _begin(estimator: Any) -> Training:
     callback = callback_of(estimator)
     given = given_by(callback)
-    training = begin_training(estimator, type(estimator).__name__, framework="sklearn", given=given)
+    training = begin_training(
+        estimator, type(estimator).__name__, framework="sklearn", given=given, may_wrap=True
+    )
     know_model(training.run, estimator)
     if callback is not None:
         with shield("scikit-learn: TrackioCallback"):

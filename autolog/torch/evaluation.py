@@ -288,7 +288,7 @@ def evaluated(
     known = known or Known()
     kind = known.kind or _kind(truth, predicted)
     if kind != "classes":
-        return _one_number_each(truth, predicted, kind, known, inputs)
+        return _one_number_each(truth, predicted, kind, known, inputs, classes)
     if predicted.dtype.kind in "iub":
         if known.kind is not None:
             if _are_masks(truth) and truth.shape == predicted.shape:
@@ -433,7 +433,9 @@ def _masks(
     )
 
 
-def _one_number_each(truth: Any, predicted: Any, kind: Kind, known: Known, inputs: Any) -> Evaluation:
+def _one_number_each(
+    truth: Any, predicted: Any, kind: Kind, known: Known, inputs: Any, classes: list[str] | None
+) -> Evaluation:
     rows, are_many = len(truth), evaluation.are_many(truth)
     if kind == "amounts" and are_many:
         return evaluation.reconstruction(truth, predicted, inputs)
@@ -455,15 +457,16 @@ def _one_number_each(truth: Any, predicted: Any, kind: Kind, known: Known, input
     if not np.isin(truth, (0, 1)).all():
         raise ValueError("targets of labels that are neither 0 nor 1")
     truth = truth.astype(int)
+    labels = classes if several and classes is not None and len(classes) == truth.shape[1] else None
     if predicted.dtype.kind in "iub":
         return (
-            evaluation.multilabel(truth, predicted)
+            evaluation.multilabel(truth, predicted, labels=labels)
             if several
             else evaluation.classification(truth, predicted)
         )
     scores = _likely(predicted, known)
     if several:
-        return evaluation.multilabel(truth, (scores > 0.5).astype(int), scores=scores)
+        return evaluation.multilabel(truth, (scores > 0.5).astype(int), scores=scores, labels=labels)
     flat, scores, notes = evaluation.thinned(truth, scores)
     return _noted(evaluation.classification(flat, scores=scores, classes=[0, 1]), notes)
 

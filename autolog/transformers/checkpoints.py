@@ -25,22 +25,14 @@ class Checkpoints:
     def saved(self, args: Any, state: Any, sets: list[str]) -> None:
         """The Trainer has saved itself."""
         path = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
-        row: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch, "path": path}
-        monitor = args.metric_for_best_model
-        if monitor is not None:
-            key = monitor if monitor.startswith("eval_") else f"eval_{monitor}"
-            found = (
-                e[key] for e in reversed(state.log_history) if e.get("step") == state.global_step and key in e
-            )
-            row[canonical(key, sets)] = next(found, None)
-        self._rows.append(row)
+        self._rows.append(_row(path, state.global_step, state.epoch, args, state, sets))
         if self._run.parent is None and not self._run.opened_by_user:
             # Whoever goes on from it goes on in this run.
             resuming.remember(Checkpoint(Path(path), exists=True), self._run)
 
     def record(self, args: Any, state: Any, sets: list[str]) -> bool:
         """The training has ended. Returns whether any of them is there: old ones may be deleted by now."""
-        rows, self._rows = self._rows, []
+        rows, self._rows = [*self._saved_before(args, state, sets), *self._rows], []
         for row in rows:
             row["is_there"] = os.path.isdir(row["path"])
         if rows:
@@ -64,6 +56,29 @@ class Checkpoints:
         for path, aliases in chosen.items():
             self._run.checkpoint(path, aliases)
         return bool(there)
+
+    def _saved_before(self, args: Any, state: Any, sets: list[str]) -> list[dict[str, Any]]:
+        """Those of the training that this one has gone on with, as far as they are there."""
+        told = {entry["step"]: entry.get("epoch") for entry in state.log_history if "step" in entry}
+        first = min((row["step"] for row in self._rows), default=0)
+        found = []
+        for path in Path(args.output_dir).glob("checkpoint-*"):
+            step = path.name.rpartition("-")[2]
+            # What another training has left in the folder was logged by that one alone.
+            if step.isdecimal() and int(step) < first and int(step) in told:
+                found.append(_row(str(path), int(step), told[int(step)], args, state, sets))
+        return sorted(found, key=lambda row: row["step"])
+
+
+def _row(path: str, step: int, epoch: Any, args: Any, state: Any, sets: list[str]) -> dict[str, Any]:
+    """What is said of one: with the metric by which the best is chosen."""
+    row: dict[str, Any] = {"step": step, "epoch": epoch, "path": path}
+    monitor = args.metric_for_best_model
+    if monitor is not None:
+        key = monitor if monitor.startswith("eval_") else f"eval_{monitor}"
+        found = (e[key] for e in reversed(state.log_history) if e.get("step") == step and key in e)
+        row[canonical(key, sets)] = next(found, None)
+    return row
 
 
 def checkpoint_of(trainer: Any, resume: Any) -> Checkpoint | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from autolog.core import catalogue
 from autolog.core.callbacks import NativeCallback, callback_among, given_by, is_wanted
+from autolog.core.given import log
 from autolog.core.opening import silent_run
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
@@ -148,13 +149,13 @@ def _observe_evaluation(call: Call, name: str, data: Any) -> Frame:
                     charge(goes_on_in)
                     metrics = getattr(outcome.result, "metrics", None) or {}
                     row = {recorder.named(key): value for key, value in metrics.items()}
-                    goes_on_in.log(row, step=int(trainer.state.global_step))
+                    log(goes_on_in, row, recorder.step)
 
         def close() -> None:
             _stop_listening(trainer, recorder)
 
         yield from recorded(
-            "transformers", training, before=before, after=after, close=close, is_current=False
+            "transformers", training, before=before, after=after, close=close, within=goes_on_in
         )
 
 

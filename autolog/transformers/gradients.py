@@ -34,11 +34,14 @@ class GradientNorms:
         self._parts: dict[str, float] = {}
         self._rates: dict[str, float] = {}
         self._step = -1  # that these are of
+        self._is_stream = False  # that is logged at the end of an epoch, which nobody knows before
         self._allowance = Allowance(run, UNASKED)
 
     def before_step(self, args: Any, state: Any, loader: Any) -> None:
         """The gradients are whole, unscaled and clipped."""
-        if not _is_about_to_be_logged(args, state, loader):
+        is_due = _is_about_to_be_logged(args, state, loader)
+        self._is_stream = is_due is None
+        if not is_due:
             return
         optimizer = self._trainer.optimizer
         differ = len({group.get("lr") for group in optimizer.param_groups}) > 1
@@ -56,7 +59,9 @@ class GradientNorms:
             return {}
         with self._allowance:
             groups = [[p.grad for p in module if p.grad is not None] for module in modules.values()]
-            return dict(zip(modules, gradients.norms(groups)[1], strict=True))
+            # One that takes no part has no gradient, and not one that is zero.
+            norms = zip(modules, groups, gradients.norms(groups)[1], strict=True)
+            return {name: norm for name, group, norm in norms if group}
 
     def note_left_out(self) -> None:
         """At the training's end."""
@@ -85,6 +90,8 @@ class GradientNorms:
                 self._look(step, reported, {})
                 if self._run.settings.log_gradients and self._modules != {}:
                     why = "not recorded at steps that a callback has chosen to be logged"
+                    if self._is_stream:
+                        why = "not recorded: of a stream nobody knows before which step is an epoch's last"
                     self._run.note("grad_norm/modules", why)
             return {}
         parts, rates = self._parts, self._rates
@@ -110,18 +117,27 @@ class GradientNorms:
             self._alerts.look(step, whole, parts)
 
 
-def _is_about_to_be_logged(args: Any, state: Any, loader: Any) -> bool:
-    """Whether the Trainer logs the step that it is about to make; a callback may want others, too."""
+def _is_about_to_be_logged(args: Any, state: Any, loader: Any) -> bool | None:
+    """Whether the Trainer logs the step that it is about to make; None: nobody knows.
+
+    A callback may want others, too.
+    """
     step = int(state.global_step) + 1
     if args.logging_first_step and step == 1:
         return True
     strategy = args.logging_strategy  # an enum that is a text
     if strategy == "steps":
         return bool(state.logging_steps) and step % int(state.logging_steps) == 0
-    if strategy != "epoch" or not hasattr(loader, "__len__"):
+    if strategy != "epoch":
         return False
-    per_epoch = max(math.ceil(len(loader) / args.gradient_accumulation_steps), 1)
-    return step % per_epoch == 0 or bool(step == state.max_steps)
+    if step == state.max_steps:
+        return True
+    try:
+        batches = len(loader)
+    except TypeError:  # a stream
+        return None
+    per_epoch = max(math.ceil(batches / args.gradient_accumulation_steps), 1)
+    return bool(step % per_epoch == 0)
 
 
 def _coarser(modules: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -18,6 +18,7 @@ _NAMES = {
     "total_flos": "perf/total_flos",
 }
 _STAGES = {"eval": "val", "test": "test"}
+_EVALUATED = {"train": "train/eval"}  # beside what the training tells of itself
 _SPEEDS = {"runtime": "seconds", "samples_per_second": "samples_per_second"}
 _SPEEDS |= {"steps_per_second": "steps_per_second", "model_preparation_time": "preparation_seconds"}
 
@@ -30,11 +31,15 @@ def canonical(name: str, sets: Iterable[str] = (), prefix: str | None = None) ->
     Args:
         name: as the Trainer logs it.
         sets: names of its evaluation sets, where it has several.
-        prefix: what the user has this evaluation call its metrics by (``metric_key_prefix``).
+        prefix: what the user has this evaluation call its metrics by (``metric_key_prefix``). Those of
+            ``train`` are ``train/eval/loss`` and so on: ``train/loss`` is that of the training's steps.
     """
-    if name in _NAMES:
+    is_of_prefix = prefix is not None and name.startswith(f"{prefix}_")
+    if name in _NAMES and not is_of_prefix:
         return _NAMES[name]
-    stages = _STAGES if prefix is None else {**_STAGES, prefix: _STAGES.get(prefix, prefix)}
+    stages = _STAGES
+    if prefix is not None:
+        stages = {**_STAGES, prefix: _STAGES.get(prefix) or _EVALUATED.get(prefix, prefix)}
     stem = next((stem for stem in sorted(stages, key=len, reverse=True) if name.startswith(f"{stem}_")), None)
     if stem is None or name == f"{stem}_":
         return name

@@ -33,14 +33,16 @@ class HeldOut:
     Attributes:
         name: of the data, ``val``, ``val/hard`` or ``test``.
         told: metrics of it that the Trainer tells itself, by their keys.
+        prefix: what the Trainer calls its metrics by.
         step: the step of the weights that predict.
         run: that it is recorded in.
     """
 
-    def __init__(self, run: Recording, trainer: Any, name: str):
+    def __init__(self, run: Recording, trainer: Any, name: str, prefix: str, step: int):
         self.name = name
+        self.prefix = prefix
         self.told: dict[str, float] = {}
-        self.step = int(trainer.state.global_step)
+        self.step = step
         self.run = run
         self._trainer = trainer
         self._kept = Kept()

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from autolog.core.given import log
 from autolog.core.health import Alerts
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
@@ -56,7 +57,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._sets = [
             str(name) for each in (data, trainer.eval_dataset) if isinstance(each, Mapping) for name in each
         ]
-        self._names: dict[str, str] = {}
+        self._names: dict[tuple[str, str | None], str] = {}
+        self._logged_next: str | None = None  # the prefix of an evaluation that the Trainer is about to log
         self._tells_completions = bool(getattr(trainer.args, "log_completions", False))
         self._alerts = Alerts(run)
         self.gradients = GradientNorms(run, trainer, self._alerts)
@@ -65,12 +67,24 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
         self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
 
-    def named(self, name: str) -> str:
-        """A metric of the Trainer's, as every framework's runs call it."""
-        known = self._names.get(name)  # the same few come at every step
+    def named(self, name: str, prefix: str | None = None) -> str:
+        """A metric of the Trainer's, as every framework's runs call it.
+
+        Args:
+            prefix: what it calls those of the evaluation that this is of.
+        """
+        prefix = self._prefix if prefix is None else prefix
+        known = self._names.get((name, prefix))  # the same few come at every step
         if known is None:
-            known = self._names[name] = canonical(name, self._sets, self._prefix)
+            known = self._names[name, prefix] = canonical(name, self._sets, prefix)
         return known
+
+    @property
+    def step(self) -> int:
+        """The step of the weights of now: another Trainer than that of the training has made none itself."""
+        state = self._trainer.state
+        is_elsewhere = not state.global_step and not self._trainer.is_in_train
+        return self.run.step_of_model if is_elsewhere else int(state.global_step)
 
     # The training -----------------------------------------------------------------------------------
 
@@ -98,14 +112,17 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             if not logs:
                 return
             charge(self.run)
+            prefix, self._logged_next = self._logged_next, None
+            if prefix is not None and not any(name.startswith(f"{prefix}_") for name in logs):
+                prefix = None  # of something else
             row = {
-                self.named(name): value
+                self.named(name, prefix): value
                 for name, value in logs.items()
-                if isinstance(value, (int, float)) and (self.logs or name in _LEFT_OUT_BY_THEIRS)
+                if self.logs or name in _LEFT_OUT_BY_THEIRS
             }
             if "loss" in logs:
                 row |= self._norms(state, logs.get("grad_norm"))
-            self.run.log(row, step=state.global_step)
+            log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
             if self._tells_completions and ("loss" in logs or "eval_loss" in logs):
                 self._record_completions(state)
@@ -125,18 +142,26 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     # Evaluations ------------------------------------------------------------------------------------
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._logged_next = None
+
     def begin_evaluation(self, prefix: str) -> HeldOut:
         """The loop over the batches of one set begins."""
-        name = self.named(f"{prefix}_x").removesuffix("/x")
-        self.evaluating = HeldOut(self.run, self._trainer, name)
+        # Of several sets the Trainer puts the name of each behind the prefix that it was given.
+        behind = [prefix.removesuffix(f"_{one}") for one in self._sets if prefix.endswith(f"_{one}")]
+        known = (self._prefix, "eval", "test")
+        stem = next((one for one in behind if one in known), prefix)
+        name = self.named(f"{prefix}_x", stem).removesuffix("/x")
+        self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step)
         return self.evaluating
 
     def end_evaluation(self, held_out: HeldOut, metrics: Mapping[str, Any]) -> None:
         """It has ended well. In a training it is known later whether it was the last, or the best."""
         held_out.told = {
-            self.named(key): float(value) if isinstance(value, Real) else math.nan
+            self.named(key, held_out.prefix): float(value) if isinstance(value, Real) else math.nan
             for key, value in metrics.items()
         }
+        self._logged_next = held_out.prefix
         self.run.log(held_out.measures(), step=held_out.step)
         state, every = self._trainer.state, self.run.settings.evaluate_every_n_epochs
         is_wanted = bool(every) and round(state.epoch or 0, 6) % every == 0
