@@ -31,7 +31,7 @@ from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.run import Run, recording_of
 from autolog.core.training import Loop, Training, bind_run, conclude, open_loops
-from autolog.lightning.names import canonical
+from autolog.lightning.names import Names
 from autolog.lightning.packages import arm
 from autolog.lightning.recorder import is_telling
 from autolog.process.guard import charge, measured, shield
@@ -104,6 +104,7 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         self._training: Training | None = None
         self.recorder: Recorder | None = None
         self._checkpoints: dict[str, Any] = {}
+        self._names = Names()
         arm()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -206,7 +207,9 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
             run = self._writing()
             charge(run)
             stage = self.recorder.stage if self.recorder is not None else "train"
-            run.log({canonical(str(name), stage): value for name, value in metrics.items()}, step=step)
+            names = self.recorder.names if self.recorder is not None else self._names
+            names.add(map(str, metrics), stage)
+            run.log({names.key(str(name), stage): value for name, value in metrics.items()}, step=step)
 
     def log_hyperparams(
         self, params: Mapping[str, Any] | Namespace, metrics: Mapping[str, Any] | None = None

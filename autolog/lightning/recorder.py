@@ -21,7 +21,7 @@ from autolog.core.recording import Recording
 from autolog.lightning import ranks
 from autolog.lightning.checkpoints import Checkpoints
 from autolog.lightning.gradients import GradientNorms
-from autolog.lightning.names import canonical
+from autolog.lightning.names import Names
 from autolog.lightning.packages import Callback, arm
 from autolog.lightning.predictions import HeldOut, length
 from autolog.lightning.ranks import Machines
@@ -45,6 +45,7 @@ class Recorder(Callback):  # type: ignore[misc]
         stage: whose metrics they are that a user logs by hand now: ``train``, ``val`` or ``test``.
         began: when the training began in this process; None: it did not.
         gradients, checkpoints, held_out: what is recorded of each.
+        names: what the user's metrics are called.
     """
 
     def __init__(self, run: Recording, *, is_rank_zero: bool):
@@ -59,9 +60,14 @@ class Recorder(Callback):  # type: ignore[misc]
         self._epoch_began = time.perf_counter()
         self._samples = 0
         self._loss: Any = None
-        self._names: dict[tuple[str, str], str] = {}
+        self._parts = 1
+        self.names = Names()
         self._names_of_steps: dict[str, str] = {}  # of the metrics that have come at steps so far
-        self._rates: dict[str, float] = {}  # with which the last step was made
+        self._rates: dict[str, float] = {}  # with which the last step was made, if it is logged
+        self._rates_of_step = -1
+        self._logged_at = -1  # the last step with a row
+        self._sum: Any = None  # of the losses of an epoch that may have no row, weighted by their samples
+        self._is_short = False
         self._has_one_optimizer = False
         self._alerts = Alerts(run)
         self.on_before_optimizer_step: Any = self._before_optimizer_step  # or None, as those below
@@ -148,18 +154,28 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._epoch_began = time.perf_counter()
-        self._samples = 0
+        self._samples, self._sum = 0, None
+        # Lightning logs every so many steps of all epochs together: some epochs have none.
+        self._is_short = (
+            trainer.num_training_batches < trainer.log_every_n_steps * trainer.accumulate_grad_batches
+        )
         self._has_one_optimizer = len(trainer.optimizers) == 1
+        # Lightning has divided the loss that it shows by the batches whose gradients it adds up.
+        self._parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # At every step, logged or not: a shield would cost as much as what it is put around.
         try:
-            self._samples += length(batch)
+            samples = length(batch)
+            self._samples += samples
             self._loss = outputs.get("loss") if type(outputs) is dict else outputs
-            # This batch counts as a step after this call, if it made one: so one more or two.
-            is_next = is_logged(trainer, within=2)
+            if self._is_short:
+                self._add_loss(trainer, samples)
+            # This batch counts as a step after this call, if it made one: so one more or two. The epoch's row
+            # has the rate of its last step.
+            is_next = is_logged(trainer, within=2) or batch_idx + 2 >= trainer.num_training_batches
             self.on_before_optimizer_step = self._before_optimizer_step if is_next else None
         except Exception:
             with shield("Lightning: a batch"):
@@ -168,13 +184,16 @@ class Recorder(Callback):  # type: ignore[misc]
     def _before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         has_norms = False
         with shield("Lightning: which steps are logged"):
-            if not is_logged(trainer):
+            logged = is_logged(trainer)
+            if not logged and not trainer.is_last_batch:
                 return
-            has_norms = not self.gradients.are_left_out(step_of(trainer))
+            has_norms = logged and not self.gradients.are_left_out(step_of(trainer))
         if has_norms:  # alone: where it needs all ranks, all have to come here
             with shield("Lightning: gradient norms", self.run):
                 self.gradients.before_step(trainer, pl_module, optimizer)
         with shield("Lightning: learning rates", self.run):
+            if self._rates_of_step != step_of(trainer):
+                self._rates, self._rates_of_step = {}, step_of(trainer)
             if self._has_one_optimizer:
                 self._rates |= learning_rates(getattr(optimizer, "optimizer", optimizer))
             else:
@@ -195,9 +214,26 @@ class Recorder(Callback):  # type: ignore[misc]
             row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "perf/epoch_seconds": seconds}
             if self._samples:
                 row["perf/samples_per_second"] = self._samples * trainer.world_size / seconds
-            for optimizer in () if self._rates else trainer.optimizers:  # no step of it was logged
-                row |= _rates_of(trainer, optimizer)
-            self.run.log({**row, **self._rates}, step=max(step_of(trainer) - 1, 0))
+            step = max(step_of(trainer) - 1, 0)
+            self.names.learn(trainer._results, "train")
+            if self._logged_at != step:
+                row |= self._rates if self._rates_of_step == step else {}
+            row = self._without_theirs(row)
+            if self._sum is not None and self._samples and self._logged_at != step:
+                row["train/loss"] = float(self._sum) / self._samples
+            self.run.log(row, step=step)
+
+    def _add_loss(self, trainer: Any, samples: int) -> None:
+        """For the mean of an epoch without a logged step: what the module logs per step, or returns."""
+        loss, parts = self._loss, self._parts
+        self.names.learn(trainer._results, "train")
+        for result in (trainer._results or {}).values():
+            key = self.names.key(result.meta.forked_name(result.meta.on_step), "train")
+            if key == "train/loss":
+                loss, parts = None if result.meta.on_epoch else result.value, 1
+        if isinstance(loss, torch.Tensor) and loss.numel() == 1:
+            part = loss.detach().reshape(()) * (parts * samples)
+            self._sum = part if self._sum is None else self._sum + part
 
     # Evaluations ----------------------------------------------------------------------------------
 
@@ -278,9 +314,9 @@ class Recorder(Callback):  # type: ignore[misc]
                 self.record_logged(trainer, metrics, None, of_a_step=True)
                 return
             row[known] = float(value)
-        self._add_what_was_read(trainer, row)
-        loss = row.get("train/loss")
         step = step_of(trainer)
+        row = self._beside_what_was_read(trainer, row, step)
+        loss = row.get("train/loss")
         if loss is not None and not math.isfinite(loss):
             self._alerts.look_at_loss(step, loss)
         if row:
@@ -299,32 +335,39 @@ class Recorder(Callback):  # type: ignore[misc]
         scalars = _scalars(metrics)
         at = scalars.pop("step", None) if step is None else step
         at = step_of(trainer) if at is None else int(at)
-        row = {self._named(name, stage): value for name, value in scalars.items() if name != "epoch"}
+        self.names.learn(trainer._results, stage)
+        self.names.add(scalars, stage)
+        row = {self.names.key(name, stage): value for name, value in scalars.items()}
         if stage == "train" and of_a_step:
-            self._names_of_steps = {
-                name: self._named(name, stage) for name in metrics if name not in ("epoch", "step")
-            }
-            self._add_what_was_read(trainer, row)
+            self._names_of_steps = {name: self.names.key(name, stage) for name in metrics if name != "step"}
+            row = self._beside_what_was_read(trainer, row, at)
         if row:
             self._alerts.look_at_loss(at, row.get("train/loss"))
             self.run.log(row, step=at)
 
-    def _add_what_was_read(self, trainer: Any, row: dict[str, Any]) -> None:
-        row |= self._rates
-        row |= self.gradients.row()
+    def _beside_what_was_read(self, trainer: Any, row: dict[str, Any], step: int) -> dict[str, Any]:
+        """The user's row of a step, and what is ours beside it."""
+        ours = (
+            {**self._rates, **self.gradients.row()} if self._rates_of_step == step else self.gradients.row()
+        )
         if self._loss is not None and "train/loss" not in row and not self._logs_its_loss(trainer):
-            row["train/loss"] = float(self._loss)
+            ours["train/loss"] = float(self._loss) * self._parts
+        self._logged_at = step
+        return {**self._without_theirs(ours), **row}
 
-    def _named(self, name: str, stage: str) -> str:
-        known = self._names.get((name, stage))  # the same few come at every step
-        if known is None:
-            known = self._names[name, stage] = canonical(name, stage)
-        return known
+    def _without_theirs(self, ours: dict[str, Any]) -> dict[str, Any]:
+        """What the user logs himself is never said by us, not even at another step."""
+        theirs = self.names.keys
+        if theirs.isdisjoint(ours):
+            return ours
+        for key in ours.keys() & theirs:
+            self.run.note(key, "is what the module logs; ours of this name is left out")
+        return {key: value for key, value in ours.items() if key not in theirs}
 
     def _logs_its_loss(self, trainer: Any) -> bool:
         """Whether the module logs its loss itself, now or at the epoch's end."""
-        names = (str(key).rpartition(".")[2] for key in trainer._results or ())
-        return any(self._named(name, "train").startswith("train/loss") for name in names)
+        self.names.learn(trainer._results, "train")
+        return any(key.startswith("train/loss") for key in self.names.keys)
 
 
 def _nothing() -> None:
