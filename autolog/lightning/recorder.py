@@ -92,12 +92,20 @@ class Recorder(Callback):  # type: ignore[misc]
             self.is_rank_zero = trainer.is_global_zero
             if stage == "fit":
                 ranks.announce(trainer, self.run)
+                if trainer.is_global_zero:
+                    ranks.tell_folders(
+                        [getattr(logger, "trackio_folder", None) for logger in trainer.loggers]
+                    )
             if self._pid != os.getpid():  # a process of Lightning's, to its end: a module may ask for its run
                 enter(self.run if trainer.is_global_zero else silent_run())
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self.began = time.perf_counter()
         with shield("Lightning: many processes"):
+            if not trainer.is_global_zero:
+                for logger, folder in zip(trainer.loggers, ranks.told_folders(), strict=False):
+                    if folder is not None and hasattr(type(logger), "trackio_folder"):
+                        logger.trackio_folder = tuple(folder)
             everyone = ranks.everyone(trainer)
             self.gradients.can_ask_all = everyone is not None and all(r.reads_gradients for r in everyone)
             if everyone is not None and trainer.is_global_zero and self.run.settings.system_interval:
