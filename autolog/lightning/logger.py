@@ -283,6 +283,8 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
             run = self._writing()
             charge(run)
             given = {str(name): value for name, value in _mapping(params).items()}
+            if self.recorder is not None:
+                given |= self.recorder.changed_since(given)
             run.params(given)
             # What a person has set is what runs are compared by.
             short = (bool, int, float)

@@ -168,7 +168,7 @@ class HeldOut:
         if trainer.world_size > 1:
             why = f"what is made from predictions is of rank 0's share, one of {trainer.world_size}"
             self._run.note(name, why)
-        self.metrics.record(self._run, name)
+        self.metrics.record(self._run, name, self._step)
         found, self._of = self._of, {}
         told = {canonical(key, name): float(one) for key, one in self._told.items()}
         for loader, of in found.items():

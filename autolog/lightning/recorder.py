@@ -20,6 +20,7 @@ from autolog.core.opening import silent_run
 from autolog.core.recording import Recording
 from autolog.lightning import ranks
 from autolog.lightning.checkpoints import Checkpoints
+from autolog.lightning.described import initial_and_current, record_optimizers, step_of
 from autolog.lightning.gradients import GradientNorms
 from autolog.lightning.names import Names
 from autolog.lightning.packages import Callback, arm
@@ -46,6 +47,7 @@ class Recorder(Callback):  # type: ignore[misc]
         began: when the training began in this process; None: it did not.
         gradients, checkpoints, held_out: what is recorded of each.
         names: what the user's metrics are called.
+        module: what is trained, as long as it is.
     """
 
     def __init__(self, run: Recording, *, is_rank_zero: bool):
@@ -62,6 +64,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._loss: Any = None
         self._parts = 1
         self.names = Names()
+        self.module: Any = None
         self._names_of_steps: dict[str, str] = {}  # of the metrics that have come at steps so far
         self._rates: dict[str, float] = {}  # with which the last step was made, if it is logged
         self._rates_of_step = -1
@@ -77,7 +80,13 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         # Each of the two is written as a whole: the other process goes on with what was said in this one.
-        return {**self.__dict__, "_said": self.run.said, "_machines": None, "_stop_clipping": _nothing}
+        return {
+            **self.__dict__,
+            "_said": self.run.said,
+            "_machines": None,
+            "_stop_clipping": _nothing,
+            "module": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         said = state.pop("_said")
@@ -88,6 +97,7 @@ class Recorder(Callback):  # type: ignore[misc]
     # Beginning and end, in the process that trains ------------------------------------------------
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        self.module = pl_module
         with shield("Lightning: many processes"):
             self.is_rank_zero = trainer.is_global_zero
             if stage == "fit":
@@ -132,8 +142,16 @@ class Recorder(Callback):  # type: ignore[misc]
         """The call has ended, or goes on without us."""
         self.held_out.leave()
         self._stop_clipping()
+        self.module = None
         if self._machines is not None:
             self._machines.stop()
+
+    def changed_since(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What hyperparameters have become that Lightning hands to its loggers as they were saved."""
+        initial, current = initial_and_current(self.module)
+        if self.module is None or given.keys() != initial.keys():
+            return {}
+        return {name: value for name, value in current.items() if name in given}
 
     def _record_elsewhere(self, trainer: Any, module: Any) -> None:
         """In a process of Lightning's (``ddp_spawn``), whose memory ends with it."""
@@ -151,8 +169,6 @@ class Recorder(Callback):  # type: ignore[misc]
         with shield("Lightning: optimizers"):
             if trainer.is_global_zero:
                 charge(self.run)
-                from autolog.lightning.described import record_optimizers
-
                 record_optimizers(self.run, trainer)
         with shield("Lightning: clipping by hand"):
             if not pl_module.automatic_optimization:  # else Lightning clips after it has told of the step
@@ -298,7 +314,7 @@ class Recorder(Callback):  # type: ignore[misc]
     def _end_evaluation(self, trainer: Any, name: str) -> None:
         self.stage = "train"
         with shield("Lightning: held-out predictions"):
-            if not self.held_out.end(trainer, step_of(trainer)):
+            if not self.held_out.end(trainer, self._step(trainer)):
                 return
             every = self.run.settings.evaluate_every_n_epochs
             in_fit = trainer.state.fn == "fit"
@@ -342,7 +358,7 @@ class Recorder(Callback):  # type: ignore[misc]
             return
         scalars = _scalars(metrics)
         at = scalars.pop("step", None) if step is None else step
-        at = step_of(trainer) if at is None else int(at)
+        at = self._step(trainer) if at is None else int(at)
         self.names.learn(trainer._results, stage)
         self.names.add(scalars, stage)
         row = {self.names.key(name, stage): value for name, value in scalars.items()}
@@ -352,6 +368,11 @@ class Recorder(Callback):  # type: ignore[misc]
         if row:
             self._alerts.look_at_loss(at, row.get("train/loss"))
             self.run.log(row, step=at)
+
+    def _step(self, trainer: Any) -> int:
+        """Of the weights: a Trainer that only evaluates has made none itself."""
+        step = step_of(trainer)
+        return self.run.step_of_model if not step and trainer.state.fn != "fit" else step
 
     def _beside_what_was_read(self, trainer: Any, row: dict[str, Any], step: int) -> dict[str, Any]:
         """The user's row of a step, and what is ours beside it."""
@@ -431,11 +452,6 @@ def is_logged(trainer: Any, within: int = 1) -> bool:
     """Whether Lightning logs the step that is being made, or one of so many from it on."""
     every = int(trainer.log_every_n_steps)
     return every > 0 and (trainer.fit_loop.epoch_loop._batches_that_stepped + within) % every < within
-
-
-def step_of(trainer: Any) -> int:
-    """The step as Lightning's loggers count it: batches that ended with a step of an optimizer."""
-    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
 def _rates_of(trainer: Any, optimizer: Any) -> dict[str, float]:

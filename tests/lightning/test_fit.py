@@ -30,7 +30,7 @@ from torchmetrics.classification import (
 import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
-from autolog.lightning import TrackioCallback
+from autolog.lightning import TrackioCallback, TrackioLogger
 from autolog.lightning.names import canonical
 from tests.lightning.modules import (
     PACKAGES,
@@ -157,6 +157,47 @@ def test_looking_for_a_learning_rate_leaves_no_trace(recording: MemorySink, tmp_
     assert [step for step, row in run.rows if "train/loss" in row] == steps
     validations = [row for row in rows_of(theirs) if row["val_loss"]]
     assert len(run.values("val/loss")) == len(validations)  # and none of the sanity check
+
+
+@pytest.mark.parametrize("finder", ["tuner", "callback"])
+@pytest.mark.parametrize("has_logger", [False, True])
+def test_the_learning_rate_that_was_found_is_the_one(
+    recording: MemorySink, tmp_path: Path, finder: str, has_logger: bool
+) -> None:
+    module = Digits()
+    given: dict[str, Any] = {"default_root_dir": tmp_path, "logger": TrackioLogger() if has_logger else False}
+    if finder == "callback":
+        given["callbacks"] = [LearningRateFinder(num_training_steps=60)]
+    fitting = trainer(**given)
+    if finder == "tuner":
+        Tuner(fitting).lr_find(module, loader(size=4), num_training=60)
+    fitting.fit(module, loader(size=4))
+    autolog.finish()
+    (run,) = [each for each in recording.runs if each.rows]
+    used = run.values("lr")[0]
+    assert used == pytest.approx(module.hparams["lr"]) != 0.01
+    params = run.config["params"]
+    assert [run.config["params/lr"], params["lr"], params["optimizer/lr"]] == [pytest.approx(used)] * 3
+
+
+# The step of the weights --------------------------------------------------------------------------------
+
+
+class LogsFarAhead(Digits):
+    def on_validation_end(self) -> None:
+        autolog.current_run().log({"my/samples_seen": 1.0}, step=5000)
+
+
+def test_an_evaluation_stands_at_the_step_of_its_weights(recording: MemorySink) -> None:
+    module = LogsFarAhead()
+    trainer().fit(module, loader(), loader(val_set))
+    trainer().test(module, loader(test_set), verbose=False)
+    run = only(recording)
+    of_validation = [step for step, row in run.rows if "val/balanced_accuracy" in row]
+    assert of_validation == [step for step, row in run.rows if "val/loss" in row][-1:] == [15]
+    assert {step for step, key in run.drawn if key.startswith("val/")} == {15}
+    assert [step for step, row in run.rows if "test/acc" in row] == [16]
+    assert {step for step, key in run.drawn if key.startswith("test/")} == {16}
 
 
 # Gradients --------------------------------------------------------------------------------------------
