@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = [
     "record_parameters",
     "step_of",
 ]
+
+UNSEEDED = torch.Generator().initial_seed()  # of every generator of torch's, to begin with
 
 # Of the Trainer's arguments those that can be read from it again, by their names there.
 _ARGUMENTS = (
@@ -56,6 +59,7 @@ def record_parameters(run: Recording, trainer: Any, module: Any, datamodule: Any
     run.describe(
         {
             **_framework(trainer),
+            **_seed(),
             "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
             "strategy": type(trainer.strategy).__name__.removesuffix("Strategy").lower(),
             "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
@@ -121,6 +125,17 @@ def record_optimizers(run: Recording, trainer: Any) -> None:
     }
     if schedulers:
         run.params(schedulers)
+
+
+def _seed() -> dict[str, int]:
+    """Which seed was given before, by ``seed_everything`` to all generators or by ``manual_seed`` to torch's.
+
+    Nothing is drawn. A generator that nobody has seeded has a number of torch's own.
+    """
+    seed, of_all = torch.initial_seed(), os.environ.get("PL_GLOBAL_SEED")
+    if of_all == str(seed):
+        return {"seed": seed}
+    return {"seed/torch": seed} if seed != UNSEEDED else {}
 
 
 def _finds_a_rate(callback: Any) -> bool:

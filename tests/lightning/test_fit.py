@@ -180,6 +180,27 @@ def test_the_learning_rate_that_was_found_is_the_one(
     assert [run.config["params/lr"], params["lr"], params["optimizer/lr"]] == [pytest.approx(used)] * 3
 
 
+@pytest.mark.parametrize("kind", ["everything", "torch", "other", "none"])
+def test_the_seed_that_was_given_stands_in_the_config(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    module = Digits()
+    with torch.random.fork_rng():
+        if kind in ("everything", "other"):
+            monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # which seed_everything sets, and nobody takes back
+            lightning.pytorch.seed_everything(11, verbose=False)
+        if kind in ("torch", "other"):
+            torch.manual_seed(12)
+        if kind == "none":
+            torch.default_generator.manual_seed(torch.Generator().initial_seed())
+        trainer().fit(module, loader())
+    config = only(recording).config
+    found = {key: config[key] for key in ("seed", "seed/torch") if key in config}
+    expected = {"everything": {"seed": 11}, "torch": {"seed/torch": 12}, "other": {"seed/torch": 12}}
+    assert found == expected.get(kind, {})
+
+
 # The step of the weights --------------------------------------------------------------------------------
 
 
