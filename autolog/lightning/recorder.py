@@ -271,7 +271,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self.stage = name
         with shield("Lightning: held-out predictions"):
             if trainer.is_global_zero and not trainer.sanity_checking:
-                self.held_out.begin(pl_module)
+                self.held_out.begin(pl_module, trainer.callbacks)
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

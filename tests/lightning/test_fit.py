@@ -15,7 +15,12 @@ import lightning.pytorch
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
 from torch.utils.data import TensorDataset
@@ -219,6 +224,24 @@ def test_an_evaluation_stands_at_the_step_of_its_weights(recording: MemorySink) 
     assert {step for step, key in run.drawn if key.startswith("val/")} == {15}
     assert [step for step, row in run.rows if "test/acc" in row] == [16]
     assert {step for step, key in run.drawn if key.startswith("test/")} == {16}
+
+
+@pytest.mark.parametrize("averages", [True, False])
+def test_weights_that_are_averaged_at_the_end_are_not_those_that_were_evaluated(
+    recording: MemorySink, averages: bool
+) -> None:
+    swa = StochasticWeightAveraging(0.01, swa_epoch_start=1)
+    module = Digits()
+    trainer(max_epochs=4, callbacks=[swa] if averages else []).fit(module, loader(), loader(val_set))
+    run = only(recording)
+    notes = run.config.get("autolog/notes", {})
+    assert ("before they were averaged" in notes.get("val", "")) == averages
+    if averages:
+        (told,) = trainer().validate(module, loader(val_set), verbose=False)
+        run = only(recording)
+        assert run.values("val/loss")[-1] == pytest.approx(told["val_loss"]) != run.values("val/loss")[-2]
+        steps = [step for step, row in run.rows if "val/loss" in row]
+        assert steps == [7, 15, 23, 31, 32], "a Trainer of its own has made no steps"
 
 
 # Gradients --------------------------------------------------------------------------------------------
