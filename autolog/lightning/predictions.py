@@ -160,7 +160,8 @@ class HeldOut:
         if isinstance(truth, torch.Tensor) and isinstance(predicted, torch.Tensor):
             of.returned.kept.add(truth.detach(), predicted.detach(), inputs, copied=True)
             of.returned.batches += 1
-        if isinstance(batch, (list, tuple)) and len(batch) == 2 and len(whole) == 1:
+        is_known = of.returned.batches or any(pair.why_not is None for pair in of.heard)
+        if not is_known and isinstance(batch, (list, tuple)) and len(batch) == 2 and len(whole) == 1:
             truth, predicted = batch[1], whole[0]
             if isinstance(truth, torch.Tensor) and isinstance(predicted, torch.Tensor):
                 of.whole.kept.add(truth.detach(), predicted.detach(), inputs, copied=True)

@@ -34,6 +34,6 @@ def record_result(
             record_model(run, module)
     with shield("Lightning: held-out evaluation"):
         if recorder.held_out.are_of_other_weights(module):
-            why = "of the weights before they were averaged at the training's end. The kept model has the average"
-            run.note("val", f"{why}: `trainer.validate` evaluates it")
+            why = "of the weights before they were averaged at the end; the kept model has their average"
+            run.note("val", why)
         recorder.held_out.record("val", trainer)
