@@ -280,14 +280,15 @@ def _chosen(of: _OfLoader, told: Mapping[str, float], place: str) -> tuple[_Pair
 
 def _compared(pair: _Pair, told: Mapping[str, float], place: str, lengths: list[int]) -> str | None:
     """As :func:`differs`, for the reading of the pair that what is logged is of; which is then the pair's."""
-    said: str | None = None
+    losses = pair.losses.whole(lengths)
+    other: str | None = None
     for known in pair.readings:
-        losses = pair.losses.whole(lengths)
         said = differs(told, place, pair.kept, known, lengths, losses)
         if said == "":
             pair.kept.known = known
             return said
-    return said
+        other = other or said
+    return other
 
 
 def _one_of(pairs: list[_Pair]) -> _Pair | None:

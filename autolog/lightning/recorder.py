@@ -71,6 +71,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._logged_at = -1  # the last step with a row
         self._sum: Any = None  # of the losses of an epoch that may have no row, weighted by their samples
         self._is_short = False
+        self._batches: float = math.inf  # of an epoch, where that is known
         self._has_one_optimizer = False
         self._alerts = Alerts(run)
         self.on_before_optimizer_step: Any = self._before_optimizer_step  # or None, as those below
@@ -199,7 +200,7 @@ class Recorder(Callback):  # type: ignore[misc]
                 self._add_loss(trainer, samples)
             # This batch counts as a step after this call, if it made one: so one more or two. The epoch's row
             # has the rate of its last step.
-            is_next = is_logged(trainer, within=2) or batch_idx + 2 >= trainer.num_training_batches
+            is_next = is_logged(trainer, within=2) or batch_idx + 2 >= self._batches
             self.on_before_optimizer_step = self._before_optimizer_step if is_next else None
         except Exception:
             with shield("Lightning: a batch"):

@@ -175,7 +175,7 @@ class Unlogged(Module):
         (Embedding, "no accuracy that is logged"),
         (SecondPass, "no accuracy that is logged"),
         (Teacher, "no accuracy that is logged"),
-        (Padded, "the module logs val/acc"),
+        (Padded, "the module logs val/acc 0."),
         (Unlogged, "no accuracy that is logged"),
     ],
 )
