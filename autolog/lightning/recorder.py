@@ -181,9 +181,8 @@ class Recorder(Callback):  # type: ignore[misc]
         self._epoch_began = time.perf_counter()
         self._samples, self._sum = 0, None
         # Lightning logs every so many steps of all epochs together: some epochs have none.
-        self._is_short = (
-            trainer.num_training_batches < trainer.log_every_n_steps * trainer.accumulate_grad_batches
-        )
+        self._batches = trainer.num_training_batches
+        self._is_short = self._batches < trainer.log_every_n_steps * trainer.accumulate_grad_batches
         self._has_one_optimizer = len(trainer.optimizers) == 1
         # Lightning has divided the loss that it shows by the batches whose gradients it adds up.
         self._parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
