@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +15,17 @@ from autolog.process.hooks import Call
 from autolog.torch.measures import describe, is_sharded
 
 __all__ = [
+    "initial_and_current",
     "package_of",
     "record_data",
     "record_model",
     "record_optimizers",
     "record_outcome",
     "record_parameters",
+    "step_of",
 ]
+
+UNSEEDED = torch.Generator().initial_seed()  # of every generator of torch's, to begin with
 
 # Of the Trainer's arguments those that can be read from it again, by their names there.
 _ARGUMENTS = (
@@ -54,6 +59,7 @@ def record_parameters(run: Recording, trainer: Any, module: Any, datamodule: Any
     run.describe(
         {
             **_framework(trainer),
+            **_seed(),
             "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
             "strategy": type(trainer.strategy).__name__.removesuffix("Strategy").lower(),
             "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
@@ -67,8 +73,15 @@ def record_parameters(run: Recording, trainer: Any, module: Any, datamodule: Any
 
 
 def _hyperparameters(owner: Any) -> dict[str, Any]:
-    found = getattr(owner, "hparams_initial", None) if owner is not None else None
+    """As they are now: ``Tuner.lr_find`` has put another rate there than ``save_hyperparameters``."""
+    found = getattr(owner, "hparams", None) if owner is not None else None
     return {str(name): value for name, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def initial_and_current(module: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A module's hyperparameters as they were saved (so its loggers are given them), and as they are."""
+    initial = getattr(module, "hparams_initial", None)
+    return dict(initial) if isinstance(initial, Mapping) else {}, _hyperparameters(module)
 
 
 def _is_short(value: Any) -> bool:
@@ -76,11 +89,22 @@ def _is_short(value: Any) -> bool:
 
 
 def record_optimizers(run: Recording, trainer: Any) -> None:
-    """Optimizers and schedulers, several of each by their place."""
+    """Optimizers and schedulers, several of each by their place; and what a search before has changed."""
+    initial, current = initial_and_current(trainer.lightning_module)
+    changed = {
+        name: value for name, value in current.items() if _is_short(value) and initial.get(name) != value
+    }
+    if changed:  # by a LearningRateFinder among the callbacks, say
+        run.params(changed)
+        run.describe({f"params/{name}": value for name, value in changed.items()})
     optimizers = [getattr(optimizer, "optimizer", optimizer) for optimizer in trainer.optimizers]
     if len(optimizers) == 1:
         describe(run, trainer.lightning_module, optimizers[0])
         run.describe(_framework(trainer))
+        rate = optimizers[0].param_groups[0].get("lr")
+        if rate is not None and any(_finds_a_rate(callback) for callback in trainer.callbacks):
+            run.params({"optimizer/lr": float(rate)})  # the optimizer was made with another one
+            run.describe({"params/lr": float(rate)})
     else:
         run.describe({"optimizer": [type(optimizer).__name__ for optimizer in optimizers]})
         run.params(
@@ -101,6 +125,21 @@ def record_optimizers(run: Recording, trainer: Any) -> None:
     }
     if schedulers:
         run.params(schedulers)
+
+
+def _seed() -> dict[str, int]:
+    """Which seed was given before, by ``seed_everything`` to all generators or by ``manual_seed`` to torch's.
+
+    Nothing is drawn. A generator that nobody has seeded has a number of torch's own.
+    """
+    seed, of_all = torch.initial_seed(), os.environ.get("PL_GLOBAL_SEED")
+    if of_all == str(seed):
+        return {"seed": seed}
+    return {"seed/torch": seed} if seed != UNSEEDED else {}
+
+
+def _finds_a_rate(callback: Any) -> bool:
+    return any(base.__name__ == "LearningRateFinder" for base in type(callback).__mro__)
 
 
 def _framework(trainer: Any) -> dict[str, Any]:
@@ -188,3 +227,8 @@ def record_outcome(run: Recording, trainer: Any) -> None:
             "early_stopping/stopped_epoch": callback.stopped_epoch + 1 if callback.stopped_epoch else None,
         }
     run.describe(values)
+
+
+def step_of(trainer: Any) -> int:
+    """The step as Lightning's loggers count it: batches that ended with a step of an optimizer."""
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)

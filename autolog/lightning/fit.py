@@ -19,7 +19,7 @@ from autolog.lightning.described import (
     record_data,
     record_parameters,
 )
-from autolog.lightning.logger import TrackioLogger, logger_of
+from autolog.lightning.logger import TrackioLogger, logger_of, loggers_in
 from autolog.lightning.recorder import Recorder
 from autolog.lightning.results import record_result
 from autolog.process.context import watching
@@ -44,7 +44,8 @@ def observe_fit(call: Call) -> Frame:
             resume = None
             with shield("Lightning: what the training goes on from"):
                 resume = checkpoint_of(trainer, call.get("ckpt_path"))
-            training = _begin(trainer, module, type(module).__name__, resume)
+            goes_on = resume is not None and resume.exists
+            training = _begin(trainer, module, type(module).__name__, resume, goes_on=goes_on)
         except Exception:
             yield
             raise
@@ -87,6 +88,9 @@ def _follow(trainer: Any) -> Frame:
     silent = silent_run()
     recorder: Recorder | None = None
     with watching("lightning"):
+        with shield("Lightning: many processes"):
+            for logger in loggers_in(trainer):
+                logger.is_used_by(trainer)
         with shield("Lightning: listening"):
             recorder = _listen(trainer, silent)
         with Training(silent, owns=False).current():
@@ -174,13 +178,15 @@ def _is_recorded(trainer: Any) -> bool:
     return not (trainer.fast_dev_run or trainer.barebones)
 
 
-def _begin(trainer: Any, module: Any, name: str, resume: Checkpoint | None = None) -> Training:
-    """The run: of a logger of ours, which has one for all its trainings, or of this training alone."""
+def _begin(
+    trainer: Any, module: Any, name: str, resume: Checkpoint | None = None, *, goes_on: bool | None = None
+) -> Training:
+    """The run: of a logger of ours, which has one for each module, or of this training alone."""
     given, logger = given_by(callback_among(trainer.callbacks)), logger_of(trainer)
     package = package_of(trainer)
     if logger is None:
         return begin_training(module, name, framework=package, given=given, resume=resume)
-    training = logger.begin_training(trainer, module, name, given)
+    training = logger.begin_training(trainer, module, name, given, goes_on=goes_on)
     hooked.is_of(training.run, package)
     return training
 
@@ -188,10 +194,9 @@ def _begin(trainer: Any, module: Any, name: str, resume: Checkpoint | None = Non
 def _run_of(call: Call) -> Recording | None:
     """The run that this call goes on with: of its logger, else of its module, else of its Trainer."""
     trainer = call.subject
-    logger = logger_of(trainer)
+    logger, module = logger_of(trainer), _unwrapped(call.get("model"))
     if logger is not None:
-        return logger.recording
-    module = _unwrapped(call.get("model"))
+        return logger.turn_to(module)
     return find_run(module) if module is not None else find_run(trainer)
 
 
@@ -227,4 +232,4 @@ def _stop_listening(trainer: Any, recorder: Recorder) -> None:
 
 
 def _loggers_of(trainer: Any, run: Recording) -> list[TrackioLogger]:
-    return [each for each in trainer.loggers if isinstance(each, TrackioLogger) and each.recording is run]
+    return [each for each in loggers_in(trainer) if each.recording is run]

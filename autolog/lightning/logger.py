@@ -4,7 +4,8 @@
 >>> Trainer(logger=logger).fit(module, train_loader, val_loader)
 >>> logger.experiment.log({"val/cost": 12.5})  # the run
 
-One logger is one run, for all that is done with it. What a Trainer does is recorded as
+One logger is one run for all that is done with one module. If it is used for the next one, the fold of a
+cross-validation, say, that has a run of its own, in the same group. What a Trainer does is recorded as
 ``autolog.enable("lightning")`` records it, once: while that goes on, the Trainer's own metrics are written by
 the recorder, which knows their stage, and by the logger what else is given to it.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import dataclasses
 import os
 import sys
 import weakref
@@ -30,16 +32,17 @@ from autolog.core.opening import given_run, open_run, silent_run
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.run import Run, recording_of
-from autolog.core.training import Loop, Training, bind_run, conclude, open_loops
-from autolog.lightning.names import canonical
+from autolog.core.training import Loop, Training, bind_run, conclude, find_run, open_loops
+from autolog.lightning.names import Names
 from autolog.lightning.packages import arm
 from autolog.lightning.recorder import is_telling
 from autolog.process.guard import charge, measured, shield
+from autolog.sinks.trackio.names import plain_run_name
 
 if TYPE_CHECKING:
     from autolog.lightning.recorder import Recorder
 
-__all__ = ["TrackioLogger", "logger_of"]
+__all__ = ["TrackioLogger", "logger_of", "loggers_in"]
 
 MOST_PIXELS = 256  # of a side of a picture: as many as are seen
 
@@ -62,8 +65,8 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         tags: words to find it by.
         config: values for the top level of its config.
         run: the run to write to. None: with none of the names above the one that is open, else a new one. It
-            ends with a training that fails, ``autolog.finish()``, the logger's life or the program; a ``fit``
-            after that is a new one.
+            ends with a training that fails, the next training of another module, ``autolog.finish()``, the
+            logger's life or the program; a ``fit`` after that is a new one.
 
     Raises:
         TypeError: an argument of a wrong kind, or names for a run that is given.
@@ -102,18 +105,33 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._default_dir = "."
         self._training: Training | None = None
+        self._trained: weakref.ref[Any] | None = None  # in the run that there is
+        self._before: weakref.WeakSet[Recording] = weakref.WeakSet()  # the runs of earlier trainings
+        self._begun = 0
+        self._told: tuple[str, str] | None = None  # name and version of the run that rank zero has
         self.recorder: Recorder | None = None
         self._checkpoints: dict[str, Any] = {}
+        self._names = Names()
         arm()
 
     def __getstate__(self) -> dict[str, Any]:
         # To a process that Lightning starts: the run is the same one there, and ends here.
         run = self.recording
-        return {**self.__dict__, "_training": None, "_given": run or self._given, "_checkpoints": {}}
+        nothing: dict[str, Any] = {
+            "_training": None,
+            "_trained": None,
+            "_before": None,
+            "_checkpoints": {},
+        }
+        return {**self.__dict__, **nothing, "_given": run or self._given, "_told": self.trackio_folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         given = state["_given"]  # in a pickle of version 0.1 it is the run as a user has it
-        self.__dict__.update(state, _given=recording_of(given) if isinstance(given, Run) else given)
+        new: dict[str, Any] = {"_trained": None, "_begun": 0, "_told": None, "_names": Names()}  # since 0.1
+        self.__dict__.update(
+            {**new, **state}, _given=recording_of(given) if isinstance(given, Run) else given
+        )
+        self._before = weakref.WeakSet()
 
     # The run ----------------------------------------------------------------------------------------
 
@@ -135,31 +153,59 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
     def _writing(self) -> Recording:
         return silent_run() if _rank() > 0 else self._opened("run")
 
-    def begin_training(self, trainer: Any, module: Any, name: str, given: Recording | None) -> Training:
-        """The run for a training that begins: the one that there is, unless it has ended.
+    def begin_training(
+        self, trainer: Any, module: Any, name: str, given: Recording | None, *, goes_on: bool | None
+    ) -> Training:
+        """The run for a training that begins: the one that there is, unless it is another module's.
 
         Args:
             trainer: whose training it is.
             module: what is trained.
             name: of what is trained.
             given: the run of a callback of ours in the same Trainer.
+            goes_on: whether it goes on from a checkpoint; None: it is no training, but an evaluation.
         """
         training = self._training
+        is_another = self._trained is not None and self._trained() is not module and goes_on is False
         if training is not None and training.owns and training.run.status != "running":
             self._training = None
+        elif training is not None and is_another:
+            self._training = None
+            self._before.add(training.run)
         self._given = self._given or given
-        self._default_dir = trainer.default_root_dir
+        self.is_used_by(trainer)
         run = self._opened(name)
+        if goes_on is not None:
+            self._trained = weakref.ref(module)
+        if training is not None and training.run is not run and is_another:
+            _group(training.run, run)
+            if training.owns and training.run.status == "running":
+                conclude(training)  # of a cross-validation, say: the next fold has its own
         run.is_training = True
         charge(run)
         bind_run(module, run)
         assert self._training is not None
         return self._training
 
+    def turn_to(self, module: Any) -> Recording | None:
+        """The run that an evaluation of this module goes on in: its own, if that was one of this logger."""
+        run = find_run(module) if module is not None else None
+        if run is not None and run is not self.recording and run in self._before:
+            if self._training is not None:
+                self._before.add(self._training.run)
+            self._training = Training(run, owns=True)
+        return self.recording
+
+    def is_used_by(self, trainer: Any) -> None:
+        """A Trainer begins with this logger, on whatever rank."""
+        self._default_dir = trainer.default_root_dir
+
     def _opened(self, subject: str) -> Recording:
         if self._training is None:
             if self._given is None and (self._name is not None or any(self._new.values())):
-                run = open_run(self._name, parent=innermost(), by_user=False, subject=subject, **self._new)
+                self._begun += 1
+                name = f"{self._name}-{self._begun}" if self._name and self._begun > 1 else self._name
+                run = open_run(name, parent=innermost(), by_user=False, subject=subject, **self._new)
                 self._training = Training(run, owns=True)
             else:
                 self._training = begin_training(self, subject, framework=None, given=self._given)
@@ -170,15 +216,32 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
 
     # Where files go ---------------------------------------------------------------------------------
 
+    # On all ranks the same ones: all of them look for a checkpoint there, and save parts of it.
+
+    @property
+    def trackio_folder(self) -> tuple[str, str] | None:
+        """Name and id of the run, once it has begun and this rank was told of it."""
+        return (self.run.name, self.run.id) if self.run is not None else self._told
+
+    @trackio_folder.setter
+    def trackio_folder(self, told: tuple[str, str]) -> None:
+        self._told = told
+
     @property
     def name(self) -> str | None:
-        """Of the run."""
-        return self.run.name if self.run is not None else self._name
+        """As it was given; else that of the run, once it has begun."""
+        if self._name is not None:
+            return plain_run_name(self._name)
+        return self.trackio_folder[0] if self.trackio_folder is not None else None
 
     @property
     def version(self) -> int | str | None:
         """As it was given; else the run's id, once it has begun."""
-        return self.run.id if self._version is None and self.run is not None else self._version
+        return (
+            self.trackio_folder[1]
+            if self._version is None and self.trackio_folder is not None
+            else self._version
+        )
 
     @property
     def save_dir(self) -> str:
@@ -206,7 +269,9 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
             run = self._writing()
             charge(run)
             stage = self.recorder.stage if self.recorder is not None else "train"
-            run.log({canonical(str(name), stage): value for name, value in metrics.items()}, step=step)
+            names = self.recorder.names if self.recorder is not None else self._names
+            names.add(map(str, metrics), stage)
+            run.log({names.key(str(name), stage): value for name, value in metrics.items()}, step=step)
 
     def log_hyperparams(
         self, params: Mapping[str, Any] | Namespace, metrics: Mapping[str, Any] | None = None
@@ -218,6 +283,8 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
             run = self._writing()
             charge(run)
             given = {str(name): value for name, value in _mapping(params).items()}
+            if self.recorder is not None:
+                given |= self.recorder.changed_since(given)
             run.params(given)
             # What a person has set is what runs are compared by.
             short = (bool, int, float)
@@ -326,7 +393,20 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
 
 def logger_of(trainer: Any) -> TrackioLogger | None:
     """The first of our loggers in this Trainer."""
-    return next((logger for logger in trainer.loggers if isinstance(logger, TrackioLogger)), None)
+    return next(iter(loggers_in(trainer)), None)
+
+
+def loggers_in(trainer: Any) -> list[TrackioLogger]:
+    """Those of our loggers that are in this Trainer."""
+    return [logger for logger in trainer.loggers if isinstance(logger, TrackioLogger)]
+
+
+def _group(first: Recording, second: Recording) -> None:
+    """Two runs of one logger belong together: their group is the first one's name, if they have none."""
+    for run in (first, second):
+        if run.group is None and run.parent is None and not run.is_adopted:
+            run.identity = dataclasses.replace(run.identity, group=first.group or first.name)
+            run.put({"group": run.identity.group})
 
 
 # How a run ends that no Trainer ends ------------------------------------------------------------------

@@ -46,7 +46,7 @@ class HeldMetrics:
             if metric._update_count > self._before.get(id(metric), 0):
                 self._filled[name] = _Filled(metric)
 
-    def record(self, run: Recording, stage: str) -> None:
+    def record(self, run: Recording, stage: str, step: int | None = None) -> None:
         """Draw them, once."""
         filled, self._filled = self._filled, {}
         for name, one in filled.items():
@@ -60,7 +60,7 @@ class HeldMetrics:
             if note:
                 run.note(key, note)
             if chart is not None:
-                run.figure(key, chart)
+                run.figure(key, chart, step=step)
 
 
 class _Filled:

@@ -84,6 +84,8 @@ class HeldOut:
         self._loader = 0
         self._told: dict[str, Any] = {}
         self._step: int | None = None
+        self._averages = False
+        self._weights: Any = None  # a mark of those that have predicted, where they are averaged
         self._is_open = False
         self._has_seen = False  # an evaluation that was not recorded yet
 
@@ -98,9 +100,16 @@ class HeldOut:
         }
         return {**self.__dict__, **nothing, "_told": {}}
 
-    def begin(self, module: Any) -> None:
-        """An evaluation begins."""
+    def begin(self, module: Any, callbacks: Iterable[Any] = ()) -> None:
+        """An evaluation begins.
+
+        Args:
+            module: whose it is.
+            callbacks: of its Trainer, of which some give the module other weights when the training ends.
+        """
         self._of = {}
+        self._averages = any(_averages(callback) for callback in callbacks)
+        self._weights = None
         self._told = {}
         self._is_open = self._has_seen = True
         self.metrics.begin(module)
@@ -112,6 +121,8 @@ class HeldOut:
         # A module that is compiled with its steps is not listened to: it would be compiled anew.
         if self._is_open and getattr(module, "_compiler_ctx", None) is None and self._heard is not None:
             self._batch, self._loader = batch, loader
+            if self._averages and self._weights is None:  # now: they may be put back when it ends
+                self._weights = _mark(module)
             self._handles = [module.register_forward_hook(_Ear(self._whole.append))]
             self._heard.begin()
 
@@ -149,11 +160,16 @@ class HeldOut:
         if isinstance(truth, torch.Tensor) and isinstance(predicted, torch.Tensor):
             of.returned.kept.add(truth.detach(), predicted.detach(), inputs, copied=True)
             of.returned.batches += 1
-        if isinstance(batch, (list, tuple)) and len(batch) == 2 and len(whole) == 1:
+        is_known = of.returned.batches or any(pair.why_not is None for pair in of.heard)
+        if not is_known and isinstance(batch, (list, tuple)) and len(batch) == 2 and len(whole) == 1:
             truth, predicted = batch[1], whole[0]
             if isinstance(truth, torch.Tensor) and isinstance(predicted, torch.Tensor):
                 of.whole.kept.add(truth.detach(), predicted.detach(), inputs, copied=True)
                 of.whole.batches += 1
+
+    def are_of_other_weights(self, module: Any) -> bool:
+        """Whether the module has other weights now than those that have predicted last."""
+        return self._weights is not None and bool((self._weights != _mark(module)).any())
 
     def seen_all(self, module: Any) -> None:
         """All of its batches were taken; the module's own end of it is still to come."""
@@ -168,7 +184,7 @@ class HeldOut:
         if trainer.world_size > 1:
             why = f"what is made from predictions is of rank 0's share, one of {trainer.world_size}"
             self._run.note(name, why)
-        self.metrics.record(self._run, name)
+        self.metrics.record(self._run, name, self._step)
         found, self._of = self._of, {}
         told = {canonical(key, name): float(one) for key, one in self._told.items()}
         for loader, of in found.items():
@@ -264,14 +280,15 @@ def _chosen(of: _OfLoader, told: Mapping[str, float], place: str) -> tuple[_Pair
 
 def _compared(pair: _Pair, told: Mapping[str, float], place: str, lengths: list[int]) -> str | None:
     """As :func:`differs`, for the reading of the pair that what is logged is of; which is then the pair's."""
-    said: str | None = None
+    losses = pair.losses.whole(lengths)
+    other: str | None = None
     for known in pair.readings:
-        losses = pair.losses.whole(lengths)
         said = differs(told, place, pair.kept, known, lengths, losses)
         if said == "":
             pair.kept.known = known
             return said
-    return said
+        other = other or said
+    return other
 
 
 def _one_of(pairs: list[_Pair]) -> _Pair | None:
@@ -315,6 +332,16 @@ def _logged_now(trainer: Any) -> dict[str, Any]:
         if name in names or name.removesuffix("_epoch") in names:
             found[key] = value
     return found
+
+
+def _averages(callback: Any) -> bool:
+    names = ("StochasticWeightAveraging", "WeightAveraging")
+    return any(base.__name__ in names for base in type(callback).__mro__)
+
+
+def _mark(module: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.stack([parameter.double().sum() for parameter in module.parameters()])
 
 
 def _place(tensor: torch.Tensor) -> tuple[Any, ...]:

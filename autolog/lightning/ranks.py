@@ -19,7 +19,17 @@ import torch
 from autolog.core.recording import Recording
 from autolog.process import background
 
-__all__ = ["Machines", "Rank", "announce", "everyone", "tell", "told", "withdraw"]
+__all__ = [
+    "Machines",
+    "Rank",
+    "announce",
+    "everyone",
+    "tell",
+    "tell_folders",
+    "told",
+    "told_folders",
+    "withdraw",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,23 @@ def announce(trainer: Any, run: Recording) -> None:
     if store is not None:
         here = Rank(socket.gethostname(), os.getpid(), run.settings.log_gradients)
         store.set(_key(trainer.global_rank), orjson.dumps(asdict(here)))
+
+
+def tell_folders(folders: list[Any]) -> None:
+    """Where rank zero's loggers have their files."""
+    store = _store()
+    if store is not None:
+        store.set("autolog/folders", orjson.dumps(folders))
+
+
+def told_folders() -> list[Any]:
+    """What rank zero has told of it; nothing, if it does not listen."""
+    store = _store()
+    return (
+        orjson.loads(store.get("autolog/folders"))
+        if store is not None and store.check(["autolog/folders"])
+        else []
+    )
 
 
 def everyone(trainer: Any) -> list[Rank] | None:

@@ -20,8 +20,9 @@ from autolog.core.opening import silent_run
 from autolog.core.recording import Recording
 from autolog.lightning import ranks
 from autolog.lightning.checkpoints import Checkpoints
+from autolog.lightning.described import initial_and_current, record_optimizers, step_of
 from autolog.lightning.gradients import GradientNorms
-from autolog.lightning.names import canonical
+from autolog.lightning.names import Names
 from autolog.lightning.packages import Callback, arm
 from autolog.lightning.predictions import HeldOut, length
 from autolog.lightning.ranks import Machines
@@ -45,6 +46,8 @@ class Recorder(Callback):  # type: ignore[misc]
         stage: whose metrics they are that a user logs by hand now: ``train``, ``val`` or ``test``.
         began: when the training began in this process; None: it did not.
         gradients, checkpoints, held_out: what is recorded of each.
+        names: what the user's metrics are called.
+        module: what is trained, as long as it is.
     """
 
     def __init__(self, run: Recording, *, is_rank_zero: bool):
@@ -59,9 +62,16 @@ class Recorder(Callback):  # type: ignore[misc]
         self._epoch_began = time.perf_counter()
         self._samples = 0
         self._loss: Any = None
-        self._names: dict[tuple[str, str], str] = {}
+        self._parts = 1
+        self.names = Names()
+        self.module: Any = None
         self._names_of_steps: dict[str, str] = {}  # of the metrics that have come at steps so far
-        self._rates: dict[str, float] = {}  # with which the last step was made
+        self._rates: dict[str, float] = {}  # with which the last step was made, if it is logged
+        self._rates_of_step = -1
+        self._logged_at = -1  # the last step with a row
+        self._sum: Any = None  # of the losses of an epoch that may have no row, weighted by their samples
+        self._is_short = False
+        self._batches: float = math.inf  # of an epoch, where that is known
         self._has_one_optimizer = False
         self._alerts = Alerts(run)
         self.on_before_optimizer_step: Any = self._before_optimizer_step  # or None, as those below
@@ -71,7 +81,13 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         # Each of the two is written as a whole: the other process goes on with what was said in this one.
-        return {**self.__dict__, "_said": self.run.said, "_machines": None, "_stop_clipping": _nothing}
+        return {
+            **self.__dict__,
+            "_said": self.run.said,
+            "_machines": None,
+            "_stop_clipping": _nothing,
+            "module": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         said = state.pop("_said")
@@ -82,16 +98,25 @@ class Recorder(Callback):  # type: ignore[misc]
     # Beginning and end, in the process that trains ------------------------------------------------
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        self.module = pl_module
         with shield("Lightning: many processes"):
             self.is_rank_zero = trainer.is_global_zero
             if stage == "fit":
                 ranks.announce(trainer, self.run)
+                if trainer.is_global_zero:
+                    ranks.tell_folders(
+                        [getattr(logger, "trackio_folder", None) for logger in trainer.loggers]
+                    )
             if self._pid != os.getpid():  # a process of Lightning's, to its end: a module may ask for its run
                 enter(self.run if trainer.is_global_zero else silent_run())
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self.began = time.perf_counter()
         with shield("Lightning: many processes"):
+            if not trainer.is_global_zero:
+                for logger, folder in zip(trainer.loggers, ranks.told_folders(), strict=False):
+                    if folder is not None and hasattr(type(logger), "trackio_folder"):
+                        logger.trackio_folder = tuple(folder)
             everyone = ranks.everyone(trainer)
             self.gradients.can_ask_all = everyone is not None and all(r.reads_gradients for r in everyone)
             if everyone is not None and trainer.is_global_zero and self.run.settings.system_interval:
@@ -118,8 +143,16 @@ class Recorder(Callback):  # type: ignore[misc]
         """The call has ended, or goes on without us."""
         self.held_out.leave()
         self._stop_clipping()
+        self.module = None
         if self._machines is not None:
             self._machines.stop()
+
+    def changed_since(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What hyperparameters have become that Lightning hands to its loggers as they were saved."""
+        initial, current = initial_and_current(self.module)
+        if self.module is None or given.keys() != initial.keys():
+            return {}
+        return {name: value for name, value in current.items() if name in given}
 
     def _record_elsewhere(self, trainer: Any, module: Any) -> None:
         """In a process of Lightning's (``ddp_spawn``), whose memory ends with it."""
@@ -137,8 +170,6 @@ class Recorder(Callback):  # type: ignore[misc]
         with shield("Lightning: optimizers"):
             if trainer.is_global_zero:
                 charge(self.run)
-                from autolog.lightning.described import record_optimizers
-
                 record_optimizers(self.run, trainer)
         with shield("Lightning: clipping by hand"):
             if not pl_module.automatic_optimization:  # else Lightning clips after it has told of the step
@@ -148,18 +179,27 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._epoch_began = time.perf_counter()
-        self._samples = 0
+        self._samples, self._sum = 0, None
+        # Lightning logs every so many steps of all epochs together: some epochs have none.
+        self._batches = trainer.num_training_batches
+        self._is_short = self._batches < trainer.log_every_n_steps * trainer.accumulate_grad_batches
         self._has_one_optimizer = len(trainer.optimizers) == 1
+        # Lightning has divided the loss that it shows by the batches whose gradients it adds up.
+        self._parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # At every step, logged or not: a shield would cost as much as what it is put around.
         try:
-            self._samples += length(batch)
+            samples = length(batch)
+            self._samples += samples
             self._loss = outputs.get("loss") if type(outputs) is dict else outputs
-            # This batch counts as a step after this call, if it made one: so one more or two.
-            is_next = is_logged(trainer, within=2)
+            if self._is_short:
+                self._add_loss(trainer, samples)
+            # This batch counts as a step after this call, if it made one: so one more or two. The epoch's row
+            # has the rate of its last step.
+            is_next = is_logged(trainer, within=2) or batch_idx + 2 >= self._batches
             self.on_before_optimizer_step = self._before_optimizer_step if is_next else None
         except Exception:
             with shield("Lightning: a batch"):
@@ -168,13 +208,16 @@ class Recorder(Callback):  # type: ignore[misc]
     def _before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         has_norms = False
         with shield("Lightning: which steps are logged"):
-            if not is_logged(trainer):
+            logged = is_logged(trainer)
+            if not logged and not trainer.is_last_batch:
                 return
-            has_norms = not self.gradients.are_left_out(step_of(trainer))
+            has_norms = logged and not self.gradients.are_left_out(step_of(trainer))
         if has_norms:  # alone: where it needs all ranks, all have to come here
             with shield("Lightning: gradient norms", self.run):
                 self.gradients.before_step(trainer, pl_module, optimizer)
         with shield("Lightning: learning rates", self.run):
+            if self._rates_of_step != step_of(trainer):
+                self._rates, self._rates_of_step = {}, step_of(trainer)
             if self._has_one_optimizer:
                 self._rates |= learning_rates(getattr(optimizer, "optimizer", optimizer))
             else:
@@ -195,9 +238,26 @@ class Recorder(Callback):  # type: ignore[misc]
             row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "perf/epoch_seconds": seconds}
             if self._samples:
                 row["perf/samples_per_second"] = self._samples * trainer.world_size / seconds
-            for optimizer in () if self._rates else trainer.optimizers:  # no step of it was logged
-                row |= _rates_of(trainer, optimizer)
-            self.run.log({**row, **self._rates}, step=max(step_of(trainer) - 1, 0))
+            step = max(step_of(trainer) - 1, 0)
+            self.names.learn(trainer._results, "train")
+            if self._logged_at != step:
+                row |= self._rates if self._rates_of_step == step else {}
+            row = self._without_theirs(row)
+            if self._sum is not None and self._samples and self._logged_at != step:
+                row["train/loss"] = float(self._sum) / self._samples
+            self.run.log(row, step=step)
+
+    def _add_loss(self, trainer: Any, samples: int) -> None:
+        """For the mean of an epoch without a logged step: what the module logs per step, or returns."""
+        loss, parts = self._loss, self._parts
+        self.names.learn(trainer._results, "train")
+        for result in (trainer._results or {}).values():
+            key = self.names.key(result.meta.forked_name(result.meta.on_step), "train")
+            if key == "train/loss":
+                loss, parts = None if result.meta.on_epoch else result.value, 1
+        if isinstance(loss, torch.Tensor) and loss.numel() == 1:
+            part = loss.detach().reshape(()) * (parts * samples)
+            self._sum = part if self._sum is None else self._sum + part
 
     # Evaluations ----------------------------------------------------------------------------------
 
@@ -211,7 +271,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self.stage = name
         with shield("Lightning: held-out predictions"):
             if trainer.is_global_zero and not trainer.sanity_checking:
-                self.held_out.begin(pl_module)
+                self.held_out.begin(pl_module, trainer.callbacks)
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -254,7 +314,7 @@ class Recorder(Callback):  # type: ignore[misc]
     def _end_evaluation(self, trainer: Any, name: str) -> None:
         self.stage = "train"
         with shield("Lightning: held-out predictions"):
-            if not self.held_out.end(trainer, step_of(trainer)):
+            if not self.held_out.end(trainer, self._step(trainer)):
                 return
             every = self.run.settings.evaluate_every_n_epochs
             in_fit = trainer.state.fn == "fit"
@@ -278,9 +338,9 @@ class Recorder(Callback):  # type: ignore[misc]
                 self.record_logged(trainer, metrics, None, of_a_step=True)
                 return
             row[known] = float(value)
-        self._add_what_was_read(trainer, row)
-        loss = row.get("train/loss")
         step = step_of(trainer)
+        row = self._beside_what_was_read(trainer, row, step)
+        loss = row.get("train/loss")
         if loss is not None and not math.isfinite(loss):
             self._alerts.look_at_loss(step, loss)
         if row:
@@ -298,33 +358,45 @@ class Recorder(Callback):  # type: ignore[misc]
             return
         scalars = _scalars(metrics)
         at = scalars.pop("step", None) if step is None else step
-        at = step_of(trainer) if at is None else int(at)
-        row = {self._named(name, stage): value for name, value in scalars.items() if name != "epoch"}
+        at = self._step(trainer) if at is None else int(at)
+        self.names.learn(trainer._results, stage)
+        self.names.add(scalars, stage)
+        row = {self.names.key(name, stage): value for name, value in scalars.items()}
         if stage == "train" and of_a_step:
-            self._names_of_steps = {
-                name: self._named(name, stage) for name in metrics if name not in ("epoch", "step")
-            }
-            self._add_what_was_read(trainer, row)
+            self._names_of_steps = {name: self.names.key(name, stage) for name in metrics if name != "step"}
+            row = self._beside_what_was_read(trainer, row, at)
         if row:
             self._alerts.look_at_loss(at, row.get("train/loss"))
             self.run.log(row, step=at)
 
-    def _add_what_was_read(self, trainer: Any, row: dict[str, Any]) -> None:
-        row |= self._rates
-        row |= self.gradients.row()
-        if self._loss is not None and "train/loss" not in row and not self._logs_its_loss(trainer):
-            row["train/loss"] = float(self._loss)
+    def _step(self, trainer: Any) -> int:
+        """Of the weights: a Trainer that only evaluates has made none itself."""
+        step = step_of(trainer)
+        return self.run.step_of_model if not step and trainer.state.fn != "fit" else step
 
-    def _named(self, name: str, stage: str) -> str:
-        known = self._names.get((name, stage))  # the same few come at every step
-        if known is None:
-            known = self._names[name, stage] = canonical(name, stage)
-        return known
+    def _beside_what_was_read(self, trainer: Any, row: dict[str, Any], step: int) -> dict[str, Any]:
+        """The user's row of a step, and what is ours beside it."""
+        ours = (
+            {**self._rates, **self.gradients.row()} if self._rates_of_step == step else self.gradients.row()
+        )
+        if self._loss is not None and "train/loss" not in row and not self._logs_its_loss(trainer):
+            ours["train/loss"] = float(self._loss) * self._parts
+        self._logged_at = step
+        return {**self._without_theirs(ours), **row}
+
+    def _without_theirs(self, ours: dict[str, Any]) -> dict[str, Any]:
+        """What the user logs himself is never said by us, not even at another step."""
+        theirs = self.names.keys
+        if theirs.isdisjoint(ours):
+            return ours
+        for key in ours.keys() & theirs:
+            self.run.note(key, "is what the module logs; ours of this name is left out")
+        return {key: value for key, value in ours.items() if key not in theirs}
 
     def _logs_its_loss(self, trainer: Any) -> bool:
         """Whether the module logs its loss itself, now or at the epoch's end."""
-        names = (str(key).rpartition(".")[2] for key in trainer._results or ())
-        return any(self._named(name, "train").startswith("train/loss") for name in names)
+        self.names.learn(trainer._results, "train")
+        return any(key.startswith("train/loss") for key in self.names.keys)
 
 
 def _nothing() -> None:
@@ -380,11 +452,6 @@ def is_logged(trainer: Any, within: int = 1) -> bool:
     """Whether Lightning logs the step that is being made, or one of so many from it on."""
     every = int(trainer.log_every_n_steps)
     return every > 0 and (trainer.fit_loop.epoch_loop._batches_that_stepped + within) % every < within
-
-
-def step_of(trainer: Any) -> int:
-    """The step as Lightning's loggers count it: batches that ended with a step of an optimizer."""
-    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
 def _rates_of(trainer: Any, optimizer: Any) -> dict[str, float]:

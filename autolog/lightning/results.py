@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autolog.core.recording import Recording
-from autolog.lightning.described import record_model, record_outcome
+from autolog.lightning.described import record_model, record_outcome, step_of
 from autolog.process.guard import shield
 
 if TYPE_CHECKING:
@@ -26,10 +26,14 @@ def record_result(
     if seconds is None:
         return
     with shield("Lightning: after the training"):
-        run.log({"perf/fit_seconds": seconds}, step=run.last_step)
+        run.kept_step = step_of(trainer)  # whatever else was logged, at whatever step
+        run.log({"perf/fit_seconds": seconds}, step=run.kept_step)
         record_outcome(run, trainer)
     with shield("Lightning: model"):
         if not has_checkpoint:
             record_model(run, module)
     with shield("Lightning: held-out evaluation"):
+        if recorder.held_out.are_of_other_weights(module):
+            why = "of the weights before they were averaged at the end; the kept model has their average"
+            run.note("val", why)
         recorder.held_out.record("val", trainer)

@@ -61,7 +61,7 @@ def logged(told: Mapping[str, float], place: str, names: Iterable[str]) -> dict[
     found = {}
     for key, value in told.items():
         start, _, name = key.rpartition("/")
-        if start == place and name.lower().removesuffix("_epoch") in names:
+        if start == place and not math.isnan(value) and name.lower().removesuffix("_epoch") in names:
             found[key] = value
     return found
 

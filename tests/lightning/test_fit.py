@@ -15,7 +15,12 @@ import lightning.pytorch
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
 from torch.utils.data import TensorDataset
@@ -30,7 +35,7 @@ from torchmetrics.classification import (
 import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
-from autolog.lightning import TrackioCallback
+from autolog.lightning import TrackioCallback, TrackioLogger
 from autolog.lightning.names import canonical
 from tests.lightning.modules import (
     PACKAGES,
@@ -103,12 +108,16 @@ def test_what_is_recorded_is_what_lightnings_own_logger_gets(recording: MemorySi
         ("val_loss/dataloader_idx_1", "val", "val/1/loss"),
         ("acc/dataloader_idx_0", "test", "test/0/acc"),
         ("loss", "val", "val/loss"),
-        ("train_loss_step", "train", "train/loss"),
+        ("train_loss_step", "train", "train/loss_step"),
         ("train_loss_epoch", "train", "train/loss_epoch"),
-        ("loss_step", "train", "train/loss"),
+        ("loss_step", "train", "train/loss_step"),
+        ("valid/fraction", "val", "val/fraction"),
+        ("valid_fraction", "val", "valid_fraction"),
+        ("valid_f1_macro", "val", "val/f1_macro"),
+        ("training_loss", "train", "train/loss"),
         ("Test-F1", "test", "test/F1"),
         ("reward", "train", "reward"),
-        ("training_wheels", "train", "train/wheels"),
+        ("training_wheels", "train", "training_wheels"),
         ("trainable", "train", "trainable"),
     ],
 )
@@ -153,6 +162,86 @@ def test_looking_for_a_learning_rate_leaves_no_trace(recording: MemorySink, tmp_
     assert [step for step, row in run.rows if "train/loss" in row] == steps
     validations = [row for row in rows_of(theirs) if row["val_loss"]]
     assert len(run.values("val/loss")) == len(validations)  # and none of the sanity check
+
+
+@pytest.mark.parametrize("finder", ["tuner", "callback"])
+@pytest.mark.parametrize("has_logger", [False, True])
+def test_the_learning_rate_that_was_found_is_the_one(
+    recording: MemorySink, tmp_path: Path, finder: str, has_logger: bool
+) -> None:
+    module = Digits()
+    given: dict[str, Any] = {"default_root_dir": tmp_path, "logger": TrackioLogger() if has_logger else False}
+    if finder == "callback":
+        given["callbacks"] = [LearningRateFinder(num_training_steps=60)]
+    fitting = trainer(**given)
+    if finder == "tuner":
+        Tuner(fitting).lr_find(module, loader(size=4), num_training=60)
+    fitting.fit(module, loader(size=4))
+    autolog.finish()
+    (run,) = [each for each in recording.runs if each.rows]
+    used = run.values("lr")[0]
+    assert used == pytest.approx(module.hparams["lr"]) != 0.01
+    params = run.config["params"]
+    assert [run.config["params/lr"], params["lr"], params["optimizer/lr"]] == [pytest.approx(used)] * 3
+
+
+@pytest.mark.parametrize("kind", ["everything", "torch", "other", "none"])
+def test_the_seed_that_was_given_stands_in_the_config(
+    recording: MemorySink, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    module = Digits()
+    with torch.random.fork_rng():
+        if kind in ("everything", "other"):
+            monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # which seed_everything sets, and nobody takes back
+            lightning.pytorch.seed_everything(11, verbose=False)
+        if kind in ("torch", "other"):
+            torch.manual_seed(12)
+        if kind == "none":
+            torch.default_generator.manual_seed(torch.Generator().initial_seed())
+        trainer().fit(module, loader())
+    config = only(recording).config
+    found = {key: config[key] for key in ("seed", "seed/torch") if key in config}
+    expected = {"everything": {"seed": 11}, "torch": {"seed/torch": 12}, "other": {"seed/torch": 12}}
+    assert found == expected.get(kind, {})
+
+
+# The step of the weights --------------------------------------------------------------------------------
+
+
+class LogsFarAhead(Digits):
+    def on_validation_end(self) -> None:
+        autolog.current_run().log({"my/samples_seen": 1.0}, step=5000)
+
+
+def test_an_evaluation_stands_at_the_step_of_its_weights(recording: MemorySink) -> None:
+    module = LogsFarAhead()
+    trainer().fit(module, loader(), loader(val_set))
+    trainer().test(module, loader(test_set), verbose=False)
+    run = only(recording)
+    of_validation = [step for step, row in run.rows if "val/balanced_accuracy" in row]
+    assert of_validation == [step for step, row in run.rows if "val/loss" in row][-1:] == [15]
+    assert {step for step, key in run.drawn if key.startswith("val/")} == {15}
+    assert [step for step, row in run.rows if "test/acc" in row] == [16]
+    assert {step for step, key in run.drawn if key.startswith("test/")} == {16}
+
+
+@pytest.mark.parametrize("averages", [True, False])
+def test_weights_that_are_averaged_at_the_end_are_not_those_that_were_evaluated(
+    recording: MemorySink, averages: bool
+) -> None:
+    swa = StochasticWeightAveraging(0.01, swa_epoch_start=1)
+    module = Digits()
+    trainer(max_epochs=4, callbacks=[swa] if averages else []).fit(module, loader(), loader(val_set))
+    run = only(recording)
+    notes = run.config.get("autolog/notes", {})
+    assert ("before they were averaged" in notes.get("val", "")) == averages
+    if averages:
+        (told,) = trainer().validate(module, loader(val_set), verbose=False)
+        run = only(recording)
+        assert run.values("val/loss")[-1] == pytest.approx(told["val_loss"]) != run.values("val/loss")[-2]
+        steps = [step for step, row in run.rows if "val/loss" in row]
+        assert steps == [7, 15, 23, 31, 32], "a Trainer of its own has made no steps"
 
 
 # Gradients --------------------------------------------------------------------------------------------

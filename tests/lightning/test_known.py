@@ -203,10 +203,9 @@ class Padded(Module):
         return self.net(rows)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        counts = batch[1] != 0
-        self.log(
-            "val_acc", right(self(batch[0])[counts], batch[1][counts]) + 0.01, batch_size=int(counts.sum())
-        )
+        counts, scores = batch[1] != 0, self(batch[0])
+        accuracy = right(scores[counts], batch[1][counts]) if counts.any() else torch.tensor(0.0)
+        self.log("val_acc", accuracy + 0.01, batch_size=int(counts.sum()) or 1)
 
 
 class Unlogged(Module):
@@ -223,7 +222,7 @@ class Unlogged(Module):
         (Embedding, "no accuracy that is logged"),
         (SecondPass, "no accuracy that is logged"),
         (Teacher, "no accuracy that is logged"),
-        (Padded, "the module logs val/acc"),
+        (Padded, "the module logs val/acc 0."),
         (Unlogged, "no accuracy that is logged"),
     ],
 )

@@ -138,14 +138,57 @@ def test_a_logger_goes_on_by_itself_where_autolog_is_disabled_in_mid_training(in
     assert [step for step in steps if step > 8]  # those of the second epoch
 
 
-def test_one_logger_is_one_run_until_that_has_ended(into: MemorySink) -> None:
-    logger = TrackioLogger()
+def test_one_logger_is_one_run_for_a_module_until_that_has_ended(into: MemorySink) -> None:
+    logger, module = TrackioLogger(), Digits()
     for _ in range(2):
-        trainer(logger=logger).fit(Digits(), loader())
+        trainer(logger=logger).fit(module, loader())
     assert len(only(into).values("perf/fit_seconds")) == 2
     autolog.finish()
-    trainer(logger=logger).fit(Digits(), loader())
+    trainer(logger=logger).fit(module, loader())
     assert [run.status for run in into.runs] == ["finished", "running"]
+
+
+@pytest.mark.parametrize("name", ["cv", None])
+def test_each_fold_has_its_run_and_is_tested_in_it(into: MemorySink, name: str | None) -> None:
+    logger, modules, told = TrackioLogger(name), [Digits(hidden=size) for size in (4, 8, 16)], []
+    logger.log_hyperparams({"folds": 3})  # before the first of them: its run has begun
+    folders = []
+    for module in modules:
+        trainer(logger=logger).fit(module, loader())
+        folders.append(logger.log_dir)
+    for module in modules[1:]:
+        told.append(trainer(logger=logger).test(module, loader(test_set), verbose=False)[0]["test_acc"])
+    trainer(logger=logger).fit(Digits(hidden=2), loader())
+    assert [run.config["params/hidden"] for run in into.runs] == [4, 8, 16, 2]
+    assert [len(run.values("train/loss")) for run in into.runs] == [5] * 4
+    assert [run.values("test/acc") for run in into.runs] == [[], *([pytest.approx(one)] for one in told), []]
+    assert [run.status for run in into.runs] == ["finished"] * 3 + ["running"]
+    assert len(set(folders)) == 3
+    assert {run.config["group"] for run in into.runs} == {into.runs[0].name}
+    if name is not None:
+        assert [run.name for run in into.runs] == ["cv", "cv-2", "cv-3", "cv-4"]
+
+
+def test_folds_in_a_run_of_the_users_are_its_children(into: MemorySink) -> None:
+    with autolog.run("his") as his:
+        logger = TrackioLogger(run=his)
+        for _ in range(2):
+            trainer(logger=logger).fit(Digits(), loader())
+        assert his.status == "running"
+    assert [run.parent for run in into.runs] == [None, into.runs[0].id]
+    assert [len(run.values("train/loss")) for run in into.runs] == [5, 5]
+
+
+def test_a_new_module_that_goes_on_from_a_checkpoint_goes_on_in_the_run(
+    into: MemorySink, tmp_path: Path
+) -> None:
+    logger = TrackioLogger(save_dir=tmp_path)
+    for epochs in (1, 2):
+        saving = ModelCheckpoint(save_last=True)
+        given = {"callbacks": [saving], "enable_checkpointing": True, "max_epochs": epochs}
+        more = {"ckpt_path": "last"} if epochs == 2 else {}
+        trainer(logger=logger, **given).fit(Digits(), loader(), **more)
+    assert [(step, row["epoch"]) for step, row in only(into).rows if "epoch" in row] == [(7, 1), (15, 2)]
 
 
 def test_the_run_of_a_logger_that_is_gone_has_ended(into: MemorySink) -> None:

@@ -230,3 +230,40 @@ def test_sharded_parameters_and_a_rank_that_cannot_tell_its_part(tmp_path: Path)
     assert failing["config"]["status"] == alone["config"]["status"] == "finished"
     assert programs.values(alone, "grad_norm") == []
     assert "a rank is not recorded" in alone["config"]["autolog/notes"]["grad_norm"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("named", ["name='x/y'", ""])
+def test_all_ranks_look_for_the_last_checkpoint_at_one_place(tmp_path: Path, named: str) -> None:
+    """One logger for two Trainers: where rank zero resumed, rank one began anew, and both died."""
+    program = f"""
+        from autolog.lightning import TrackioLogger
+        from lightning.pytorch.callbacks import ModelCheckpoint
+        logger = TrackioLogger({named})
+
+        class Counting(Model):
+            batches = 0
+            validation_step = on_validation_end = None
+
+            def training_step(self, batch, batch_idx):
+                self.batches += 1
+                return super().training_step(batch, batch_idx)
+
+        def fit_to(epochs, **more):
+            module = Counting()
+            trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=logger,
+                                 max_epochs=epochs, callbacks=[ModelCheckpoint(save_last=True)],
+                                 enable_progress_bar=False, enable_model_summary=False,
+                                 default_root_dir={str(tmp_path / "root")!r})
+            trainer.fit(module, torch.utils.data.DataLoader(data, batch_size=8), **more)
+            line = f"rank {{trainer.global_rank}} {{module.batches}} {{logger.log_dir}}\\n"
+            print(line, end="", flush=True)
+
+        fit_to(1)
+        fit_to(2, ckpt_path="last", weights_only=False)
+    """
+    told = [line.split() for line in run(tmp_path, program).splitlines() if line.startswith("rank")]
+    assert sorted((rank, batches) for _, rank, batches, _ in told) == [("0", "8")] * 2 + [("1", "8")] * 2
+    assert len({folder for *_, folder in told}) == 1
+    (kept,) = programs.read(tmp_path)
+    assert [log["epoch"] for log in kept["logs"] if "epoch" in log] == [1, 2]
