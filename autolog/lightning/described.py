@@ -12,7 +12,7 @@ import torch
 from autolog.capture import datasets
 from autolog.core.recording import Recording
 from autolog.process.hooks import Call
-from autolog.torch.measures import describe, is_sharded
+from autolog.torch.measures import describe, is_sharded, seed_that_was_set
 
 __all__ = [
     "initial_and_current",
@@ -25,7 +25,6 @@ __all__ = [
     "step_of",
 ]
 
-UNSEEDED = torch.Generator().initial_seed()  # of every generator of torch's, to begin with
 
 # Of the Trainer's arguments those that can be read from it again, by their names there.
 _ARGUMENTS = (
@@ -128,14 +127,11 @@ def record_optimizers(run: Recording, trainer: Any) -> None:
 
 
 def _seed() -> dict[str, int]:
-    """Which seed was given before, by ``seed_everything`` to all generators or by ``manual_seed`` to torch's.
-
-    Nothing is drawn. A generator that nobody has seeded has a number of torch's own.
-    """
-    seed, of_all = torch.initial_seed(), os.environ.get("PL_GLOBAL_SEED")
-    if of_all == str(seed):
-        return {"seed": seed}
-    return {"seed/torch": seed} if seed != UNSEEDED else {}
+    """Which seed was given before, by ``seed_everything`` to all or by ``manual_seed`` to torch's."""
+    seed, of_all = seed_that_was_set(), os.environ.get("PL_GLOBAL_SEED")
+    if seed is None:
+        return {}
+    return {"seed": seed} if of_all == str(seed) else {"seed/torch": seed}
 
 
 def _finds_a_rate(callback: Any) -> bool:

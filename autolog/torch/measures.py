@@ -232,8 +232,6 @@ def describe_models(run: Recording, models: Mapping[str, Any]) -> None:
             "device": ", ".join(sorted({str(p.device) for p in parameters})),
         }
     )
-    if (seed := seed_that_was_set()) is not None:
-        run.describe({"seed": seed})
     if len(models) > 1:
         for name, model in models.items():
             run.describe(_sizes(f"model/{name}", list(model.parameters())))

@@ -33,6 +33,7 @@ from autolog.torch.measures import (
     is_sharded,
     learning_rates,
     parameters_of,
+    seed_that_was_set,
     skips,
 )
 from autolog.torch.steps import listen_to_all
@@ -200,6 +201,8 @@ class Watched(Loop):
             self._listen(None)
         with shield("torch: parameters"):
             describe_models(self.recording, self.models())
+            if (seed := seed_that_was_set()) is not None:
+                self.recording.describe({"seed/torch": seed})
         return added
 
     def add_optimizers(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:

@@ -131,7 +131,9 @@ def test_labels_have_their_names(recording: MemorySink) -> None:
     )
     carrying.train()
     found = only(recording)
-    assert [row.get("label", row.get("class")) for row in found.tables["val/per_class"]] == list(names.values())
+    assert [row.get("label", row.get("class")) for row in found.tables["val/per_class"]] == list(
+        names.values()
+    )
 
 
 def test_values_that_are_no_python_numbers_are_kept(recording: MemorySink) -> None:
