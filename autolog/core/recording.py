@@ -402,16 +402,33 @@ class Recording(Writer):
             **optional,
         )
 
-    def checkpoint(self, path: str | os.PathLike[str], aliases: Iterable[str]) -> None:
-        """A checkpoint that a framework has saved: a folder, or a large file, by reference."""
-        file = Path(path)
-        large = file.is_dir() or file.stat().st_size > self.settings.artifact_limit
+    def checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        aliases: Iterable[str],
+        row: Mapping[str, Any] | None = None,
+        monitor: str | None = None,
+    ) -> None:
+        """A checkpoint that a framework has saved, a file or a folder: by reference if it is large.
+
+        It is a version of an artifact of this run's own: ``best`` is the best of its run.
+
+        Args:
+            aliases: of ``best`` and ``last``.
+            row: of the table of checkpoints: its step and epoch, and the score.
+            monitor: the metric that the score is of, as the row calls it.
+        """
+        file, row = Path(path).resolve(), row or {}
+        size = _bytes_in(file)
+        facts = {"step": row.get("step"), "epoch": row.get("epoch"), "metric": monitor, "bytes": size}
+        facts["score"] = row.get(monitor) if monitor is not None else None
         self.artifact(
-            file.resolve(),
-            "checkpoint",
+            file,
+            f"checkpoint-{self.name}",
             type="checkpoint",
             aliases=aliases,
-            reference=large,
+            reference=size is None or size > self.settings.artifact_limit,
+            metadata={name: fact for name, fact in facts.items() if fact is not None},
             is_asked_for=False,
         )
 
@@ -588,3 +605,13 @@ def _story_of(error: BaseException) -> str:
     frames = [f for n, f in enumerate(frames) if places[f.filename, f.name] == n][-12:]
     where = "".join(traceback.StackSummary.from_list(frames).format())
     return f"{type(error).__name__}: {error}"[:2_000] + f"\n\n{where[-8_000:]}"
+
+
+def _bytes_in(path: Path) -> int | None:
+    """Of a file, or of all files in a folder; None: that cannot be told."""
+    try:
+        if not path.is_dir():
+            return path.stat().st_size
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    except OSError:  # it is deleted meanwhile
+        return None

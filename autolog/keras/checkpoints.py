@@ -51,8 +51,10 @@ class Checkpoints:
                 continue
             best = [row for row in saved if row.get(callback.monitor) == callback.best]
             last = Path(saved[-1]["path"]).resolve()
-            chosen = Path((best or saved)[-1]["path"]).resolve()
+            row = (best or saved)[-1]
+            chosen = Path(row["path"]).resolve()
             aliases = ["best"] if best else []
-            self._run.checkpoint(chosen, [*aliases, *(["last"] if chosen == last else [])])
+            aliases += ["last"] if chosen == last else []
+            self._run.checkpoint(chosen, aliases, row, callback.monitor)
             if chosen != last:
-                self._run.checkpoint(last, ["last"])
+                self._run.checkpoint(last, ["last"], saved[-1], callback.monitor)

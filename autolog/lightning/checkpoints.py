@@ -58,9 +58,11 @@ class Checkpoints:
         chosen = {best.best_model_path: ["best"]} if best is not None else {}
         if last is not None:
             chosen.setdefault(last, []).append("last")
+        by_path = {row["path"]: row for row in rows}
         for path, aliases in chosen.items():
             if os.path.exists(path):
-                self._run.checkpoint(path, aliases)
+                monitor = best.monitor if best is not None else None
+                self._run.checkpoint(path, aliases, by_path.get(path), monitor)
         return bool(there)
 
 

@@ -85,9 +85,9 @@ class Saves:
             row["is_there"] = os.path.exists(row["path"])
         run = self._loop.recording
         record_long_table(run, "checkpoints", rows)
-        last = next((row["path"] for row in reversed(rows) if row["is_there"]), None)
+        last = next((row for row in reversed(rows) if row["is_there"]), None)
         if last is not None:
-            run.checkpoint(last, ["last"])
+            run.checkpoint(last["path"], ["last"], last)
 
 
 def _holds(what: Any, model: Any) -> bool:

@@ -39,22 +39,23 @@ class Checkpoints:
             record_long_table(self._run, "checkpoints", rows)
         there = [row["path"] for row in rows if row["is_there"]]
         best = state.best_model_checkpoint
+        monitor = args.metric_for_best_model or "loss"
+        metric = canonical(monitor if monitor.startswith("eval_") else f"eval_{monitor}", sets)
         chosen: dict[str, list[str]] = {}
         if best is not None and os.path.isdir(best):
-            monitor = args.metric_for_best_model or "loss"
-            key = monitor if monitor.startswith("eval_") else f"eval_{monitor}"
             self._run.describe(
                 {
                     "checkpoint/best": best,
                     "checkpoint/best_score": state.best_metric,
-                    "checkpoint/monitor": canonical(key, sets),
+                    "checkpoint/monitor": metric,
                 }
             )
             chosen[best] = ["best"]
         if there:
             chosen.setdefault(there[-1], []).append("last")
+        by_path = {os.path.abspath(row["path"]): row for row in rows}
         for path, aliases in chosen.items():
-            self._run.checkpoint(path, aliases)
+            self._run.checkpoint(path, aliases, by_path.get(os.path.abspath(path)), metric)
         return bool(there)
 
     def _saved_before(self, args: Any, state: Any, sets: list[str]) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ def test_what_the_user_asks_for_is_kept_and_counted_and_never_deleted(tmp_path: 
     (mine,) = read(tmp_path)
     names = {artifact["name"] for artifact in mine["artifacts"]["output"]}
     assert names == {"weights.bin", "text-params-long"}
-    assert {"checkpoint", NAME} <= mine["config"]["autolog/notes"].keys()
+    assert {"checkpoint-mine", NAME} <= mine["config"]["autolog/notes"].keys()
     assert (weights.read_bytes(), checkpoint.read_bytes()) == (b"w" * 50_000, b"c" * 10_000)
     assert list((tmp_path / "autolog" / "files").glob("**/*.*")) == []
 

@@ -360,7 +360,22 @@ def test_checkpoints_that_were_deleted_are_not_claimed(recording: MemorySink) ->
     assert kept.config["checkpoint/monitor"] == "val/loss"
     assert kept.config["checkpoint/best"] == carrying.state.best_model_checkpoint
     best = next(artifact for artifact in kept.artifacts if "best" in artifact["aliases"])
-    assert list(best["references"].values()) == [Path(carrying.state.best_model_checkpoint).as_uri()]
+    assert list(best["files"].values()) == [os.path.realpath(carrying.state.best_model_checkpoint)]
+    assert best["name"] == f"checkpoint-{kept.name}", "each run has a best one of its own"
+    told = {name: best["metadata"][name] for name in ("step", "metric", "score")}
+    score = pytest.approx(min(kept.values("val/loss")), rel=1e-5)
+    assert told == {"step": carrying.state.best_global_step, "metric": "val/loss", "score": score}
+
+
+def test_a_large_checkpoint_is_kept_by_reference(sink: MemorySink) -> None:
+    with autolog.enabled("transformers", sink=sink, log_code=False, artifact_limit=1_000):
+        carrying = trainer(save_strategy="epoch")
+        carrying.train()
+    autolog.finish()
+    last = next(one for one in only(sink).artifacts if one["type"] == "checkpoint")
+    path = Path(only(sink).tables["checkpoints"][-1]["path"])
+    assert list(last["references"].values()) == [path.resolve().as_uri()]
+    assert last["metadata"]["bytes"] == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def test_early_stopping_and_its_epochs(recording: MemorySink) -> None:
