@@ -44,7 +44,7 @@ with autolog.run("loop") as r:
 ON_DISK = """
 from pathlib import Path
 def on_disk(kind="row"):
-    (journal,) = Path(os.environ["TRACKIO_DIR"], "autolog", "journal").glob("*.jsonl")
+    (journal,) = Path(os.environ["TRACKIO_DIR"], "autolog-data", "journal").glob("*.jsonl")
     return journal.read_bytes().count(b'"kind":"%s"' % kind.encode())
 """
 
@@ -196,7 +196,7 @@ def until_on_disk(directory: Path, text: str) -> None:
 
 def journals(directory: Path) -> list[Path]:
     """What is left undelivered."""
-    return sorted((directory / "autolog" / "journal").glob("*.jsonl"))
+    return sorted((directory / "autolog-data" / "journal").glob("*.jsonl"))
 
 
 def free_port() -> int:

@@ -122,10 +122,10 @@ def forget(checkpoint: Checkpoint) -> None:
 
 
 def _file_of(checkpoint: Checkpoint) -> Path:
-    from autolog.sinks.trackio.directory import data_directory
+    from autolog.sinks.trackio.directory import our_folder
 
     name = hashlib.sha256(os.path.abspath(checkpoint.path).encode("utf-8", "surrogateescape")).hexdigest()
-    return data_directory() / "autolog" / "checkpoints" / f"{name[:32]}.json"
+    return our_folder() / "checkpoints" / f"{name[:32]}.json"
 
 
 def _forget_old(folder: Path) -> None:

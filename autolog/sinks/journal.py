@@ -1,6 +1,7 @@
 """The journal: records on disk first, a lock that tells the living from the dead.
 
-One append-only file of JSON lines per process, ``<TRACKIO_DIR>/autolog/journal/<host>-<pid>-<random>.jsonl``.
+One append-only file of JSON lines per process, ``<host>-<pid>-<random>.jsonl`` in
+``<TRACKIO_DIR>/autolog-data/journal``.
 A caller appends to a queue (a microsecond, no lock, no disk); one thread writes the queue out every
 ``FLUSH_SECONDS``. When nothing comes any more it rests: a thread that wakes up asks for the interpreter, and
 until it has it, each operation of the user's that lets go of the interpreter for a moment pays for waking it

@@ -385,7 +385,7 @@ def test_joblib_workers_write_to_the_run_that_sent_them(
     logged = {key: value for row in logs for key, value in row.items() if key.startswith("metric")}
     assert logged == {f"metric-{x}": x for x in range(6)}
     assert found.config["status"] == "finished"
-    left = list((trackio_dir / "autolog" / "journal").glob("*.jsonl"))
+    left = list((trackio_dir / "autolog-data" / "journal").glob("*.jsonl"))
     assert left
     assert all(f"-{os.getpid()}-" in path.name for path in left), "the workers' journals have been delivered"
 

@@ -82,8 +82,8 @@ def resumed(directory: Path) -> dict[str, Any]:
 
 def nothing_is_left(directory: Path) -> None:
     assert journals(directory) == []
-    assert list((directory / "autolog" / "journal").glob("*.resumed")) == []
-    assert list((directory / "autolog" / "checkpoints").iterdir()) == []
+    assert list((directory / "autolog-data" / "journal").glob("*.resumed")) == []
+    assert list((directory / "autolog-data" / "checkpoints").iterdir()) == []
 
 
 def test_after_a_kill_another_process_goes_on_in_the_run(tmp_path: Path, backup: Path) -> None:
@@ -238,4 +238,4 @@ def test_over_http_the_run_goes_on_whole(tmp_path: Path, backup: Path) -> None:
     assert (kept["config"]["status"], kept["config"]["resumed"]) == ("finished", 2)
     assert kept["config"]["tags"] == ["a"]
     nothing_is_left(here)
-    assert not [f for f in (here / "autolog").rglob("*.json") if b"s3cret" in f.read_bytes()]
+    assert not [f for f in (here / "autolog-data").rglob("*.json") if b"s3cret" in f.read_bytes()]

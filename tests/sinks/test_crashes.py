@@ -238,7 +238,7 @@ def assert_files(directory: Path, kept: list[dict[str, Any]]) -> None:
             "SELECT artifact_id, count(*) FROM artifact_versions GROUP BY 1"
         ).fetchall()
     assert [count for _, count in versions] == [1] * len(versions)
-    assert [path for path in (directory / "autolog" / "files").rglob("*") if path.is_file()] == []
+    assert [path for path in (directory / "autolog-data" / "files").rglob("*") if path.is_file()] == []
 
 
 def test_sigkill_loses_at_most_half_a_second_and_the_next_start_marks_the_run(tmp_path: Path) -> None:

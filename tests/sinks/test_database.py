@@ -54,7 +54,7 @@ def test_the_second_project_is_made_without_trackio_and_is_the_same(tmp_path: Pa
     assert schema_of(tmp_path / "secondproject.db") == schema_of(tmp_path / "p.db")
     (kept,) = read(tmp_path, "second project")
     assert values(kept, "m") == [1.0]
-    assert list((tmp_path / "autolog").glob("*.new")) == []
+    assert list((tmp_path / "autolog-data").glob("*.new")) == []
 
 
 def test_a_file_that_lacks_a_column_is_mended_by_trackio(tmp_path: Path, helper: Helper) -> None:
@@ -71,7 +71,7 @@ def test_a_file_that_lacks_a_column_is_mended_by_trackio(tmp_path: Path, helper:
 
 def test_an_empty_copy_holds_nobodys_rows(tmp_path: Path, helper: Helper) -> None:
     put(helper)
-    (empty,) = (tmp_path / "autolog").glob("empty-*.db")
+    (empty,) = (tmp_path / "autolog-data").glob("empty-*.db")
     with contextlib.closing(sqlite3.connect(empty)) as database, database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert "metrics" in tables
@@ -82,7 +82,7 @@ def test_an_empty_copy_holds_nobodys_rows(tmp_path: Path, helper: Helper) -> Non
 
 def test_an_empty_copy_that_is_damaged_is_passed_over(tmp_path: Path, helper: Helper) -> None:
     put(helper)
-    (empty,) = (tmp_path / "autolog").glob("empty-*.db")
+    (empty,) = (tmp_path / "autolog-data").glob("empty-*.db")
     empty.write_bytes(b"no database" * 100)
     other = Helper({"TRACKIO_DIR": str(tmp_path)})
     put(other, Identity("1" * 32, "other", "second"))

@@ -42,7 +42,7 @@ def test_one_record_that_nobody_takes_costs_only_itself(tmp_path: Path, poison: 
     out = run(
         tmp_path / "trackio",
         f"""
-        gone, stage = {str(tmp_path / "gone")!r}, {str(tmp_path / "trackio" / "autolog" / "files")!r}
+        gone, stage = {str(tmp_path / "gone")!r}, {str(tmp_path / "trackio" / "autolog-data" / "files")!r}
         open(gone, "w").close()
         with autolog.run("poisoned") as r:
             write = r._recording.write
@@ -176,7 +176,7 @@ def test_a_project_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> No
 
 
 def test_files_that_a_killed_process_had_not_finished_are_removed(tmp_path: Path) -> None:
-    files, journal = tmp_path / "autolog" / "files", tmp_path / "autolog" / "journal"
+    files, journal = tmp_path / "autolog-data" / "files", tmp_path / "autolog-data" / "journal"
     for folder in (files / "old", files / "young", journal):
         folder.mkdir(parents=True)
     (files / "old" / "model.joblib").write_text("half")

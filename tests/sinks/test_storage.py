@@ -76,7 +76,7 @@ def test_a_sweep_stops_at_the_limit_and_says_so(tmp_path: Path) -> None:
     assert f"Settings.storage_limit is {int(limit):,} bytes" in note
     assert f"{sum(stored(tmp_path)):,}" in note
     assert journals(tmp_path) == []
-    assert list((tmp_path / "autolog" / "files").glob("**/*.pkl")) == []  # ours, and of no use any more
+    assert list((tmp_path / "autolog-data" / "files").glob("**/*.pkl")) == []  # ours, and of no use any more
 
 
 def test_another_process_counts_what_is_there_and_a_larger_limit_keeps_the_next(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_the_user_asks_for_is_kept_and_counted_and_never_deleted(tmp_path: 
     assert names == {"weights.bin", "text-params-long"}
     assert {"checkpoint-mine", NAME} <= mine["config"]["autolog/notes"].keys()
     assert (weights.read_bytes(), checkpoint.read_bytes()) == (b"w" * 50_000, b"c" * 10_000)
-    assert list((tmp_path / "autolog" / "files").glob("**/*.*")) == []
+    assert list((tmp_path / "autolog-data" / "files").glob("**/*.*")) == []
 
 
 def test_the_last_tenth_is_for_failed_runs_and_the_best_of_a_search(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import autolog
 from autolog import MemorySink
 from autolog.core.run import recording_of
-from tests.programs import ON_DISK, read, run, start, values
+from tests.programs import ON_DISK, read, run, run_warm, start, values
 
 
 def test_a_run_without_metrics_exists(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_two_processes_share_a_project(tmp_path: Path) -> None:
     kept = [r for r in read(tmp_path) if r["name"] != "last"]
     assert len(kept) == 10
     assert all(values(r, "m") == list(range(50)) for r in kept)
-    assert os.listdir(tmp_path / "autolog" / "journal") == []
+    assert os.listdir(tmp_path / "autolog-data" / "journal") == []
 
 
 def test_the_machines_load_is_sampled(tmp_path: Path) -> None:
@@ -156,4 +156,16 @@ def test_a_long_text_that_changes_is_kept_each_time(tmp_path: Path) -> None:
     assert "cannot be recorded" not in out
     (found,) = read(tmp_path)
     assert "autolog/lost" not in found["config"]
-    assert not [path for path in (tmp_path / "autolog" / "files").rglob("*") if path.is_file()]
+    assert not [path for path in (tmp_path / "autolog-data" / "files").rglob("*") if path.is_file()]
+
+
+def test_our_folder_cannot_be_imported_and_an_older_one_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "autolog" / "journal").mkdir(parents=True)
+    program = """
+    with autolog.run("mine") as r:
+        r.log({"a": 1})
+    """
+    run_warm(tmp_path, program)
+    assert (tmp_path / "autolog-data" / "journal").is_dir()
+    assert not (tmp_path / "autolog").exists()
+    assert not "autolog-data".isidentifier()

@@ -20,7 +20,7 @@ FIXTURES = Path(__file__).parent / "journals"
 
 def leave(directory: Path, version: int) -> Path:
     """As if a program of this machine had left it there."""
-    journal = directory / "autolog" / "journal" / f"{hostname()}-1-{version:08}.jsonl"
+    journal = directory / "autolog-data" / "journal" / f"{hostname()}-1-{version:08}.jsonl"
     journal.parent.mkdir(parents=True)
     shutil.copy(FIXTURES / f"v{version}.jsonl", journal)
     os.utime(journal)

@@ -159,7 +159,7 @@ with autolog.run("outer"):
         top="""
 def late():
     model = RidgeClassifier(alpha=1.5).fit(X[:150], y[:150])
-    journals = os.path.join(os.environ["TRACKIO_DIR"], "autolog", "journal")
+    journals = os.path.join(os.environ["TRACKIO_DIR"], "autolog-data", "journal")
     while any(f"-{os.getpid()}-" in name for name in os.listdir(journals)):
         time.sleep(0.01)  # until it is left to the parent
     model.score(X[150:], y[150:])

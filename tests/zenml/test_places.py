@@ -194,7 +194,7 @@ def test_a_server_that_takes_nothing_fails_no_step_and_gets_everything_later(
         served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
         assert last_run().status == "completed"
         run_id = last_run().steps["trains"].run_metadata["trackio_run_id"]
-        journals = [path.read_text() for path in (trackio_dir / "autolog" / "journal").glob("*.jsonl")]
+        journals = [path.read_text() for path in (trackio_dir / "autolog-data" / "journal").glob("*.jsonl")]
         assert any(run_id in journal and "by/hand" in journal for journal in journals)
         assert not any(TOKEN in journal for journal in journals)
     assert all("secret gone does not exist" in fault.what for fault in expected_faults)

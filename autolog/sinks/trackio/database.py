@@ -28,7 +28,7 @@ from autolog.sinks import AlertRecord, SystemRecord
 from autolog.sinks.helper import stop_if_alone
 from autolog.sinks.identity import Identity
 from autolog.sinks.place import Config, Row
-from autolog.sinks.trackio.directory import data_directory
+from autolog.sinks.trackio.directory import data_directory, our_folder
 from autolog.sinks.trackio.names import canonical_project
 from autolog.sinks.trackio.rows import as_json, holds_traces, iso, stored, stored_config
 
@@ -190,7 +190,7 @@ def _empty() -> Path | None:
         version = importlib.metadata.version("trackio")
     except importlib.metadata.PackageNotFoundError:
         return None
-    return data_directory() / "autolog" / f"empty-{version}-{mode}.db"
+    return our_folder() / f"empty-{version}-{mode}.db"
 
 
 def _copy_empty(path: Path) -> bool:

@@ -19,7 +19,7 @@ from autolog.sinks.channel import Channel, children_may_come
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination, destination_of
 from autolog.sinks.trackio.afterwards import leave
-from autolog.sinks.trackio.directory import data_directory, journals
+from autolog.sinks.trackio.directory import data_directory, journals, our_folder
 from autolog.sinks.trackio.elsewhere import Elsewhere
 from autolog.sinks.trackio.remote import space_url
 
@@ -113,7 +113,7 @@ class TrackioSink:
 
     def stage(self, run_id: str) -> Path:
         """See :class:`autolog.sinks.Sink`."""
-        folder = data_directory().absolute() / "autolog" / "files" / run_id  # for processes elsewhere, too
+        folder = our_folder() / "files" / run_id  # for processes elsewhere, too
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
