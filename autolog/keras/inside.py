@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from autolog.process.guard import shield
+from autolog.process.hooks import unseen
 
 __all__ = ["Inside", "by_output", "gradients_of_step", "layer_of", "predictions_of_step"]
 
@@ -46,7 +47,7 @@ class Inside:
         self._before = getattr(model, self._function)
 
         def telling_step(*args: Any, **kwargs: Any) -> Any:
-            with self._look(model) as found:
+            with unseen(), self._look(model) as found:
                 result = step(*args, **kwargs)
             logs = result[0] if on_jax else result
             if not found or not isinstance(logs, dict):
@@ -54,7 +55,8 @@ class Inside:
             return ({**logs, _KEY: found}, *result[1:]) if on_jax else {**logs, _KEY: found}
 
         def making(*args: Any, **kwargs: Any) -> Any:
-            made = make(*args, **kwargs)
+            with unseen():
+                made = make(*args, **kwargs)
             function = getattr(model, self._function)
             if not getattr(function, "tells_autolog", False):
                 setattr(model, self._function, self._taking_out(function, on_jax))
@@ -66,7 +68,8 @@ class Inside:
 
     def _taking_out(self, function: Callable[..., Any], on_jax: bool) -> Callable[..., Any]:
         def function_without(*args: Any, **kwargs: Any) -> Any:
-            result = function(*args, **kwargs)
+            with unseen():
+                result = function(*args, **kwargs)
             logs = result[0] if on_jax else result
             if isinstance(logs, dict) and _KEY in logs:
                 found = logs.pop(_KEY)
@@ -103,7 +106,8 @@ def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
             norms = _norms(model, gradients)
             if norms is not None:
                 found["norms"] = norms / scale
-        return original(*args, **kwargs)
+        with unseen():
+            return original(*args, **kwargs)
 
     with _standing_in(optimizer, name, apply):
         yield found
@@ -129,7 +133,8 @@ def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
                 found["x"] = inputs[0]
             if sample_weight is not None:
                 found["sample_weight"] = keras.ops.ones(())
-        return original(x, y, y_pred, sample_weight)
+        with unseen():
+            return original(x, y, y_pred, sample_weight)
 
     with _standing_in(model, "compute_metrics", compute_metrics):
         yield found

@@ -318,3 +318,39 @@ print("accuracy", model.evaluate(X_val, y_val, verbose=0)[1])
     assert values(kept, "test/accuracy")[-1] == pytest.approx(accuracy)
     assert backend in kept["config"]["autolog/notes"]["grad_norm"]
     assert "autolog/faults" not in kept["config"]
+
+
+def test_a_traceback_is_without_our_frames(backend: str, variables: dict[str, str], tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+import traceback, keras, numpy as np
+X, y = np.ones((20, 4), "float32"), np.zeros(20, int)
+class Refusing(keras.layers.Layer):
+    def call(self, x, training=False):
+        if place == ("train" if training else "test"):
+            raise ValueError("his layer")
+        return x
+def lines():
+    global place
+    place = None
+    model = keras.Sequential([keras.Input((4,)), Refusing(), keras.layers.Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    place = where
+    try:
+        model.fit(X, y, verbose=0, validation_data=(X, y))
+    except ValueError as error:
+        return [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+for where in ("train", "test"):
+    for filters in (True, False):
+        keras.config.enable_traceback_filtering() if filters else keras.config.disable_traceback_filtering()
+        bare = lines()
+        for compiled_steps in (False, True):
+            with autolog.enabled("keras", log_code=False, compiled_steps=compiled_steps):
+                seen = lines()
+            assert seen == bare, (where, filters, compiled_steps, seen, bare)
+print("the same")
+""",
+        **variables,
+    )
+    assert "the same" in out
