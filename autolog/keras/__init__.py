@@ -76,6 +76,21 @@ HOOKS = [
         kind="after",
         records="what the evaluation predicts (where a model cannot be asked once more)",
     ),
+    # What an optimizer is given. (Clipping is private: what was accumulated inside is whole only there.)
+    Hook(
+        "keras.src.optimizers.base_optimizer",
+        "BaseOptimizer.apply",
+        "autolog.keras.optimizers:observe_apply",
+        kind="after",
+        records="gradient norms, and which optimizers train a model",
+    ),
+    Hook(
+        "keras.src.optimizers.base_optimizer",
+        "BaseOptimizer._clip_gradients",
+        "autolog.keras.optimizers:observe_clipping",
+        kind="after",
+        records="gradient norms",
+    ),
     # `train_on_batch` returns a list: which number is which stands only here.
     Hook(
         "keras.src.trainers.trainer",

@@ -18,6 +18,7 @@ __all__ = [
     "name_of",
     "plain",
     "record_data",
+    "record_optimizers",
     "record_parameters",
     "short",
     "training_rows",
@@ -73,6 +74,20 @@ def record_parameters(run: Recording, call: Arguments, model: Any, callbacks: li
     run.params(given)
 
 
+def record_optimizers(run: Recording, optimizers: Mapping[str, Any]) -> None:
+    """What trains a model instead of its compiled optimizer, or beside it: seen only once it does."""
+    kinds = list(dict.fromkeys(type(one).__name__ for one in optimizers.values()))
+    run.describe({"optimizer": ", ".join(kinds)})
+    if len(optimizers) == 1:
+        (settings,) = (one.get_config() for one in optimizers.values())
+        run.describe(_learning_rate(settings))
+        run.params({f"optimizer/{name}": plain(value) for name, value in settings.items()})
+        return
+    for place, optimizer in optimizers.items():
+        settings = optimizer.get_config()
+        run.params({f"optimizer/{place}/{name}": plain(value) for name, value in settings.items()})
+
+
 def _compiled(model: Any) -> dict[str, Any]:
     """The rest of what ``compile`` was given, as far as it was given."""
     if has_lambdas(model):  # to serialize one prints a warning
@@ -120,7 +135,8 @@ def _learning_rate(settings: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """A part of a config: a schedule is what it is made from."""
     if isinstance(value, Mapping) and "class_name" in value:
-        return {"class": value["class_name"], **value.get("config", {})}
+        config = value.get("config", {})
+        return {"class": value["class_name"], **config} if isinstance(config, Mapping) else config
     return short(value) if isinstance(value, (float, np.floating)) else value
 
 

@@ -9,15 +9,16 @@ nor any callback meets them, and when the training has ended the model has its o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
 
+from autolog.keras.optimizers import inner, optimizers_of
 from autolog.process.guard import shield
 from autolog.process.hooks import unseen
 
-__all__ = ["Inside", "by_output", "gradients_of_step", "layer_of", "predictions_of_step"]
+__all__ = ["Inside", "by_output", "gradients_of_step", "layer_of", "layers_of", "predictions_of_step"]
 
 _KEY = "autolog"  # among the logs, between the step and us
 
@@ -93,23 +94,36 @@ class Inside:
 
 @contextmanager
 def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
-    """The norm of each layer's gradients, in the order of :func:`layer_of`'s names, before clipping."""
-    optimizer = model.optimizer
-    name = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
-    original = getattr(optimizer, name)
+    """The norm of each layer's gradients before clipping, by optimizer: ``norms/<name>``, see `layers_of`."""
+    # On JAX Keras' state holds that of the compiled optimizer alone.
+    on_jax = keras.backend.backend() == "jax"
+    name = "stateless_apply" if on_jax else "apply"
+    given = {"optimizer": model.optimizer} if on_jax else optimizers_of(model)
     found: dict[str, Any] = {}
 
-    def apply(*args: Any, **kwargs: Any) -> Any:
-        with shield("Keras: gradient norms inside a compiled step"):
-            gradients = args[1] if name == "stateless_apply" else args[0]
-            scale = _scale(optimizer, args[0] if name == "stateless_apply" else None)
-            norms = _norms(model, gradients)
-            if norms is not None:
-                found["norms"] = norms / scale
-        with unseen():
-            return original(*args, **kwargs)
+    def telling(key: str, optimizer: Any) -> Callable[..., Any]:
+        original = getattr(optimizer, name)
 
-    with _standing_in(optimizer, name, apply):
+        def apply(*args: Any, **kwargs: Any) -> Any:
+            with shield("Keras: gradient norms inside a compiled step"):
+                if on_jax:
+                    gradients, variables, values = args[1], None, args[0]
+                else:
+                    gradients = args[0] if args else kwargs["grads"]
+                    variables = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
+                    values = None
+                norms = _norms(model, optimizer, gradients, variables)
+                if norms is not None:
+                    found[f"norms/{key}"] = norms / _scale(optimizer, values)
+            with unseen():
+                return original(*args, **kwargs)
+
+        return apply
+
+    with ExitStack() as standing_in:
+        for key, optimizer in given.items():
+            if optimizer is not None:
+                standing_in.enter_context(_standing_in(optimizer, name, telling(key, optimizer)))
         yield found
 
 
@@ -150,22 +164,30 @@ def by_output(values: Any, names: list[str]) -> dict[str, Any]:
     return {} if values is None else {"": values}
 
 
-def layer_of(model: Any) -> list[str]:
-    """The layer of each trainable variable, as the run calls it."""
-    return [v.path.rpartition("/")[0].removeprefix(f"{model.name}/") for v in model.trainable_variables]
+def layer_of(variable: Any, model: Any) -> str:
+    """The layer of a variable, as the run calls it."""
+    place: str = variable.path.rpartition("/")[0]
+    return place.removeprefix(f"{model.name}/")
 
 
-def _norms(model: Any, gradients: Any) -> Any:
+def layers_of(model: Any, variables: Any) -> list[str]:
+    """The layers of variables, each once."""
+    return list(dict.fromkeys(layer_of(variable, model) for variable in variables))
+
+
+def _norms(model: Any, optimizer: Any, gradients: Any, variables: Any) -> Any:
     ops = keras.ops
+    all_of_it = inner(optimizer)._trainable_variables or variables
     squares: dict[str, Any] = {}
-    for layer, gradient in zip(layer_of(model), gradients, strict=True):
+    for variable, gradient in zip(variables or all_of_it, gradients, strict=True):
         if gradient is None:
             continue
         values = ops.cast(ops.convert_to_tensor(gradient), "float32")  # rows of an embedding become one array
+        layer = layer_of(variable, model)
         squares[layer] = squares.get(layer, 0.0) + ops.sum(ops.square(values))
     if not squares:
         return None
-    return ops.sqrt(ops.stack([squares.get(layer, 0.0) for layer in dict.fromkeys(layer_of(model))]))
+    return ops.sqrt(ops.stack([squares.get(layer, 0.0) for layer in layers_of(model, all_of_it)]))
 
 
 def _scale(optimizer: Any, values: Any) -> Any:

@@ -176,6 +176,46 @@ if keras.backend.backend() == "tensorflow":
     for name, loaders in (("texts", False), ("texts of tf.data", True)):
         bare = of_texts(loaders)
         record(name, lambda: of_texts(loaders) == bare, compiled_steps=True)
+def falling():
+    rates = []
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
+    model = network(keras.optimizers.Adam(schedule))
+    fit(model)
+    return [float(keras.ops.convert_to_numpy(schedule(step))) for step in range(16)]
+record("falling", falling, log_every_n_steps=1)
+def halved():
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", patience=0, min_delta=10.0, factor=0.5)
+    return fit(network(), epochs=3, callbacks=[plateau])["learning_rate"]
+record("halved", halved)
+if keras.backend.backend() == "tensorflow":
+    class GAN(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.g = keras.Sequential([keras.Input((3,)), keras.layers.Dense(64)], name="g")
+            self.d = keras.Sequential([keras.Input((64,)), keras.layers.Dense(1)], name="d")
+            self.built = True
+            self.of_g, self.of_d = keras.optimizers.SGD(1e-3), keras.optimizers.SGD(1e-2)
+            self.norms = [self.add_weight(shape=()) for _ in range(2)]
+        def one(self, loss, part, optimizer, tape, norm):
+            gradients = tape.gradient(loss, part.trainable_variables)
+            norm.assign(tf.linalg.global_norm(gradients))
+            optimizer.apply(gradients, part.trainable_variables)
+        def train_step(self, x):
+            z = tf.ones((tf.shape(x)[0], 3))
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(self.d(self.g(z)) ** 2) + tf.reduce_mean((self.d(x) - 1) ** 2)
+            self.one(loss, self.d, self.of_d, tape, self.norms[0])
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self.d(self.g(z)) - 1) ** 2)
+            self.one(loss, self.g, self.of_g, tape, self.norms[1])
+            return {{"g_loss": loss}}
+    def gan():
+        keras.utils.set_random_seed(0)
+        model = GAN()
+        model.compile()
+        model.fit(X_train, epochs=1, batch_size=32, verbose=0)
+        return [float(norm) for norm in model.norms]
+    record("gan", gan, compiled_steps=True)
 record("two heads", two_heads)
 record("two heads, inside", two_heads, compiled_steps=True)
 print("found", orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode())
@@ -250,6 +290,22 @@ def test_norms_are_those_before_clipping(found: Any) -> None:
         assert row[f"grad_norm/{layer}"] == pytest.approx(norm, rel=1e-3)
     whole = np.sqrt(sum(norm**2 for norm in found["taken off"].values()))
     assert row["grad_norm"] == pytest.approx(whole, rel=1e-3)
+
+
+def test_the_rate_is_that_of_the_step(found: Any) -> None:
+    rates = {step: row["lr"] for step, row in found["falling"]["rows"] if "lr" in row}
+    assert rates == {step: pytest.approx(rate) for step, rate in enumerate(found["falling"]["result"], 1)}
+    rates = {step: row["lr"] for step, row in found["halved"]["rows"] if "epoch" in row}
+    assert rates == dict(zip((8, 16, 24), map(pytest.approx, found["halved"]["result"]), strict=True))
+
+
+def test_each_optimizer_has_its_own_norms(found: Any, backend: str) -> None:
+    if backend != "tensorflow":
+        pytest.skip("JAX' trainer has one optimizer")
+    last = {key: value for step, row in found["gan"]["rows"] if step == 8 for key, value in row.items()}
+    expected = dict(zip(("grad_norm/of_d", "grad_norm/of_g"), found["gan"]["result"], strict=True))
+    assert {key: last[key] for key in expected} == pytest.approx(expected)
+    assert (last["lr/of_d"], last["lr/of_g"]) == (1e-2, 1e-3)
 
 
 def counts(kept: Any) -> Any:
