@@ -19,6 +19,7 @@ from autolog.core.training import Frame, Training, find_run, recorded
 from autolog.keras.backup import backup_of
 from autolog.keras.described import record_data, record_parameters
 from autolog.keras.evaluation import record_evaluation
+from autolog.keras.loops import latest
 from autolog.keras.models import record_model, record_summary
 from autolog.keras.predictions import HeldOut, given_arrays
 from autolog.keras.recorder import Recorder
@@ -159,12 +160,13 @@ def observe_evaluate(call: Call) -> Frame:
                 compiled_steps = goes_on_in.settings.compiled_steps
                 held_out = HeldOut(model, goes_on_in, given_arrays(call), compiled_steps)
                 held_out.begin()
+                latest.logs = None
 
         def after(outcome: Outcome, seconds: float) -> None:
             if outcome.error is None and held_out is not None:
                 with shield("Keras: evaluation"):
                     held_out.end()
-                    _record_test(goes_on_in, call, model, held_out)
+                    _record_test(goes_on_in, call, model, held_out, outcome.result)
 
         def close() -> None:
             if held_out is not None:
@@ -181,7 +183,7 @@ _tests: weakref.WeakKeyDictionary[Recording, dict[str, str]] = weakref.WeakKeyDi
 _trained: weakref.WeakKeyDictionary[Recording, int] = weakref.WeakKeyDictionary()
 
 
-def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> None:
+def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut, result: Any) -> None:
     seen = _tests.setdefault(run, {})
     full = run.settings.fingerprint == "full"
     mark = datasets.fingerprint(call.get("x"), call.get("y"), full=full)
@@ -194,7 +196,9 @@ def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> N
     else:
         name = seen.setdefault(mark, "test" if number == 1 else f"test/set-{number}")
     host = keras.ops.convert_to_numpy
-    metrics = {f"{name}/{key}": float(host(value)) for key, value in model.get_metrics_result().items()}
+    # A step of the user's own tells what it likes; metrics that it has not updated are none.
+    logs = result if isinstance(result, dict) else latest.logs or {}
+    metrics = {f"{name}/{key}": host(value) for key, value in logs.items()}
     run.log(metrics, step=run.last_step)
     found = held_out.predictions(_trained.get(run, 0))
     classes = getattr(call.get("x"), "class_names", None)

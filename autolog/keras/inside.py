@@ -13,12 +13,21 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
+from keras.src import backend
 
 from autolog.keras.optimizers import inner, optimizers_of
 from autolog.process.guard import shield
 from autolog.process.hooks import unseen
 
-__all__ = ["Inside", "by_output", "gradients_of_step", "layer_of", "layers_of", "predictions_of_step"]
+__all__ = [
+    "Inside",
+    "by_output",
+    "gradients_of_step",
+    "layer_of",
+    "layers_of",
+    "masks_of",
+    "predictions_of_step",
+]
 
 _KEY = "autolog"  # among the logs, between the step and us
 
@@ -132,26 +141,43 @@ def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
     """Inputs if they are one tensor, targets, predictions and whether there are sample weights, as the step
     hands them to ``compute_metrics``.
     """
-    original = model.compute_metrics
     names = getattr(model, "output_names", None) or []
     found: dict[str, Any] = {}
+    of_loss: list[dict[str, Any]] = []
 
-    def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        with shield("Keras: predictions inside a compiled step"):
-            # Each by itself: TensorFlow would make one tensor of a list of them.
-            for what, values in (("y", y), ("y_pred", y_pred)):
-                for output, value in by_output(values, names).items():
-                    found[f"{what}/{output}"] = value
-            inputs = keras.tree.flatten(x)
-            if len(inputs) == 1:
-                found["x"] = inputs[0]
-            if sample_weight is not None:
-                found["sample_weight"] = keras.ops.ones(())
-        with unseen():
-            return original(x, y, y_pred, sample_weight)
+    def told(x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        # Each by itself: TensorFlow would make one tensor of a list of them.
+        given = (("y", y), ("y_pred", y_pred), ("sample_weight", sample_weight))
+        for what, values in given:
+            for output, value in by_output(values, names).items():
+                found[f"{what}/{output}"] = value
+        for output, mask in masks_of(y_pred, names).items():
+            found[f"mask/{output}"] = mask
+        inputs = [one for one in keras.tree.flatten(x) if one is not None]
+        if len(inputs) == 1:
+            found["x"] = inputs[0]
+        return found
 
-    with _standing_in(model, "compute_metrics", compute_metrics):
+    def standing_in_for(original: Callable[..., Any], look: Callable[..., None]) -> Callable[..., Any]:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            with shield("Keras: predictions inside a compiled step"):
+                names = ("x", "y", "y_pred", "sample_weight")
+                given = {**dict.fromkeys(names), **dict(zip(names, args, strict=False)), **kwargs}
+                if given["y"] is not None and given["y_pred"] is not None:
+                    look(told(*(given[name] for name in names)))
+            with unseen():
+                return original(*args, **kwargs)
+
+        return function
+
+    metrics = standing_in_for(model.compute_metrics, found.update)
+    loss = standing_in_for(model.compute_loss, of_loss.append)
+    with _standing_in(model, "compute_metrics", metrics), _standing_in(model, "compute_loss", loss):
         yield found
+        # A step of the user's own may compute its metrics elsewhere; of several losses nobody knows which.
+        if not found and len(of_loss) == 1:
+            found.update(of_loss[0])
 
 
 def by_output(values: Any, names: list[str]) -> dict[str, Any]:
@@ -162,6 +188,12 @@ def by_output(values: Any, names: list[str]) -> dict[str, Any]:
         known = names if len(names) == len(values) else [str(number) for number in range(len(values))]
         return {name: value for name, value in zip(known, values, strict=True) if value is not None}
     return {} if values is None else {"": values}
+
+
+def masks_of(y_pred: Any, names: list[str]) -> dict[str, Any]:
+    """By output, which of its places count, where layers have masked some (``mask_zero``)."""
+    masks = {output: backend.get_keras_mask(value) for output, value in by_output(y_pred, names).items()}
+    return {output: mask for output, mask in masks.items() if mask is not None}
 
 
 def layer_of(variable: Any, model: Any) -> str:

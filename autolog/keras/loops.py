@@ -41,7 +41,7 @@ from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call
 
-__all__ = ["observe_flatten_metrics", "observe_train_on_batch"]
+__all__ = ["latest", "observe_flatten_metrics", "observe_train_on_batch"]
 
 
 def observe_train_on_batch(call: Call) -> Frame:
@@ -66,7 +66,7 @@ def _observe(loop: _Loop, member: _Member, call: Call) -> Frame:
         if not member.calls:
             with shield("Keras: parameters"):
                 member.describe(call)
-        _latest.logs = None
+        latest.logs = None
         with shield("Keras: before a batch"):
             member.before(call.subject)
         with loop.training.current():
@@ -76,7 +76,7 @@ def _observe(loop: _Loop, member: _Member, call: Call) -> Frame:
         if error is None:
             with shield("Keras: a batch"):
                 charge(run)
-                member.record(call.subject, _latest.logs, outcome.result)
+                member.record(call.subject, latest.logs, outcome.result)
     except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
         error = interrupt
         raise
@@ -96,14 +96,14 @@ class _Latest(threading.local):
     logs: Mapping[str, Any] | None = None
 
 
-_latest = _Latest()
+latest = _Latest()
 
 
 def observe_flatten_metrics(
     model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
 ) -> None:
     """Keras puts metrics into the order in which it returns them."""
-    _latest.logs = args[0] if args else kwargs.get("logs")
+    latest.logs = args[0] if args else kwargs.get("logs")
 
 
 # The loop and its models ------------------------------------------------------------------------------

@@ -20,11 +20,19 @@ import numpy as np
 
 from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
-from autolog.keras.inside import Inside, by_output, predictions_of_step
+from autolog.keras.inside import Inside, by_output, masks_of, predictions_of_step
 from autolog.process.guard import shield
 from autolog.process.hooks import Call
 
-__all__ = ["HeldOut", "Predictions", "given_arrays", "observe_compute_metrics", "validation_arrays"]
+__all__ = [
+    "HeldOut",
+    "Predictions",
+    "given_arrays",
+    "observe_compute_loss",
+    "observe_compute_metrics",
+    "observe_metrics",
+    "validation_arrays",
+]
 
 Arrays = tuple[Any, Any, Any]  # x, y, sample_weight or None
 
@@ -47,6 +55,8 @@ class Predictions:
     predicted: dict[str, Any]
     inputs: Any
     is_weighted: bool
+    counts: dict[str, Any] = field(default_factory=dict)
+    """By output, which of its rows (or places in them) count: not what is masked, or weighs nothing."""
 
 
 @dataclass
@@ -92,6 +102,9 @@ class HeldOut:
         self._inside: Inside | None = None
         self.is_open = False
         self.best_step: int | None = None
+        self.batches = 0  # of the last validation, where somebody counts them
+        self._pending: dict[str, dict[str, Any]] = {}  # of one batch, by who has told it
+        self._tellers: set[str] = set()
         if keras.backend.backend() == "torch":
             with _lock:
                 _listening[id(model)] = weakref.ref(self)
@@ -103,9 +116,12 @@ class HeldOut:
         """A validation begins."""
         self._validation = _Validation()
         self.is_open = True
+        self.batches = 0
+        self._pending, self._tellers = {}, set()
 
     def end(self) -> None:
         """It has ended."""
+        self._take_pending()
         self.is_open = False
         self._has_validated = True
 
@@ -124,6 +140,20 @@ class HeldOut:
         if self._inside is not None:
             self._inside.end()
 
+    @property
+    def has_kept(self) -> bool:
+        """Whether predictions are there that the validation itself has made."""
+        return self._validation is not None and bool(self._validation.batches)
+
+    @property
+    def model(self) -> Any:
+        """The model that it is about."""
+        return self._model
+
+    def is_of(self, metrics: Any) -> bool:
+        """Whether these are what its model was compiled with."""
+        return getattr(self._model, "_compile_metrics", None) is metrics
+
     def belongs_to(self, model: Any) -> bool:
         """Whether this is about that very model."""
         return self._model is model
@@ -133,13 +163,29 @@ class HeldOut:
         if self.is_open and self._validation is not None and "y" in batch and "y_pred" in batch:
             self._validation.add(batch)
 
+    def take_from(self, teller: str, batch: dict[str, Any]) -> None:
+        """One batch, as one of `TELLERS` tells it: a step asks all of them, one of the user's perhaps a few.
+
+        Who tells once more tells of the next batch.
+        """
+        if teller in self._pending:
+            self._take_pending()
+        self._pending[teller] = batch
+
+    def _take_pending(self) -> None:
+        if self._pending:
+            teller = next(name for name in TELLERS if name in self._pending)
+            self._tellers.add(teller)
+            self.take(self._pending[teller])
+            self._pending = {}
+
     def _take_told(self, found: dict[str, Any]) -> None:
         """One batch, as a compiled step has told it."""
         batch: dict[str, Any] = {"y": {}, "y_pred": {}}
         for key, value in found.items():
             what, slash, output = key.partition("/")
             if slash:
-                batch[what][output] = value
+                batch.setdefault(what, {})[output] = value
             else:
                 batch[what] = value
         if batch["y"]:
@@ -158,9 +204,19 @@ class HeldOut:
         if self._validation.too_large:
             return "left out: the validation data is too large to be kept"
         if self._validation.batches:
-            return self._kept()
-        if not self._has_validated or keras.backend.backend() == "torch":
+            is_one_each = self.batches in (0, len(self._validation.batches))
+            if self._tellers <= {"compute_metrics"} or (is_one_each and len(self._tellers) == 1):
+                return self._kept()
+            return "not recorded: the model's own test_step predicts several times per batch"
+        if not self._has_validated:
             return ""
+        if keras.backend.backend() == "torch":
+            if type(self._model).test_step is keras.Model.test_step:
+                return ""
+            return (
+                "not recorded: the model's own test_step shows its predictions to nobody; compute_loss(y=, "
+                "y_pred=), compute_metrics or the compiled metrics would see them"
+            )
         setting = "With Settings.compiled_steps it is made from the validation itself"
         if self._run.settings.compiled_steps:
             setting = (
@@ -185,11 +241,16 @@ class HeldOut:
         assert self._validation is not None
         batches = self._validation.batches
         try:
+            predicted = self._joined([batch["y_pred"] for batch in batches])
+            masks = self._joined([batch["mask"] for batch in batches]) if "mask" in batches[0] else {}
+            weights = {}
+            if all("sample_weight" in batch for batch in batches):
+                weights = self._joined([batch["sample_weight"] for batch in batches])
             return Predictions(
                 self._joined([batch["y"] for batch in batches]),
-                self._joined([batch["y_pred"] for batch in batches]),
+                predicted,
                 self._data[0] if self._data is not None else _inputs_of(batches),
-                any("sample_weight" in batch for batch in batches),
+                *_counted(predicted, masks, weights),
             )
         except ValueError as error:  # batches of different lengths, say
             return f"left out: {error}"
@@ -201,17 +262,48 @@ class HeldOut:
         if not rows:
             return "not recorded: the validation data is empty"
         predict = _without_a_trace(self._model)
-        batches = []
+        batches, masks = [], []
         for start in range(0, rows, ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            batches.append(predict(keras.tree.map_structure(lambda a, part=part: a[part], x)))
-        return Predictions(self._joined([y]), self._joined(batches), x, weight is not None)
+            outputs, of_outputs = predict(keras.tree.map_structure(lambda a, part=part: a[part], x))
+            batches.append(outputs)
+            masks.append(of_outputs)
+        predicted = self._joined(batches)
+        weights = {} if weight is None else self._joined([weight])
+        counts = _counted(predicted, self._joined(masks) if masks[0] else {}, weights)
+        return Predictions(self._joined([y]), predicted, x, *counts)
 
     def _joined(self, batches: list[Any]) -> dict[str, Any]:
         """Batches of outputs, one after the other, by the output's name; a single output has none."""
         names = getattr(self._model, "output_names", None) or []
         parts = [by_output(batch, names) for batch in batches]
         return {name: _one_after_the_other([part[name] for part in parts]) for name in parts[0]}
+
+
+def _counted(
+    predicted: dict[str, Any], masks: dict[str, Any], weights: dict[str, Any]
+) -> tuple[bool, dict[str, Any]]:
+    """Whether what counts has several weights; and what of each output counts: unmasked, of a weight."""
+    counts, is_weighted = {}, False
+    for output, values in predicted.items():
+        found = None
+        if (mask := masks.get(output)) is not None:
+            found = mask.astype(bool)
+        weight = weights.get(output, weights.get(""))
+        if weight is not None and weight.shape[0] == values.shape[0]:
+            if weight.ndim == values.ndim and weight.shape[-1] == 1:
+                weight = weight[..., 0]
+            positive = weight[weight > 0]
+            is_weighted |= bool(positive.size) and bool((positive != positive[0]).any())
+            if (weight == 0).any():
+                has = weight > 0
+                if found is not None and found.ndim != has.ndim:
+                    short, long = sorted((found, has), key=np.ndim)
+                    found, has = long, short.reshape(short.shape + (1,) * (long.ndim - short.ndim))
+                found = has if found is None else found & has
+        if found is not None and not found.all():
+            counts[output] = found
+    return is_weighted, counts
 
 
 def _forward_seconds(model: Any) -> float:
@@ -242,7 +334,7 @@ def validation_arrays(call: Call) -> Arrays | None:
     validation = call.get("validation_data")
     if isinstance(validation, (list, tuple)) and len(validation) in (2, 3):
         x, y, *weight = validation
-        return _if_arrays(x, y, weight[0] if weight else None)
+        return _first_steps(call, _if_arrays(x, y, weight[0] if weight else None))
     if validation is not None or not call.get("validation_split"):
         return None
     found = given_arrays(call)
@@ -253,7 +345,20 @@ def validation_arrays(call: Call) -> Arrays | None:
     def tail(part: Any) -> Any:
         return None if part is None else keras.tree.map_structure(lambda array: array[split:], part)
 
-    return tail(found[0]), tail(found[1]), tail(found[2])
+    return _first_steps(call, (tail(found[0]), tail(found[1]), tail(found[2])))
+
+
+def _first_steps(call: Call, arrays: Arrays | None) -> Arrays | None:
+    """So many batches as are validated on."""
+    steps = call.get("validation_steps")
+    if arrays is None or steps is None:
+        return arrays
+    rows = steps * (call.get("validation_batch_size") or call.get("batch_size") or 32)
+    x, y, weight = (
+        None if part is None else keras.tree.map_structure(lambda array: array[:rows], part)
+        for part in arrays
+    )
+    return x, y, weight
 
 
 def given_arrays(call: Call) -> Arrays | None:
@@ -297,8 +402,11 @@ def _without_a_trace(model: Any) -> Any:
     trainable = [variable.value for variable in model.trainable_variables]
     others = [variable.value for variable in model.non_trainable_variables]
 
+    names = getattr(model, "output_names", None) or []
+
     def predict(trainable: Any, others: Any, x: Any) -> Any:
-        return model.stateless_call(trainable, others, x, training=False)[0]
+        outputs = model.stateless_call(trainable, others, x, training=False)[0]
+        return outputs, masks_of(outputs, names)
 
     if keras.backend.backend() == "jax":
         import jax
@@ -313,26 +421,61 @@ _listening: dict[int, weakref.ref[HeldOut]] = {}
 _lock = threading.Lock()
 
 
+# Who is told of a batch's targets and predictions, the one that knows most first.
+TELLERS = ("compute_metrics", "metrics", "compute_loss")
+
+
 def observe_compute_metrics(
     model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
 ) -> None:
     """A step of a model's training or validation hands over its targets and predictions."""
-    reference = _listening.get(id(model))
+    if _listening:
+        _observe("compute_metrics", _listening.get(id(model)), model, _IN_STEPS, args, kwargs)
+
+
+def observe_compute_loss(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    """The same, of a step of the user's own perhaps, which computes its metrics elsewhere."""
+    if _listening:
+        _observe("compute_loss", _listening.get(id(model)), model, _IN_STEPS, args, kwargs)
+
+
+def observe_metrics(metrics: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    """The same: what a model was compiled with is updated."""
+    for reference in list(_listening.values()):
+        held_out = reference()
+        if held_out is not None and held_out.is_of(metrics):
+            names = ("y", "y_pred", "sample_weight")
+            renamed = {{"y_true": "y"}.get(name, name): value for name, value in kwargs.items()}
+            _observe("metrics", reference, held_out.model, names, args, renamed)
+
+
+_IN_STEPS = ("x", "y", "y_pred", "sample_weight")
+
+
+def _observe(
+    teller: str,
+    reference: weakref.ref[HeldOut] | None,
+    model: Any,
+    names: tuple[str, ...],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
     held_out = reference() if reference is not None else None
     if held_out is None or not held_out.is_open or not held_out.belongs_to(model):
         return
     with shield("Keras: held-out predictions"):
-        names = ("x", "y", "y_pred", "sample_weight")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         if any(getattr(leaf, "is_meta", False) for leaf in keras.tree.flatten(given.get("y_pred"))):
             return  # a model that is only being built is asked with tensors that hold nothing
-        held_out.take(
-            {
-                name: keras.tree.map_structure(_detached, given[name])
-                for name in names
-                if given.get(name) is not None
-            }
-        )
+        batch = {
+            name: keras.tree.map_structure(_detached, given[name])
+            for name in names
+            if given.get(name) is not None
+        }
+        if masks := masks_of(given.get("y_pred"), getattr(model, "output_names", None) or []):
+            batch["mask"] = masks
+        if "y" in batch and "y_pred" in batch:
+            held_out.take_from(teller, batch)
 
 
 def _detached(tensor: Any) -> Any:

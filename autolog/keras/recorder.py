@@ -46,6 +46,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._validated = False  # in this epoch
         self._validation_began = self._validation_seconds = 0.0
         self._told: dict[str, float] = {}  # metrics of the validation data that Keras has told itself
+        self._told_at = -1  # the step that they are of
+        self._told_of_best: dict[str, float] = {}
         self._alerts = Alerts(run)
         self._is_closed = False
         self._began = time.perf_counter()
@@ -145,7 +147,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 if self._logged_rates != step:
                     row |= self._optimizers.rates(step)
             self._run.log(row, step=step)
-            self._told |= {key: value for key, value in row.items() if key.startswith("val/")}
+            if self._validated:
+                self._told = {key: value for key, value in row.items() if key.startswith("val/")}
+                self._told_at = step
             with shield("Keras: gradient norms"):
                 self._gradients.at_epoch_end(step, self._optimizers)
             self._describe_optimizers()
@@ -166,6 +170,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         with shield("Keras: validation"):
             self._validation_began = time.perf_counter()
             self._held_out.begin()
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._held_out.batches += 1
 
     def on_test_end(self, logs: Any = None) -> None:
         with shield("Keras: validation"):
@@ -189,12 +196,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         step = None
         if any(callback.best_weights is not None for callback in self._restoring):
             self._held_out.go_back_to_best()
+            self._told = self._told_of_best
             step = self._held_out.best_step
         self._evaluate(step)
 
     def _look_at_validation(self, epoch: int, step: int) -> None:
         if any(callback.best_epoch == epoch for callback in self._restoring):
             self._held_out.mark_best(step, validated=self._validated)
+            self._told_of_best = dict(self._told) if self._validated else {}
         every = self._run.settings.evaluate_every_n_epochs
         if every and (epoch + 1) % every == 0 and self._validated:
             self._evaluate(step)
@@ -204,8 +213,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if self._evaluated != at:  # not the last epoch's once more
             self._evaluated = at
             found = self._held_out.predictions(self.trained_rows)
+            # What is predicted once more is predicted by the weights of now.
+            is_of_now = self._told_at == self._base or self._held_out.has_kept or step is not None
+            told = self._told if is_of_now else {}
             record_evaluation(
-                self._run, "val", self._trained, found, told=self._told, classes=self._classes, step=step
+                self._run, "val", self._trained, found, told=told, classes=self._classes, step=step
             )
 
     def _at_once(self) -> int:

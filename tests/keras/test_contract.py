@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,12 @@ def _model() -> Any:
     return model
 
 
+def _compiled() -> Any:
+    model = _model()
+    model.evaluate(np.ones((2, 2)), np.ones(2), verbose=0)
+    return model._compile_metrics
+
+
 def _built() -> Any:
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([keras.Variable(0.0)])
@@ -47,6 +54,7 @@ PRIVATE = {
     "_get_file_path": Private(_path),
     "_compile_metrics": Private(lambda: _model()._compile_metrics is not None),
     "_user_metrics": Private(lambda: _model()._compile_metrics._user_metrics == ["mae"]),
+    "_flat_metrics": Private(lambda: _compiled()._flat_metrics[0].metrics[0].name == "mae"),
     "_flatten_layers": Private(
         lambda: [layer.name for layer in _model()._flatten_layers(include_self=False)] != []
     ),
