@@ -14,6 +14,7 @@ from autolog.core.recording import Recording
 
 __all__ = [
     "batch_size_of",
+    "by_class",
     "has_lambdas",
     "name_of",
     "plain",
@@ -188,12 +189,37 @@ def record_data(run: Recording, call: Arguments) -> None:
         y = None
     full = run.settings.fingerprint == "full"
     described = datasets.describe(x, y, full=full)
-    run.describe({"data/train": described.config()})
+    found = described.config()
+    if isinstance(x, keras.utils.PyDataset):  # its length is that of its batches
+        found = {key: value for key, value in found.items() if key not in ("rows", "shape")}
+        found["batches"] = described.rows
+    run.describe({"data/train": found})
     for what in described.notes:
         run.note("data/train", what)
     validation = call.get("validation_data")
     if isinstance(validation, (list, tuple)) and len(validation) >= 2:
         run.describe({"data/val": datasets.describe(validation[0], validation[1], full=full).config()})
+
+
+def by_class(run: Recording, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics of several numbers (F1 of each class, say) as one of each, by its place."""
+    found: dict[str, Any] = {}
+    for key, value in metrics.items():
+        shape = tuple(getattr(value, "shape", ()))
+        if not isinstance(value, (list, tuple)) and math.prod(shape) == 1:
+            found[key] = value
+            continue
+        values = np.asarray(keras.ops.convert_to_numpy(value))
+        if values.size > MOST_CLASSES:
+            run.note(key, f"not recorded: it has {values.size:,} numbers")
+            continue
+        run.note(key, f"it has {values.size} numbers: each is recorded by its place, {key}/0 and so on")
+        for place in np.ndindex(values.shape):
+            found["/".join([key, *map(str, place)])] = float(values[place])
+    return found
+
+
+MOST_CLASSES = 100  # of a metric with a number for each
 
 
 def short(value: Any) -> float:

@@ -17,7 +17,7 @@ from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.training import Frame, Training, find_run, recorded
 from autolog.keras.backup import backup_of
-from autolog.keras.described import record_data, record_parameters
+from autolog.keras.described import by_class, record_data, record_parameters
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.loops import latest
 from autolog.keras.models import record_model, record_summary
@@ -198,7 +198,7 @@ def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut, resu
     host = keras.ops.convert_to_numpy
     # A step of the user's own tells what it likes; metrics that it has not updated are none.
     logs = result if isinstance(result, dict) else latest.logs or {}
-    metrics = {f"{name}/{key}": host(value) for key, value in logs.items()}
+    metrics = by_class(run, {f"{name}/{key}": host(value) for key, value in logs.items()})
     run.log(metrics, step=run.last_step)
     found = held_out.predictions(_trained.get(run, 0))
     classes = getattr(call.get("x"), "class_names", None)

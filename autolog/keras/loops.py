@@ -33,7 +33,7 @@ from autolog.core.training import (
     loop_of,
     open_loops,
 )
-from autolog.keras.described import name_of, plain, record_parameters
+from autolog.keras.described import by_class, name_of, plain, record_parameters
 from autolog.keras.gradients import AppliedNorms
 from autolog.keras.models import is_kept, record_model, record_summary
 from autolog.keras.optimizers import Optimizers, steps_of
@@ -210,7 +210,7 @@ class _Member:
             self.run.note("train", "metrics were returned without their names")
         # One axis for all models of a loop: one that is trained more often than the others leads.
         step = self._loop.step = max(self._base + self.calls, self._loop.step)
-        row = {self._metrics + name: value for name, value in logs.items()}
+        row = by_class(self.run, {self._metrics + name: value for name, value in logs.items()})
         if self._optimizers is not None and (self._is_due or self.calls == 1):
             row |= {
                 f"lr{self._under}{key[2:]}": rate

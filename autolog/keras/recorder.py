@@ -10,7 +10,7 @@ import keras
 from autolog.core.health import Alerts
 from autolog.core.recording import Recording
 from autolog.keras.checkpoints import Checkpoints
-from autolog.keras.described import batch_size_of, record_optimizers, training_rows
+from autolog.keras.described import batch_size_of, by_class, record_optimizers, training_rows
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.gradients import GradientNorms
 from autolog.keras.optimizers import Optimizers, steps_of
@@ -103,7 +103,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 raise
             return
         with shield("Keras: a batch", self._run):
-            row = {f"train/{key}": value for key, value in (logs or {}).items()}
+            row = by_class(self._run, {f"train/{key}": value for key, value in (logs or {}).items()})
             # Of the last batch the row of the epoch says it.
             if step != self._base + self._length:
                 row |= self._optimizers.rates(step)
@@ -138,6 +138,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             row: dict[str, Any] = {"epoch": epoch + 1, "perf/epoch_seconds": seconds}
             for key, value in (logs or {}).items():
                 row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
+            row = by_class(self._run, row)
             self.trained_rows += self._rows or batches * (self._batch_size or 1)
             if samples := self._rows or batches * (self._batch_size or 0):
                 row["perf/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
