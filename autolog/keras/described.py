@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 
 from autolog.capture import datasets
 from autolog.core.recording import Recording
@@ -68,6 +69,8 @@ def record_parameters(run: Recording, call: Arguments, model: Any, callbacks: li
             "optimizer": type(optimizer).__name__ if optimizer is not None else None,
             "precision": model.dtype_policy.name,
             "callbacks": names,
+            # What `keras.utils.set_random_seed` was given last: it seeds Python, NumPy and the backend.
+            "seed": global_state.get_global_attribute("global_random_seed"),
             **{f"params/{key}": given[key] for key in ("epochs", "batch_size", "loss") if key in given},
             **_learning_rate(settings),
         }

@@ -2,8 +2,8 @@
 
 There a step's Python runs once, while it is traced; what it computes is never seen again, except what it
 returns. With ``Settings.compiled_steps`` a training step returns the gradients' norms beside its logs, and a
-validation step its targets and predictions. They are taken out again before Keras sees them: neither History
-nor any callback meets them, and when the training has ended the model has its own steps again.
+validation step what it was given, or its predictions. They are taken out again before Keras sees them:
+neither History nor any callback meets them. When the training has ended the model has its own steps again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ __all__ = [
 
 _KEY = "autolog"  # among the logs, between the step and us
 
-Look = Callable[[Any], Any]  # a context manager around one call of a step; yields a dict to be filled
+# A context manager around one call of a step, of the model and the step's data; yields a dict to be filled.
+Look = Callable[[Any, Any], Any]
 
 
 class Inside:
@@ -57,7 +58,7 @@ class Inside:
         self._before = getattr(model, self._function)
 
         def telling_step(*args: Any, **kwargs: Any) -> Any:
-            with unseen(), self._look(model) as found:
+            with unseen(), self._look(model, args[-1] if args else kwargs.get("data")) as found:
                 result = step(*args, **kwargs)
             logs = result[0] if on_jax else result
             if not found or not isinstance(logs, dict):
@@ -102,7 +103,7 @@ class Inside:
 
 
 @contextmanager
-def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
+def gradients_of_step(model: Any, data: Any) -> Iterator[dict[str, Any]]:
     """The norm of each layer's gradients before clipping, by optimizer: ``norms/<name>``, see `layers_of`."""
     # On JAX Keras' state holds that of the compiled optimizer alone.
     on_jax = keras.backend.backend() == "jax"
@@ -137,7 +138,25 @@ def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
+def data_of_step(model: Any, data: Any) -> Iterator[dict[str, Any]]:
+    """Inputs, targets and sample weights, as the step is given them: to hand them out changes no number."""
+    found: dict[str, Any] = {}
+    with shield("Keras: data inside a compiled step"):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = getattr(model, "output_names", None) or []
+        inputs = [one.name for one in getattr(model, "inputs", None) or []]
+        for what, values, names in (
+            ("x", x, inputs),
+            ("y", y, outputs),
+            ("sample_weight", sample_weight, outputs),
+        ):
+            for name, value in by_output(values, names).items():
+                found[f"{what}/{name}"] = value
+    yield found if any(key.startswith("y/") for key in found) else {}
+
+
+@contextmanager
+def predictions_of_step(model: Any, data: Any) -> Iterator[dict[str, Any]]:
     """Inputs if they are one tensor, targets, predictions and whether there are sample weights, as the step
     hands them to ``compute_metrics``.
     """
@@ -192,7 +211,9 @@ def by_output(values: Any, names: list[str]) -> dict[str, Any]:
 
 def masks_of(y_pred: Any, names: list[str]) -> dict[str, Any]:
     """By output, which of its places count, where layers have masked some (``mask_zero``)."""
-    masks = {output: backend.get_keras_mask(value) for output, value in by_output(y_pred, names).items()}
+    # (Keras 3.5 keeps it at the tensor only.)
+    mask_of = getattr(backend, "get_keras_mask", lambda value: getattr(value, "_keras_mask", None))
+    masks = {output: mask_of(value) for output, value in by_output(y_pred, names).items()}
     return {output: mask for output, mask in masks.items() if mask is not None}
 
 

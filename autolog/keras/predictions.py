@@ -1,9 +1,11 @@
 """Held-out predictions, from the validation that runs anyway where that is possible.
 
 On the torch backend a validation step is plain Python: what it hands to ``compute_metrics`` is kept, on the
-device it is on, until the training ends. On JAX and TensorFlow the step is compiled: with
-``Settings.compiled_steps`` it hands them out, too; else arrays are predicted once more at the end, if the
-budget allows it and the model has no code of the user's in it. A loader is never read a second time.
+device it is on, until the training ends. On JAX and TensorFlow the step is compiled. There arrays are
+predicted once more at the end, by a function of our own, if the budget allows it and the model has no code of
+the user's in it. A loader is never read a second time: with ``Settings.compiled_steps`` the step hands out
+what it was given, and that is predicted. It hands out its predictions only of a model with code of the
+user's, and if metrics are computed from them: else what a step returns may change the last bits of its loss.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 
 from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
-from autolog.keras.inside import Inside, by_output, masks_of, predictions_of_step
+from autolog.keras.inside import Inside, by_output, data_of_step, masks_of, predictions_of_step
 from autolog.process.guard import shield
 from autolog.process.hooks import Call
 
@@ -38,11 +40,12 @@ Arrays = tuple[Any, Any, Any]  # x, y, sample_weight or None
 
 MOST_VALUES = 8_000_000  # numbers that are kept of one validation's predictions, 32 MB
 MOST_INPUTS = 8_000_000  # and of its inputs
+MOST_GIVEN = 32_000_000  # of its inputs, where only they tell what is predicted, 128 MB
 ROWS_AT_ONCE = 256
 
 # Seconds of work, by which two equal trainings record the same whatever else the machine does.
-COMPILING = 0.5  # predicting is a function of its own
 PER_PRODUCT = 1e-9
+LEAST = 1e-3  # of the budget: none means none
 BOTH_WAYS = 3.0  # a step of training costs so many passes forward
 PLACES = 100  # of a text or series, where no size tells
 
@@ -70,6 +73,13 @@ class _Validation:
 
     def add(self, batch: dict[str, Any]) -> None:
         if self.too_large:
+            return
+        if "y_pred" not in batch:  # it is predicted from the inputs
+            self.inputs += _size(batch["x"])
+            if self.inputs > MOST_GIVEN:
+                self.batches, self.too_large = [], True
+            else:
+                self.batches.append(batch)
             return
         self.values += sum(_size(batch[key]) for key in ("y", "y_pred"))
         if self.values > MOST_VALUES:
@@ -109,8 +119,12 @@ class HeldOut:
             with _lock:
                 _listening[id(model)] = weakref.ref(self)
         elif may_look_inside and getattr(model, "steps_per_execution", 1) == 1:
-            self._inside = Inside(model, "test", predictions_of_step, self._take_told)
-            self._inside.begin()
+            look = data_of_step if data is None else None
+            if not _is_all_keras(model):
+                look = predictions_of_step if _computes_metrics(model) else None
+            if look is not None:
+                self._inside = Inside(model, "test", look, self._take_told)
+                self._inside.begin()
 
     def begin(self) -> None:
         """A validation begins."""
@@ -143,7 +157,8 @@ class HeldOut:
     @property
     def has_kept(self) -> bool:
         """Whether predictions are there that the validation itself has made."""
-        return self._validation is not None and bool(self._validation.batches)
+        batches = self._validation.batches if self._validation is not None else []
+        return bool(batches) and "y_pred" in batches[0]
 
     @property
     def model(self) -> Any:
@@ -159,8 +174,13 @@ class HeldOut:
         return self._model is model
 
     def take(self, batch: dict[str, Any]) -> None:
-        """One batch: ``y``, ``y_pred``, and perhaps ``x`` and ``sample_weight``."""
-        if self.is_open and self._validation is not None and "y" in batch and "y_pred" in batch:
+        """One batch: ``y``, ``y_pred`` or else ``x``, and perhaps ``sample_weight``."""
+        if (
+            self.is_open
+            and self._validation is not None
+            and "y" in batch
+            and ("y_pred" in batch or "x" in batch)
+        ):
             self._validation.add(batch)
 
     def take_from(self, teller: str, batch: dict[str, Any]) -> None:
@@ -181,7 +201,7 @@ class HeldOut:
 
     def _take_told(self, found: dict[str, Any]) -> None:
         """One batch, as a compiled step has told it."""
-        batch: dict[str, Any] = {"y": {}, "y_pred": {}}
+        batch: dict[str, Any] = {"y": {}}
         for key, value in found.items():
             what, slash, output = key.partition("/")
             if slash:
@@ -203,7 +223,7 @@ class HeldOut:
             return "not recorded: the epoch whose weights were restored was not validated"
         if self._validation.too_large:
             return "left out: the validation data is too large to be kept"
-        if self._validation.batches:
+        if self.has_kept:
             is_one_each = self.batches in (0, len(self._validation.batches))
             if self._tellers <= {"compute_metrics"} or (is_one_each and len(self._tellers) == 1):
                 return self._kept()
@@ -217,25 +237,43 @@ class HeldOut:
                 "not recorded: the model's own test_step shows its predictions to nobody; compute_loss(y=, "
                 "y_pred=), compute_metrics or the compiled metrics would see them"
             )
-        setting = "With Settings.compiled_steps it is made from the validation itself"
+        if self._validation.batches:
+            return self._made_once_more(self._told_data())
+        setting = ". With Settings.compiled_steps it is made from the validation itself"
         if self._run.settings.compiled_steps:
-            setting = (
-                "The validation itself cannot tell it with several steps_per_execution, or without targets"
-            )
-        if self._data is None:
-            return f"not recorded: the data is no array. {setting}"
+            why = "with several steps_per_execution, or without targets"
+            setting = f". The validation itself cannot tell it {why}"
         if not _is_all_keras(self._model):
-            return f"not recorded: the model has code of its own, which is not run once more. {setting}"
+            if not _computes_metrics(self._model):
+                setting = ""  # what a step returns beside its loss could change the loss
+            return f"not recorded: the model has code of its own, which is not run once more{setting}"
+        if self._data is None:
+            return f"not recorded: the data is no array{setting}"
         rows = len(keras.tree.flatten(self._data[0])[0])
         forward = _forward_seconds(self._model)
-        needed = COMPILING + forward * rows
-        enough = needed / (1.0 + BOTH_WAYS * forward * trained_rows)
+        # (To compile it takes half a second, of the seconds that a training takes to be compiled.)
+        enough = max(forward * rows / (1.0 + BOTH_WAYS * forward * trained_rows), LEAST)
         if self._run.settings.budget < enough:
             return (
                 "left out: predicting once more would pass the budget. "
-                f"Settings.budget={rounded_up(enough):g} records it. {setting}"
+                f"Settings.budget={rounded_up(enough):g} records it"
             )
-        return self._made_once_more()
+        return self._made_once_more(self._data)
+
+    def _told_data(self) -> Arrays:
+        """What a compiled validation step was given: of all its batches."""
+        assert self._validation is not None
+        batches = self._validation.batches
+        leaves = zip(*(keras.tree.flatten(batch["x"]) for batch in batches), strict=True)
+        x = keras.tree.pack_sequence_as(
+            batches[0]["x"], [_one_after_the_other(list(parts)) for parts in leaves]
+        )
+        if set(x) == {""}:
+            x = x[""]
+        weight = None
+        if all("sample_weight" in batch for batch in batches):
+            weight = self._joined([batch["sample_weight"] for batch in batches])
+        return x, self._joined([batch["y"] for batch in batches]), weight
 
     def _kept(self) -> Predictions | str:
         assert self._validation is not None
@@ -255,17 +293,20 @@ class HeldOut:
         except ValueError as error:  # batches of different lengths, say
             return f"left out: {error}"
 
-    def _made_once_more(self) -> Predictions | str:
-        assert self._data is not None
-        x, y, weight = self._data
+    def _made_once_more(self, data: Arrays) -> Predictions | str:
+        x, y, weight = data
         rows = len(keras.tree.flatten(x)[0])
         if not rows:
             return "not recorded: the validation data is empty"
         predict = _without_a_trace(self._model)
         batches, masks = [], []
         for start in range(0, rows, ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            outputs, of_outputs = predict(keras.tree.map_structure(lambda a, part=part: a[part], x))
+            # All of one length: each would be compiled. The last one begins earlier, and is cut.
+            first = max(min(start, rows - ROWS_AT_ONCE), 0)
+            part = slice(first, first + ROWS_AT_ONCE)
+            found = predict(keras.tree.map_structure(lambda a, part=part: a[part], x))
+            new = slice(start - first, None)
+            outputs, of_outputs = keras.tree.map_structure(lambda a, new=new: a[new], found)
             batches.append(outputs)
             masks.append(of_outputs)
         predicted = self._joined(batches)
@@ -395,6 +436,12 @@ def _is_all_keras(model: Any) -> bool:
         type(layer).__module__.startswith("keras.") and not isinstance(layer, keras.layers.Lambda)
         for layer in layers
     )
+
+
+def _computes_metrics(model: Any) -> bool:
+    """Whether a step of it computes more than the loss from what it predicts."""
+    compiled = getattr(model, "_compile_metrics", None)
+    return compiled is not None and bool(compiled._user_metrics or compiled._user_weighted_metrics)
 
 
 def _without_a_trace(model: Any) -> Any:

@@ -108,6 +108,20 @@ class Batches(keras.utils.PyDataset):
         return X_val[32 * n:32 * n + 32], y_val[32 * n:32 * n + 32]
 for name, settings in {{"loader": {{}}, "loader, inside": {{"compiled_steps": True}}}}.items():
     record(name, lambda: fit(network(), validation_data=Batches()), **settings)
+record("default", lambda: fit(network()), budget=autolog.Settings().budget)
+def of_a_loss_alone():  # where returning what is predicted would change how XLA computes it
+    X, y = X_train[:80, 20:26], (X_train[:80, 20:26].sum(axis=1) > 3).astype("float32")
+    class Few(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+        def __getitem__(self, n):
+            return X[32 * n:32 * n + 32], y[32 * n:32 * n + 32]
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.layers.Dense(16, "relu"), keras.layers.Dense(1, "sigmoid")])
+    model.compile(keras.optimizers.Adam(0.05), "binary_crossentropy")
+    return [model.fit(X, y, epochs=10, validation_data=data, verbose=0).history for data in (Few(), (X, y))]
+bare = of_a_loss_alone()
+record("loss alone", lambda: of_a_loss_alone() == bare, runs=2, compiled_steps=True)
 record("split", lambda: fit(network(), validation_data=None, validation_split=0.25))
 record("poor", lambda: fit(network()), budget=0.0)
 many = np.tile(X_val, (400, 1)), np.tile(y_val, 400)
@@ -324,6 +338,15 @@ def test_a_loader_is_not_read_again(found: Any) -> None:
     assert "Settings.compiled_steps" in found["loader"]["notes"]["val/confusion_matrix"]
     assert "val/confusion_matrix" not in found["loader"]["charts"]
     assert counts(found["loader, inside"]) == counts(found["once more"])
+
+
+def test_the_bits_of_a_loss_stay(found: Any) -> None:
+    assert found["loss alone"]["result"] is True
+    assert "val/confusion_matrix" in found["loss alone"]["charts"]
+
+
+def test_arrays_are_evaluated_by_default(found: Any) -> None:
+    assert "val/confusion_matrix" in found["default"]["charts"]
 
 
 def test_a_split_is_evaluated(found: Any) -> None:

@@ -35,6 +35,11 @@ def _compiled() -> Any:
     return model._compile_metrics
 
 
+def _masked() -> bool:
+    found = keras.layers.Masking()(keras.ops.zeros((1, 2, 3)))
+    return getattr(found, "_keras_mask", None) is not None
+
+
 def _built() -> Any:
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([keras.Variable(0.0)])
@@ -55,6 +60,8 @@ PRIVATE = {
     "_compile_metrics": Private(lambda: _model()._compile_metrics is not None),
     "_user_metrics": Private(lambda: _model()._compile_metrics._user_metrics == ["mae"]),
     "_flat_metrics": Private(lambda: _compiled()._flat_metrics[0].metrics[0].name == "mae"),
+    "_user_weighted_metrics": Private(lambda: _model()._compile_metrics._user_weighted_metrics is None),
+    "_keras_mask": Private(lambda: _masked()),
     "_flatten_layers": Private(
         lambda: [layer.name for layer in _model()._flatten_layers(include_self=False)] != []
     ),

@@ -718,3 +718,14 @@ def test_what_we_ask_of_keras_loses_nothing_where_warnings_are_errors(
     assert run.config["params/loss"] == "sparse_categorical_crossentropy"
     assert run.values("lr")
     assert "val/confusion_matrix" in run.charts
+
+
+def test_the_seed_is_told_and_nothing_is_drawn(recording: MemorySink) -> None:
+    model = classifier()
+    keras.utils.set_random_seed(42)
+    before = [np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+    model.train_on_batch(X_train[:8], y_train[:8])
+    assert [np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()] == before
+    model.fit(X_train, y_train, verbose=0)
+    if hasattr(keras.src.utils.rng_utils, "get_random_seed"):  # not in Keras 3.5
+        assert [run.config["seed"] for run in recording.runs] == [42, 42]
