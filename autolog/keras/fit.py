@@ -16,6 +16,7 @@ from autolog.core.evaluations import name_here, say_main
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.training import Frame, Training, find_run, recorded
+from autolog.keras.again import gone_on, line_of, remember_fit
 from autolog.keras.backup import backup_of
 from autolog.keras.described import by_class, record_data, record_parameters
 from autolog.keras.evaluation import record_evaluation
@@ -41,11 +42,17 @@ def observe_fit(call: Call) -> Frame:
         try:
             given, resume = given_by(ours), backup_of(callbacks)
             name = type(model).__name__
-            training = begin_training(model, name, framework="keras", given=given, resume=resume)
+            line = line_of(call)
+            training = None
+            with shield("Keras: whether a training goes on"):
+                training = gone_on(call, given) if line is not None and resume is None else None
+            goes_on = training is not None
+            if training is None:
+                training = begin_training(model, name, framework="keras", given=given, resume=resume)
         except Exception:
             yield
             raise
-        yield from _observe(training, call, model, callbacks)
+        yield from _observe(training, call, model, callbacks, line, goes_on=goes_on)
 
 
 def _is_one_of_many() -> bool:
@@ -54,7 +61,9 @@ def _is_one_of_many() -> bool:
     return watching.active("sklearn") and run is not None and run.is_claimed
 
 
-def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -> Frame:
+def _observe(
+    training: Training, call: Call, model: Any, callbacks: list[Any], line: Any, *, goes_on: bool
+) -> Frame:
     run = training.run
     recorder: Recorder | None = None
 
@@ -65,7 +74,7 @@ def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -
         with shield("Keras: data"):
             record_data(run, call)
         with shield("Keras: listening"):
-            recorder = Recorder(run, call, callbacks)
+            recorder = Recorder(run, call, callbacks, goes_on=goes_on)
             ours = _with(recorder, call.get("callbacks"), model)
             if isinstance(ours, (list, keras.callbacks.CallbackList)):  # it takes the place of the user's own
                 call.replace("callbacks", ours)
@@ -78,6 +87,8 @@ def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -
         if outcome.error is None:
             _trained[run] = _trained.get(run, 0) + recorder.trained_rows
             _record_result(run, model, callbacks, recorder, seconds)
+            with shield("Keras: whether a training goes on"):
+                remember_fit(call, training, line)
 
     def close() -> None:
         if recorder is not None:

@@ -9,6 +9,7 @@ import keras
 
 from autolog.core.health import Alerts
 from autolog.core.recording import Recording
+from autolog.keras.again import epochs_of, remember_epochs
 from autolog.keras.checkpoints import Checkpoints
 from autolog.keras.described import batch_size_of, by_class, record_optimizers, training_rows
 from autolog.keras.evaluation import record_evaluation
@@ -24,7 +25,7 @@ __all__ = ["Recorder"]
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Our ears inside one training. Every method is shielded: an exception here would abort the training."""
 
-    def __init__(self, run: Recording, call: Call, callbacks: list[Any]):
+    def __init__(self, run: Recording, call: Call, callbacks: list[Any], *, goes_on: bool = False):
         super().__init__()
         # Keras hands the ends of batches to a thread of its own if all callbacks allow it. That costs more
         # than our part in them (7 to 14 % of a step of 4 ms); one of the user's callbacks may ask for it.
@@ -57,12 +58,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         may_look_inside = run.settings.compiled_steps and not getattr(call, "is_running", False)
         self._held_out = HeldOut(call.subject, run, validation_arrays(call), may_look_inside)
         self._gradients = GradientNorms(run, call.subject, may_look_inside)
+        self._goes_on = epochs_of(run) > 0 and goes_on
         self._optimizers = Optimizers(call.subject, run, self._gradients.applied)
         self._in_use: set[str] = set()
 
     def on_train_begin(self, logs: Any = None) -> None:
         with shield("Keras: the training's beginning"):
             self._base = steps_of(self.model)
+            if self._goes_on:
+                self._base = max(self._base, self._run.last_step)
             self._length = (self.params or {}).get("steps") or 0
             self._optimizers.begin()
 
@@ -135,7 +139,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             seconds = time.perf_counter() - self._epoch_began
             batches = self._steps_of_epoch()
             step = self._base + batches
-            row: dict[str, Any] = {"epoch": epoch + 1, "perf/epoch_seconds": seconds}
+            number = max(epoch + 1, epochs_of(self._run) + 1) if self._goes_on else epoch + 1
+            remember_epochs(self._run, number)
+            row: dict[str, Any] = {"epoch": number, "perf/epoch_seconds": seconds}
             for key, value in (logs or {}).items():
                 row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
             row = by_class(self._run, row)
