@@ -58,6 +58,7 @@ def _path() -> bool:
 PRIVATE = {
     "_get_file_path": Private(_path),
     "_compile_metrics": Private(lambda: _model()._compile_metrics is not None),
+    "_compile_loss": Private(lambda: _model()._compile_loss is not None),
     "_user_metrics": Private(lambda: _model()._compile_metrics._user_metrics == ["mae"]),
     "_flat_metrics": Private(lambda: _compiled()._flat_metrics[0].metrics[0].name == "mae"),
     "_user_weighted_metrics": Private(lambda: _model()._compile_metrics._user_weighted_metrics is None),
