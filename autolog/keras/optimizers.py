@@ -164,7 +164,7 @@ class Optimizers:
                 known_batch, iterations = self._known_at[key]
                 iterations += batch - known_batch + at_once - 1
                 held[key] = rate(keras.ops.convert_to_tensor(iterations))
-            elif isinstance(rate, keras.Variable):
+            elif _is_variable(rate):
                 if is_at_hand:
                     held[key] = keras.ops.copy(rate.value)
                 elif key in latest:
@@ -204,6 +204,11 @@ class Optimizers:
 def _rate(optimizer: Any) -> Any:
     """As it was given: to ask for ``learning_rate`` would call a function of the user's."""
     return getattr(optimizer, "_learning_rate", None)
+
+
+def _is_variable(rate: Any) -> bool:
+    """(Of which class differs by version; and to ask for its value may fail amid an epoch on JAX.)"""
+    return isinstance(getattr(type(rate), "value", None), property)
 
 
 def _is_schedule(rate: Any) -> bool:

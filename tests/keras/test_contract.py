@@ -69,7 +69,7 @@ PRIVATE = {
     "_inbound_nodes": Private(lambda: _model()._inbound_nodes == []),
     "_trainable_variables": Private(lambda: len(_built()._trainable_variables) == 1),
     "_iterations": Private(lambda: int(_built()._iterations) == 0),
-    "_learning_rate": Private(lambda: isinstance(_built()._learning_rate, keras.Variable)),
+    "_learning_rate": Private(lambda: isinstance(type(_built()._learning_rate).value, property)),
     # JAX's alone: whether a model's state is at hand.
     "_jax_state_synced": Private(lambda: _is_written("src/backend/jax/trainer.py", "_jax_state_synced")),
     # torch's: how often a tensor was changed in place.

@@ -97,7 +97,7 @@ def test_every_batch_is_a_step(recording: MemorySink, make: Any) -> None:
 def test_a_step_that_mixed_precision_skips_has_no_gradient(recording: MemorySink) -> None:
     model = overflowing()
     model.fit(X, 3 * y, batch_size=8, epochs=3, verbose=0)
-    made = int(model.optimizer.iterations)
+    made = int(model.optimizer.inner_optimizer.iterations)
     run = only(recording)
     assert 0 < made < 15
     assert len(series(run, "grad_norm")) == made
@@ -155,14 +155,20 @@ def test_a_schedules_rates(sink: MemorySink, every: int, length: str) -> None:
 
 
 def test_a_callback_that_sets_the_rate_of_each_batch(recording: MemorySink) -> None:
+    used = []  # (Keras 3.5 loses a generator's first batch.)
+
     class Falling(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            used.append(float(self.model.optimizer.learning_rate))
+
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.model.optimizer.learning_rate = float(self.model.optimizer.learning_rate) / 2
 
     line(optimizer=keras.optimizers.SGD(0.08)).fit(
         ((X[n : n + 10], y[n : n + 10]) for n in range(0, 40, 10)), epochs=1, verbose=0, callbacks=[Falling()]
     )
-    assert [rate for _, rate in series(only(recording), "lr")] == pytest.approx([0.08, 0.04, 0.02, 0.01])
+    assert [rate for _, rate in series(only(recording), "lr")] == pytest.approx(used)
+    assert len(set(used)) > 2
 
 
 def test_a_function_of_the_users_is_not_asked_once_more(sink: MemorySink) -> None:
