@@ -76,6 +76,36 @@ HOOKS = [
         kind="after",
         records="what the evaluation predicts (where a model cannot be asked once more)",
     ),
+    # A step of the user's own may compute its metrics by hand.
+    Hook(
+        "keras.src.trainers.trainer",
+        "Trainer.compute_loss",
+        "autolog.keras.predictions:observe_compute_loss",
+        kind="after",
+        records="what an evaluation by a test_step of the user's own predicts",
+    ),
+    Hook(
+        "keras.src.trainers.compile_utils",
+        "CompileMetrics.update_state",
+        "autolog.keras.predictions:observe_metrics",
+        kind="after",
+        records="what an evaluation by a test_step of the user's own predicts",
+    ),
+    # What an optimizer is given. (Clipping is private: what was accumulated inside is whole only there.)
+    Hook(
+        "keras.src.optimizers.base_optimizer",
+        "BaseOptimizer.apply",
+        "autolog.keras.optimizers:observe_apply",
+        kind="after",
+        records="gradient norms, and which optimizers train a model",
+    ),
+    Hook(
+        "keras.src.optimizers.base_optimizer",
+        "BaseOptimizer._clip_gradients",
+        "autolog.keras.optimizers:observe_clipping",
+        kind="after",
+        records="gradient norms",
+    ),
     # `train_on_batch` returns a list: which number is which stands only here.
     Hook(
         "keras.src.trainers.trainer",

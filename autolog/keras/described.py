@@ -8,16 +8,19 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 
 from autolog.capture import datasets
 from autolog.core.recording import Recording
 
 __all__ = [
     "batch_size_of",
+    "by_class",
     "has_lambdas",
     "name_of",
     "plain",
     "record_data",
+    "record_optimizers",
     "record_parameters",
     "short",
     "training_rows",
@@ -66,11 +69,27 @@ def record_parameters(run: Recording, call: Arguments, model: Any, callbacks: li
             "optimizer": type(optimizer).__name__ if optimizer is not None else None,
             "precision": model.dtype_policy.name,
             "callbacks": names,
+            # What `keras.utils.set_random_seed` was given last: it seeds Python, NumPy and the backend.
+            "seed": global_state.get_global_attribute("global_random_seed"),
             **{f"params/{key}": given[key] for key in ("epochs", "batch_size", "loss") if key in given},
             **_learning_rate(settings),
         }
     )
     run.params(given)
+
+
+def record_optimizers(run: Recording, optimizers: Mapping[str, Any]) -> None:
+    """What trains a model instead of its compiled optimizer, or beside it: seen only once it does."""
+    kinds = list(dict.fromkeys(type(one).__name__ for one in optimizers.values()))
+    run.describe({"optimizer": ", ".join(kinds)})
+    if len(optimizers) == 1:
+        (settings,) = (one.get_config() for one in optimizers.values())
+        run.describe(_learning_rate(settings))
+        run.params({f"optimizer/{name}": plain(value) for name, value in settings.items()})
+        return
+    for place, optimizer in optimizers.items():
+        settings = optimizer.get_config()
+        run.params({f"optimizer/{place}/{name}": plain(value) for name, value in settings.items()})
 
 
 def _compiled(model: Any) -> dict[str, Any]:
@@ -120,7 +139,8 @@ def _learning_rate(settings: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """A part of a config: a schedule is what it is made from."""
     if isinstance(value, Mapping) and "class_name" in value:
-        return {"class": value["class_name"], **value.get("config", {})}
+        config = value.get("config", {})
+        return {"class": value["class_name"], **config} if isinstance(config, Mapping) else config
     return short(value) if isinstance(value, (float, np.floating)) else value
 
 
@@ -172,12 +192,37 @@ def record_data(run: Recording, call: Arguments) -> None:
         y = None
     full = run.settings.fingerprint == "full"
     described = datasets.describe(x, y, full=full)
-    run.describe({"data/train": described.config()})
+    found = described.config()
+    if isinstance(x, keras.utils.PyDataset):  # its length is that of its batches
+        found = {key: value for key, value in found.items() if key not in ("rows", "shape")}
+        found["batches"] = described.rows
+    run.describe({"data/train": found})
     for what in described.notes:
         run.note("data/train", what)
     validation = call.get("validation_data")
     if isinstance(validation, (list, tuple)) and len(validation) >= 2:
         run.describe({"data/val": datasets.describe(validation[0], validation[1], full=full).config()})
+
+
+def by_class(run: Recording, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics of several numbers (F1 of each class, say) as one of each, by its place."""
+    found: dict[str, Any] = {}
+    for key, value in metrics.items():
+        shape = tuple(getattr(value, "shape", ()))
+        if not isinstance(value, (list, tuple)) and math.prod(shape) == 1:
+            found[key] = value
+            continue
+        values = np.asarray(keras.ops.convert_to_numpy(value))
+        if values.size > MOST_CLASSES:
+            run.note(key, f"not recorded: it has {values.size:,} numbers")
+            continue
+        run.note(key, f"it has {values.size} numbers: each is recorded by its place, {key}/0 and so on")
+        for place in np.ndindex(values.shape):
+            found["/".join([key, *map(str, place)])] = float(values[place])
+    return found
+
+
+MOST_CLASSES = 100  # of a metric with a number for each
 
 
 def short(value: Any) -> float:

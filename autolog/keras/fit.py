@@ -16,9 +16,11 @@ from autolog.core.evaluations import name_here, say_main
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.training import Frame, Training, find_run, recorded
+from autolog.keras.again import gone_on, line_of, remember_fit
 from autolog.keras.backup import backup_of
-from autolog.keras.described import record_data, record_parameters
+from autolog.keras.described import by_class, record_data, record_parameters
 from autolog.keras.evaluation import record_evaluation
+from autolog.keras.loops import latest
 from autolog.keras.models import record_model, record_summary
 from autolog.keras.predictions import HeldOut, given_arrays
 from autolog.keras.recorder import Recorder
@@ -40,11 +42,17 @@ def observe_fit(call: Call) -> Frame:
         try:
             given, resume = given_by(ours), backup_of(callbacks)
             name = type(model).__name__
-            training = begin_training(model, name, framework="keras", given=given, resume=resume)
+            line = line_of(call)
+            training = None
+            with shield("Keras: whether a training goes on"):
+                training = gone_on(call, given) if line is not None and resume is None else None
+            goes_on = training is not None
+            if training is None:
+                training = begin_training(model, name, framework="keras", given=given, resume=resume)
         except Exception:
             yield
             raise
-        yield from _observe(training, call, model, callbacks)
+        yield from _observe(training, call, model, callbacks, line, goes_on=goes_on)
 
 
 def _is_one_of_many() -> bool:
@@ -53,7 +61,9 @@ def _is_one_of_many() -> bool:
     return watching.active("sklearn") and run is not None and run.is_claimed
 
 
-def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -> Frame:
+def _observe(
+    training: Training, call: Call, model: Any, callbacks: list[Any], line: Any, *, goes_on: bool
+) -> Frame:
     run = training.run
     recorder: Recorder | None = None
 
@@ -64,7 +74,7 @@ def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -
         with shield("Keras: data"):
             record_data(run, call)
         with shield("Keras: listening"):
-            recorder = Recorder(run, call, callbacks)
+            recorder = Recorder(run, call, callbacks, goes_on=goes_on)
             ours = _with(recorder, call.get("callbacks"), model)
             if isinstance(ours, (list, keras.callbacks.CallbackList)):  # it takes the place of the user's own
                 call.replace("callbacks", ours)
@@ -77,6 +87,8 @@ def _observe(training: Training, call: Call, model: Any, callbacks: list[Any]) -
         if outcome.error is None:
             _trained[run] = _trained.get(run, 0) + recorder.trained_rows
             _record_result(run, model, callbacks, recorder, seconds)
+            with shield("Keras: whether a training goes on"):
+                remember_fit(call, training, line)
 
     def close() -> None:
         if recorder is not None:
@@ -159,12 +171,13 @@ def observe_evaluate(call: Call) -> Frame:
                 compiled_steps = goes_on_in.settings.compiled_steps
                 held_out = HeldOut(model, goes_on_in, given_arrays(call), compiled_steps)
                 held_out.begin()
+                latest.logs = None
 
         def after(outcome: Outcome, seconds: float) -> None:
             if outcome.error is None and held_out is not None:
                 with shield("Keras: evaluation"):
                     held_out.end()
-                    _record_test(goes_on_in, call, model, held_out)
+                    _record_test(goes_on_in, call, model, held_out, outcome.result)
 
         def close() -> None:
             if held_out is not None:
@@ -181,7 +194,7 @@ _tests: weakref.WeakKeyDictionary[Recording, dict[str, str]] = weakref.WeakKeyDi
 _trained: weakref.WeakKeyDictionary[Recording, int] = weakref.WeakKeyDictionary()
 
 
-def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> None:
+def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut, result: Any) -> None:
     seen = _tests.setdefault(run, {})
     full = run.settings.fingerprint == "full"
     mark = datasets.fingerprint(call.get("x"), call.get("y"), full=full)
@@ -194,7 +207,9 @@ def _record_test(run: Recording, call: Call, model: Any, held_out: HeldOut) -> N
     else:
         name = seen.setdefault(mark, "test" if number == 1 else f"test/set-{number}")
     host = keras.ops.convert_to_numpy
-    metrics = {f"{name}/{key}": float(host(value)) for key, value in model.get_metrics_result().items()}
+    # A step of the user's own tells what it likes; metrics that it has not updated are none.
+    logs = result if isinstance(result, dict) else latest.logs or {}
+    metrics = by_class(run, {f"{name}/{key}": host(value) for key, value in logs.items()})
     run.log(metrics, step=run.last_step)
     found = held_out.predictions(_trained.get(run, 0))
     classes = getattr(call.get("x"), "class_names", None)

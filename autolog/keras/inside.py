@@ -2,25 +2,37 @@
 
 There a step's Python runs once, while it is traced; what it computes is never seen again, except what it
 returns. With ``Settings.compiled_steps`` a training step returns the gradients' norms beside its logs, and a
-validation step its targets and predictions. They are taken out again before Keras sees them: neither History
-nor any callback meets them, and when the training has ended the model has its own steps again.
+validation step what it was given, or its predictions. They are taken out again before Keras sees them:
+neither History nor any callback meets them. When the training has ended the model has its own steps again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
+from keras.src import backend
 
+from autolog.keras.optimizers import inner, optimizers_of
 from autolog.process.guard import shield
+from autolog.process.hooks import unseen
 
-__all__ = ["Inside", "by_output", "gradients_of_step", "layer_of", "predictions_of_step"]
+__all__ = [
+    "Inside",
+    "by_output",
+    "gradients_of_step",
+    "layer_of",
+    "layers_of",
+    "masks_of",
+    "predictions_of_step",
+]
 
 _KEY = "autolog"  # among the logs, between the step and us
 
-Look = Callable[[Any], Any]  # a context manager around one call of a step; yields a dict to be filled
+# A context manager around one call of a step, of the model and the step's data; yields a dict to be filled.
+Look = Callable[[Any, Any], Any]
 
 
 class Inside:
@@ -46,7 +58,7 @@ class Inside:
         self._before = getattr(model, self._function)
 
         def telling_step(*args: Any, **kwargs: Any) -> Any:
-            with self._look(model) as found:
+            with unseen(), self._look(model, args[-1] if args else kwargs.get("data")) as found:
                 result = step(*args, **kwargs)
             logs = result[0] if on_jax else result
             if not found or not isinstance(logs, dict):
@@ -54,7 +66,8 @@ class Inside:
             return ({**logs, _KEY: found}, *result[1:]) if on_jax else {**logs, _KEY: found}
 
         def making(*args: Any, **kwargs: Any) -> Any:
-            made = make(*args, **kwargs)
+            with unseen():
+                made = make(*args, **kwargs)
             function = getattr(model, self._function)
             if not getattr(function, "tells_autolog", False):
                 setattr(model, self._function, self._taking_out(function, on_jax))
@@ -66,7 +79,8 @@ class Inside:
 
     def _taking_out(self, function: Callable[..., Any], on_jax: bool) -> Callable[..., Any]:
         def function_without(*args: Any, **kwargs: Any) -> Any:
-            result = function(*args, **kwargs)
+            with unseen():
+                result = function(*args, **kwargs)
             logs = result[0] if on_jax else result
             if isinstance(logs, dict) and _KEY in logs:
                 found = logs.pop(_KEY)
@@ -89,50 +103,100 @@ class Inside:
 
 
 @contextmanager
-def gradients_of_step(model: Any) -> Iterator[dict[str, Any]]:
-    """The norm of each layer's gradients, in the order of :func:`layer_of`'s names, before clipping."""
-    optimizer = model.optimizer
-    name = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
-    original = getattr(optimizer, name)
+def gradients_of_step(model: Any, data: Any) -> Iterator[dict[str, Any]]:
+    """The norm of each layer's gradients before clipping, by optimizer: ``norms/<name>``, see `layers_of`."""
+    # On JAX Keras' state holds that of the compiled optimizer alone.
+    on_jax = keras.backend.backend() == "jax"
+    name = "stateless_apply" if on_jax else "apply"
+    given = {"optimizer": model.optimizer} if on_jax else optimizers_of(model)
     found: dict[str, Any] = {}
 
-    def apply(*args: Any, **kwargs: Any) -> Any:
-        with shield("Keras: gradient norms inside a compiled step"):
-            gradients = args[1] if name == "stateless_apply" else args[0]
-            scale = _scale(optimizer, args[0] if name == "stateless_apply" else None)
-            norms = _norms(model, gradients)
-            if norms is not None:
-                found["norms"] = norms / scale
-        return original(*args, **kwargs)
+    def telling(key: str, optimizer: Any) -> Callable[..., Any]:
+        original = getattr(optimizer, name)
 
-    with _standing_in(optimizer, name, apply):
+        def apply(*args: Any, **kwargs: Any) -> Any:
+            with shield("Keras: gradient norms inside a compiled step"):
+                if on_jax:
+                    gradients, variables, values = args[1], None, args[0]
+                else:
+                    gradients = args[0] if args else kwargs["grads"]
+                    variables = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
+                    values = None
+                norms = _norms(model, optimizer, gradients, variables)
+                if norms is not None:
+                    found[f"norms/{key}"] = norms / _scale(optimizer, values)
+            with unseen():
+                return original(*args, **kwargs)
+
+        return apply
+
+    with ExitStack() as standing_in:
+        for key, optimizer in given.items():
+            if optimizer is not None:
+                standing_in.enter_context(_standing_in(optimizer, name, telling(key, optimizer)))
         yield found
 
 
 @contextmanager
-def predictions_of_step(model: Any) -> Iterator[dict[str, Any]]:
+def data_of_step(model: Any, data: Any) -> Iterator[dict[str, Any]]:
+    """Inputs, targets and sample weights, as the step is given them: to hand them out changes no number."""
+    found: dict[str, Any] = {}
+    with shield("Keras: data inside a compiled step"):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = getattr(model, "output_names", None) or []
+        inputs = [one.name for one in getattr(model, "inputs", None) or []]
+        for what, values, names in (
+            ("x", x, inputs),
+            ("y", y, outputs),
+            ("sample_weight", sample_weight, outputs),
+        ):
+            for name, value in by_output(values, names).items():
+                found[f"{what}/{name}"] = value
+    yield found if any(key.startswith("y/") for key in found) else {}
+
+
+@contextmanager
+def predictions_of_step(model: Any, data: Any) -> Iterator[dict[str, Any]]:
     """Inputs if they are one tensor, targets, predictions and whether there are sample weights, as the step
     hands them to ``compute_metrics``.
     """
-    original = model.compute_metrics
     names = getattr(model, "output_names", None) or []
     found: dict[str, Any] = {}
+    of_loss: list[dict[str, Any]] = []
 
-    def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        with shield("Keras: predictions inside a compiled step"):
-            # Each by itself: TensorFlow would make one tensor of a list of them.
-            for what, values in (("y", y), ("y_pred", y_pred)):
-                for output, value in by_output(values, names).items():
-                    found[f"{what}/{output}"] = value
-            inputs = keras.tree.flatten(x)
-            if len(inputs) == 1:
-                found["x"] = inputs[0]
-            if sample_weight is not None:
-                found["sample_weight"] = keras.ops.ones(())
-        return original(x, y, y_pred, sample_weight)
+    def told(x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        # Each by itself: TensorFlow would make one tensor of a list of them.
+        given = (("y", y), ("y_pred", y_pred), ("sample_weight", sample_weight))
+        for what, values in given:
+            for output, value in by_output(values, names).items():
+                found[f"{what}/{output}"] = value
+        for output, mask in masks_of(y_pred, names).items():
+            found[f"mask/{output}"] = mask
+        inputs = [one for one in keras.tree.flatten(x) if one is not None]
+        if len(inputs) == 1:
+            found["x"] = inputs[0]
+        return found
 
-    with _standing_in(model, "compute_metrics", compute_metrics):
+    def standing_in_for(original: Callable[..., Any], look: Callable[..., None]) -> Callable[..., Any]:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            with shield("Keras: predictions inside a compiled step"):
+                names = ("x", "y", "y_pred", "sample_weight")
+                given = {**dict.fromkeys(names), **dict(zip(names, args, strict=False)), **kwargs}
+                if given["y"] is not None and given["y_pred"] is not None:
+                    look(told(*(given[name] for name in names)))
+            with unseen():
+                return original(*args, **kwargs)
+
+        return function
+
+    metrics = standing_in_for(model.compute_metrics, found.update)
+    loss = standing_in_for(model.compute_loss, of_loss.append)
+    with _standing_in(model, "compute_metrics", metrics), _standing_in(model, "compute_loss", loss):
         yield found
+        # A step of the user's own may compute its metrics elsewhere; of several losses nobody knows which.
+        if not found and len(of_loss) == 1:
+            found.update(of_loss[0])
 
 
 def by_output(values: Any, names: list[str]) -> dict[str, Any]:
@@ -145,22 +209,38 @@ def by_output(values: Any, names: list[str]) -> dict[str, Any]:
     return {} if values is None else {"": values}
 
 
-def layer_of(model: Any) -> list[str]:
-    """The layer of each trainable variable, as the run calls it."""
-    return [v.path.rpartition("/")[0].removeprefix(f"{model.name}/") for v in model.trainable_variables]
+def masks_of(y_pred: Any, names: list[str]) -> dict[str, Any]:
+    """By output, which of its places count, where layers have masked some (``mask_zero``)."""
+    # (Keras 3.5 keeps it at the tensor only.)
+    mask_of = getattr(backend, "get_keras_mask", lambda value: getattr(value, "_keras_mask", None))
+    masks = {output: mask_of(value) for output, value in by_output(y_pred, names).items()}
+    return {output: mask for output, mask in masks.items() if mask is not None}
 
 
-def _norms(model: Any, gradients: Any) -> Any:
+def layer_of(variable: Any, model: Any) -> str:
+    """The layer of a variable, as the run calls it."""
+    place: str = variable.path.rpartition("/")[0]
+    return place.removeprefix(f"{model.name}/")
+
+
+def layers_of(model: Any, variables: Any) -> list[str]:
+    """The layers of variables, each once."""
+    return list(dict.fromkeys(layer_of(variable, model) for variable in variables))
+
+
+def _norms(model: Any, optimizer: Any, gradients: Any, variables: Any) -> Any:
     ops = keras.ops
+    all_of_it = inner(optimizer)._trainable_variables or variables
     squares: dict[str, Any] = {}
-    for layer, gradient in zip(layer_of(model), gradients, strict=True):
+    for variable, gradient in zip(variables or all_of_it, gradients, strict=True):
         if gradient is None:
             continue
         values = ops.cast(ops.convert_to_tensor(gradient), "float32")  # rows of an embedding become one array
+        layer = layer_of(variable, model)
         squares[layer] = squares.get(layer, 0.0) + ops.sum(ops.square(values))
     if not squares:
         return None
-    return ops.sqrt(ops.stack([squares.get(layer, 0.0) for layer in dict.fromkeys(layer_of(model))]))
+    return ops.sqrt(ops.stack([squares.get(layer, 0.0) for layer in layers_of(model, all_of_it)]))
 
 
 def _scale(optimizer: Any, values: Any) -> Any:

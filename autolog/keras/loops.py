@@ -20,7 +20,7 @@ import numpy as np
 from autolog.capture import datasets
 from autolog.core.allowance import UNASKED, Allowance
 from autolog.core.catalogue import is_on
-from autolog.core.health import Alerts, norms_row
+from autolog.core.health import Alerts
 from autolog.core.placing import begin_training
 from autolog.core.training import (
     Frame,
@@ -33,15 +33,15 @@ from autolog.core.training import (
     loop_of,
     open_loops,
 )
-from autolog.keras.described import name_of, plain, record_parameters
-from autolog.keras.gradients import gradients_of
+from autolog.keras.described import by_class, name_of, plain, record_parameters
+from autolog.keras.gradients import AppliedNorms
 from autolog.keras.models import is_kept, record_model, record_summary
-from autolog.keras.recorder import learning_rate, steps_of
+from autolog.keras.optimizers import Optimizers, steps_of
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call
 
-__all__ = ["observe_flatten_metrics", "observe_train_on_batch"]
+__all__ = ["latest", "observe_flatten_metrics", "observe_train_on_batch"]
 
 
 def observe_train_on_batch(call: Call) -> Frame:
@@ -66,14 +66,17 @@ def _observe(loop: _Loop, member: _Member, call: Call) -> Frame:
         if not member.calls:
             with shield("Keras: parameters"):
                 member.describe(call)
-        _latest.logs = None
+        latest.logs = None
+        with shield("Keras: before a batch"):
+            member.before(call.subject)
         with loop.training.current():
             outcome = yield
         error = outcome.error
+        member.after()
         if error is None:
             with shield("Keras: a batch"):
                 charge(run)
-                member.record(call.subject, _latest.logs, outcome.result)
+                member.record(call.subject, latest.logs, outcome.result)
     except BaseException as interrupt:  # Ctrl-C, or a timeout of the user's, while we were recording
         error = interrupt
         raise
@@ -93,14 +96,14 @@ class _Latest(threading.local):
     logs: Mapping[str, Any] | None = None
 
 
-_latest = _Latest()
+latest = _Latest()
 
 
 def observe_flatten_metrics(
     model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
 ) -> None:
     """Keras puts metrics into the order in which it returns them."""
-    _latest.logs = args[0] if args else kwargs.get("logs")
+    latest.logs = args[0] if args else kwargs.get("logs")
 
 
 # The loop and its models ------------------------------------------------------------------------------
@@ -112,6 +115,7 @@ class _Loop(Loop):
     def __init__(self, training: Training):
         super().__init__(training)
         self.members: list[_Member] = []
+        self.step = 0
 
     def add(self, model: Any, *, named: bool) -> _Member:
         taken = [member.name for member in self.members]
@@ -133,6 +137,7 @@ class _Member:
     """One model of a loop."""
 
     def __init__(self, loop: _Loop, model: Any, name: str, named: bool):
+        self._loop = loop
         self.run = loop.recording
         self.model = weakref.ref(model)
         self.name = name
@@ -145,8 +150,13 @@ class _Member:
         self._every = int(loop.recording.settings.log_every_n_steps)
         self._trained: set[int] = set()
         self._weights: list[Any] = []
+        self._is_due = False
         self._allowance = Allowance(loop.recording, UNASKED)
         self._alerts = Alerts(loop.recording)
+        self._optimizers: Optimizers | None = None
+        self._norms: AppliedNorms | None = None
+        if keras.backend.backend() == "torch" and getattr(model, "jit_compile", False) is not True:
+            self._norms = AppliedNorms(self.run, model, self._allowance, under=self._under)
 
     def describe(self, call: Call) -> None:
         """Before its first call."""
@@ -166,13 +176,31 @@ class _Member:
             given = {f"optimizer/{name}": plain(value) for name, value in settings.items()}
             run.params({**given, "loss": name_of(model.loss)}, prefix=f"params/{self.name}")
 
+    def before(self, model: Any) -> None:
+        """Before a call."""
+        if not self.calls:
+            self._base = steps_of(model)
+            self._optimizers = Optimizers(model, self.run, self._norms)
+        step = self._base + self.calls + 1
+        self._is_due = self._every > 0 and step % self._every == 0
+        if self._optimizers is None:
+            return
+        if self._is_due or not self.calls:
+            self._optimizers.hold_rates(step, self.calls)
+        if self._norms is not None and self._is_due and not self._allowance.is_used_up(step):
+            self._norms.read(step)
+        if not self.calls or (self._norms is not None and self._norms.is_reading):
+            self._optimizers.begin()
+
+    def after(self) -> None:
+        """After it, however it has ended."""
+        if self._optimizers is not None:
+            self._optimizers.end()
+
     def record(self, model: Any, logs: Any, result: Any) -> None:
-        """After a call."""
+        """After a call that has returned."""
         self.calls += 1
-        if (
-            self.calls == 1
-        ):  # from here on counted: asking the optimizer each time would cost as much as a row
-            self._base = max(0, steps_of(model) - 1)
+        if self.calls == 1:
             self._trained = {id(variable) for variable in model.trainable_variables}
             if is_kept(self.run, model):
                 self._weights = list(model.variables)
@@ -180,27 +208,20 @@ class _Member:
         if logs is None:
             logs = {"loss": result} if isinstance(result, float) else {}
             self.run.note("train", "metrics were returned without their names")
-        step = self._base + self.calls
-        row = {self._metrics + name: value for name, value in logs.items()}
-        is_due = self._every > 0 and step % self._every == 0
-        if (is_due or self.calls == 1) and (rate := learning_rate(model)) is not None:
-            row["lr" + self._under] = rate
+        # One axis for all models of a loop: one that is trained more often than the others leads.
+        step = self._loop.step = max(self._base + self.calls, self._loop.step)
+        row = by_class(self.run, {self._metrics + name: value for name, value in logs.items()})
+        if self._optimizers is not None and (self._is_due or self.calls == 1):
+            row |= {
+                f"lr{self._under}{key[2:]}": rate
+                for key, rate in self._optimizers.rates(self._base + self.calls).items()
+            }
         self.run.log(row, step=step)
-        if is_due:
-            self._record_gradients(model, step)
+        if self._norms is not None and self._optimizers is not None:
+            if self._norms.is_reading:
+                self._norms.read(step)
+            self._norms.write(self._optimizers)
         self._alerts.look_at_loss(step, logs.get("loss"), self.name)
-
-    def _record_gradients(self, model: Any, step: int) -> None:
-        """On torch, where gradients outlive their step; as they are before clipping."""
-        if keras.backend.backend() != "torch":
-            return
-        if self._allowance.is_used_up(step):
-            return
-        with self._allowance:
-            found = gradients_of(model)
-            if found is not None:
-                row = norms_row(self.run, *found, key="grad_norm" + self._under, parts="layers")
-                self.run.log(row, step=step)
 
     def belongs_with(self, model: Any) -> bool:
         """Whether one model is a part of the other, or they train the same variables."""

@@ -9,21 +9,23 @@ import keras
 
 from autolog.core.health import Alerts
 from autolog.core.recording import Recording
+from autolog.keras.again import epochs_of, remember_epochs
 from autolog.keras.checkpoints import Checkpoints
-from autolog.keras.described import batch_size_of, short, training_rows
+from autolog.keras.described import batch_size_of, by_class, record_optimizers, training_rows
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.gradients import GradientNorms
+from autolog.keras.optimizers import Optimizers, steps_of
 from autolog.keras.predictions import HeldOut, validation_arrays
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call
 
-__all__ = ["Recorder", "learning_rate", "steps_of"]
+__all__ = ["Recorder"]
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Our ears inside one training. Every method is shielded: an exception here would abort the training."""
 
-    def __init__(self, run: Recording, call: Call, callbacks: list[Any]):
+    def __init__(self, run: Recording, call: Call, callbacks: list[Any], *, goes_on: bool = False):
         super().__init__()
         # Keras hands the ends of batches to a thread of its own if all callbacks allow it. That costs more
         # than our part in them (7 to 14 % of a step of 4 ms); one of the user's callbacks may ask for it.
@@ -34,14 +36,19 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._checkpoints = Checkpoints(run, callbacks)
         self._restoring = [c for c in callbacks if getattr(c, "restore_best_weights", False)]
         self._every = int(run.settings.log_every_n_steps)
-        self._base = 0  # optimizer steps before this training and in its finished epochs
+        # Every batch is a step, also if an optimizer has skipped it, or only accumulated its gradients.
+        self._base = 0  # steps before this training and in its finished epochs
+        self._ended = 0  # steps of this epoch that have been made
+        self._length = 0  # steps of an epoch, once they are known
+        self._logged_rates = -1  # the step whose rates were logged last
         self.trained_rows = 0  # each as often as it was trained on
         self._epoch_began = time.perf_counter()
-        self._batches = 0
         self._rows = training_rows(call)
         self._validated = False  # in this epoch
         self._validation_began = self._validation_seconds = 0.0
         self._told: dict[str, float] = {}  # metrics of the validation data that Keras has told itself
+        self._told_at = -1  # the step that they are of
+        self._told_of_best: dict[str, float] = {}
         self._alerts = Alerts(run)
         self._is_closed = False
         self._began = time.perf_counter()
@@ -51,13 +58,20 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         may_look_inside = run.settings.compiled_steps and not getattr(call, "is_running", False)
         self._held_out = HeldOut(call.subject, run, validation_arrays(call), may_look_inside)
         self._gradients = GradientNorms(run, call.subject, may_look_inside)
+        self._goes_on = epochs_of(run) > 0 and goes_on
+        self._optimizers = Optimizers(call.subject, run, self._gradients.applied)
+        self._in_use: set[str] = set()
 
     def on_train_begin(self, logs: Any = None) -> None:
         with shield("Keras: the training's beginning"):
             self._base = steps_of(self.model)
+            if self._goes_on:
+                self._base = max(self._base, self._run.last_step)
+            self._length = (self.params or {}).get("steps") or 0
+            self._optimizers.begin()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._batches = 0
+        self._ended = 0
         self._validated = False
         self._validation_seconds = 0.0
         self._epoch_began = time.perf_counter()
@@ -66,15 +80,22 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         try:
-            self._batches = max(self._batches, batch)
-            if not self._gradients.are_due(self._base + batch):
+            before, at_once = self._base + batch, self._at_once()
+            if self._length:  # the last call of an epoch may execute fewer
+                at_once = min(at_once, self._length - batch)
+            is_due = self._every > 0 and (before + at_once) // self._every != before // self._every
+            is_last = 0 < self._length <= batch + at_once
+            # How long an epoch is may not be known: then each of its batches may be the last one.
+            if not (is_due or is_last or not self._length or self._gradients.have_work or not batch):
                 return
         except Exception:
             with shield("Keras: which batches are recorded", self._run):
                 raise
             return
         with shield("Keras: gradient norms", self._run):
-            self._gradients.before(self._base + batch, self._at_once())
+            self._gradients.before(before, at_once, self._optimizers, is_due=is_due, is_last=is_last)
+        with shield("Keras: learning rates", self._run):
+            self._optimizers.hold_rates(before + at_once, batch, at_once)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         try:
@@ -86,7 +107,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 raise
             return
         with shield("Keras: a batch", self._run):
-            self._run.log({f"train/{key}": value for key, value in (logs or {}).items()}, step=step)
+            row = by_class(self._run, {f"train/{key}": value for key, value in (logs or {}).items()})
+            # Of the last batch the row of the epoch says it.
+            if step != self._base + self._length:
+                row |= self._optimizers.rates(step)
+                self._logged_rates = step
+            self._run.log(row, step=step)
 
     def _step_to_log(self, batch: int) -> int | None:
         """The step that a batch has ended with, if its metrics are logged."""
@@ -95,36 +121,65 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             batch += at_once - 1
         before = self._base + batch + 1 - at_once
         # Keras counts the last call of an epoch as if it were a whole one.
-        step = self._base + min(batch + 1, (self.params or {}).get("steps") or batch + 1)
+        ended = min(batch + 1, self._length or batch + 1)
+        self._ended = max(self._ended, ended)
+        step = self._base + ended
         is_due = self._every > 0 and step // self._every != before // self._every
         return step if is_due else None
+
+    def _steps_of_epoch(self) -> int:
+        """How many steps the epoch that ends had."""
+        if not self._length and self._at_once() > 1:
+            self._run.note("train", "steps: an epoch's last ones count as if the last call were a whole one")
+        return self._ended
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with shield("Keras: an epoch"):
             charge(self._run)
             seconds = time.perf_counter() - self._epoch_began
-            step = max(steps_of(self.model), self._base)
-            batches = step - self._base or self._batches + 1
-            row: dict[str, Any] = {"epoch": epoch + 1, "perf/epoch_seconds": seconds}
+            batches = self._steps_of_epoch()
+            step = self._base + batches
+            number = max(epoch + 1, epochs_of(self._run) + 1) if self._goes_on else epoch + 1
+            remember_epochs(self._run, number)
+            row: dict[str, Any] = {"epoch": number, "perf/epoch_seconds": seconds}
             for key, value in (logs or {}).items():
                 row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
-            if (rate := learning_rate(self.model)) is not None:
-                row["lr"] = rate
+            row = by_class(self._run, row)
             self.trained_rows += self._rows or batches * (self._batch_size or 1)
             if samples := self._rows or batches * (self._batch_size or 0):
                 row["perf/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
+            with shield("Keras: learning rates"):
+                if not self._optimizers.has_rates(step):  # the epoch has ended before it was to
+                    self._optimizers.hold_last_rates(step)
+                if self._logged_rates != step:
+                    row |= self._optimizers.rates(step)
             self._run.log(row, step=step)
-            self._told |= {key: value for key, value in row.items() if key.startswith("val/")}
-            self._gradients.at_epoch_end(step)
+            if self._validated:
+                self._told = {key: value for key, value in row.items() if key.startswith("val/")}
+                self._told_at = step
+            with shield("Keras: gradient norms"):
+                self._gradients.at_epoch_end(step, self._optimizers)
+            self._describe_optimizers()
             self._base = step
+            self._length = self._length or batches
             self._alerts.look_at_loss(step, row.get("train/loss"))
             self._checkpoints.look(epoch, logs or {}, step)
             self._look_at_validation(epoch, step)
+
+    def _describe_optimizers(self) -> None:
+        """Those that have turned out to train the model, where they are others than the compiled one."""
+        in_use = self._optimizers.in_use()
+        if in_use.keys() != self._in_use and in_use.keys() != {"optimizer"}:
+            self._in_use = set(in_use)
+            record_optimizers(self._run, in_use)
 
     def on_test_begin(self, logs: Any = None) -> None:
         with shield("Keras: validation"):
             self._validation_began = time.perf_counter()
             self._held_out.begin()
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._held_out.batches += 1
 
     def on_test_end(self, logs: Any = None) -> None:
         with shield("Keras: validation"):
@@ -136,6 +191,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """The training has ended, or failed: the model is as it was."""
         if not self._is_closed:
             self._is_closed = True
+            self._optimizers.end()
             try:
                 self._gradients.close()
             finally:
@@ -147,12 +203,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         step = None
         if any(callback.best_weights is not None for callback in self._restoring):
             self._held_out.go_back_to_best()
+            self._told = self._told_of_best
             step = self._held_out.best_step
         self._evaluate(step)
 
     def _look_at_validation(self, epoch: int, step: int) -> None:
         if any(callback.best_epoch == epoch for callback in self._restoring):
             self._held_out.mark_best(step, validated=self._validated)
+            self._told_of_best = dict(self._told) if self._validated else {}
         every = self._run.settings.evaluate_every_n_epochs
         if every and (epoch + 1) % every == 0 and self._validated:
             self._evaluate(step)
@@ -162,25 +220,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if self._evaluated != at:  # not the last epoch's once more
             self._evaluated = at
             found = self._held_out.predictions(self.trained_rows)
+            # What is predicted once more is predicted by the weights of now.
+            is_of_now = self._told_at == self._base or self._held_out.has_kept or step is not None
+            told = self._told if is_of_now else {}
             record_evaluation(
-                self._run, "val", self._trained, found, told=self._told, classes=self._classes, step=step
+                self._run, "val", self._trained, found, told=told, classes=self._classes, step=step
             )
 
     def _at_once(self) -> int:
         """Steps that are executed by one call of the compiled function."""
         return int(getattr(self._trained, "steps_per_execution", 1) or 1)
-
-
-def steps_of(model: Any) -> int:
-    """How many steps the optimizer has made."""
-    optimizer = getattr(model, "optimizer", None)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # one that scales the loss may not count
-    return int(optimizer.iterations) if optimizer is not None else 0
-
-
-def learning_rate(model: Any) -> float | None:
-    """The rate of the next step."""
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:
-        return None
-    return short(keras.ops.convert_to_numpy(optimizer.learning_rate))

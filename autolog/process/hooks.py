@@ -25,7 +25,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from types import CellType, CodeType, FunctionType
+from types import CellType, CodeType, FunctionType, TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from autolog.process import guard
@@ -47,6 +47,7 @@ __all__ = [
     "installed",
     "state_of",
     "uninstall",
+    "unseen",
 ]
 
 Observer = Callable[..., Any]
@@ -233,6 +234,19 @@ def _invisible(function: F) -> F:
     return function
 
 
+class unseen:  # noqa: N801 - reads as a statement: with unseen():
+    """Around a call of the user's in a frame of ours, which is then in no traceback: see the wrappers."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, frames: TracebackType | None) -> None:
+        if error is not None and frames is not None:
+            error.__traceback__ = frames.tb_next
+
+
 class _Patch:
     """A place where a wrapper of ours stands. Holds neither the user's class nor their function.
 
@@ -294,6 +308,10 @@ def _forget(key: str) -> None:
 
 # The wrappers look the engine up instead of holding it: one that is unpickled by value where autolog is
 # not installed finds none, and is the original. (An import statement would cost a microsecond per call.)
+#
+# An exception of the user's passes through our frames without a trace: each takes itself out of the
+# traceback, and a bare `raise` puts it in no more. Who reads tracebacks by their files (Keras cuts its own
+# frames off and keeps the last other one, notebooks show the lines) would take our frames for the user's.
 
 
 @_invisible
@@ -301,9 +319,13 @@ def _wrapper_around(original: Callable[..., Any], key: str) -> Callable[..., Any
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         engine = sys.modules.get("autolog.process.hooks")
-        if engine is None:
-            return original(*args, **kwargs)
-        return engine.run_around(key, original, args, kwargs)
+        try:
+            if engine is None:
+                return original(*args, **kwargs)
+            return engine.run_around(key, original, args, kwargs)
+        except BaseException as error:
+            error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
+            raise
 
     return wrapper
 
@@ -312,7 +334,11 @@ def _wrapper_around(original: Callable[..., Any], key: str) -> Callable[..., Any
 def _wrapper_after(original: Callable[..., Any], key: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
+            raise
         engine = sys.modules.get("autolog.process.hooks")
         if engine is not None:
             engine.run_after(key, args, kwargs, result)
@@ -326,9 +352,13 @@ def _wrapper_asked(original: Callable[..., Any], key: str) -> Callable[..., Any]
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         engine = sys.modules.get("autolog.process.hooks")
-        if engine is None:
-            return original(*args, **kwargs)
-        return engine.run_asked(key, original, args, kwargs)
+        try:
+            if engine is None:
+                return original(*args, **kwargs)
+            return engine.run_asked(key, original, args, kwargs)
+        except BaseException as error:
+            error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
+            raise
 
     return wrapper
 
@@ -341,7 +371,11 @@ def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kw
     """Call the original once, its observer around it."""
     patch = _patches.get(key)
     if patch is None or not patch.concerns(args):
-        return original(*args, **kwargs)
+        try:
+            return original(*args, **kwargs)
+        except BaseException as error:
+            error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
+            raise
 
     observation: Generator[None, Outcome, None] | None = None
     with shield(patch.label):
@@ -357,6 +391,7 @@ def run_around(key: str, original: Callable[..., Any], args: tuple[Any, ...], kw
     try:
         result = original(*args, **kwargs)
     except BaseException as error:
+        error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
         _conclude(patch, observation, Outcome(error=error))
         raise
     _conclude(patch, observation, Outcome(result=result))
@@ -397,16 +432,19 @@ def run_after(key: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
 def run_asked(key: str, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the original once, and show it to who has asked for it before. As bare as :func:`run_after`."""
     patch = _patches.get(key)
-    if patch is None or not patch.concerns(args):
-        return original(*args, **kwargs)
     show: Callable[[Call, Any], object] | None = None
+    if patch is not None and patch.concerns(args):
+        try:
+            show = (patch._observer or patch.observer)()
+        except Exception as error:
+            with shield(patch.label):
+                raise error
     try:
-        show = (patch._observer or patch.observer)()
-    except Exception as error:
-        with shield(patch.label):
-            raise error
-    result = original(*args, **kwargs)
-    if show is not None:
+        result = original(*args, **kwargs)
+    except BaseException as error:
+        error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
+        raise
+    if show is not None and patch is not None:
         try:
             show(Call(patch.binding(original), args, kwargs), result)
         except Exception as error:
@@ -661,10 +699,14 @@ def _watch_new_subclasses(base: type) -> None:
     before = vars(base).get(name, _ABSENT)
 
     def __init_subclass__(cls: type, **kwargs: Any) -> None:  # noqa: N807
-        if before is _ABSENT:
-            super(base, cls).__init_subclass__(**kwargs)  # type: ignore[arg-type]
-        else:
-            before.__get__(None, cls)(**kwargs)
+        try:
+            if before is _ABSENT:
+                super(base, cls).__init_subclass__(**kwargs)  # type: ignore[arg-type]
+            else:
+                before.__get__(None, cls)(**kwargs)
+        except BaseException as error:
+            error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
+            raise
         with shield(f"hooking {cls.__name__}"), _lock:
             for hook in [hook for hook in _wanted if hook.tree and _class_of(hook) is base]:
                 _patch_definer(cls, hook.path.rpartition(".")[2], hook, base)

@@ -145,6 +145,9 @@ def _hang_on(loader: Any, name: str) -> None:
         _executing.add(name)
         try:
             execute(module)
+        except BaseException as error:  # this frame is not the user's: a traceback is as it always was
+            error.__traceback__ = error.__traceback__.tb_next  # type: ignore[union-attr]
+            raise
         finally:
             _executing.discard(name)
         _call_waiting(name)

@@ -108,6 +108,20 @@ class Batches(keras.utils.PyDataset):
         return X_val[32 * n:32 * n + 32], y_val[32 * n:32 * n + 32]
 for name, settings in {{"loader": {{}}, "loader, inside": {{"compiled_steps": True}}}}.items():
     record(name, lambda: fit(network(), validation_data=Batches()), **settings)
+record("default", lambda: fit(network()), budget=autolog.Settings().budget)
+def of_a_loss_alone():  # where returning what is predicted would change how XLA computes it
+    X, y = X_train[:80, 20:26], (X_train[:80, 20:26].sum(axis=1) > 3).astype("float32")
+    class Few(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+        def __getitem__(self, n):
+            return X[32 * n:32 * n + 32], y[32 * n:32 * n + 32]
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.layers.Dense(16, "relu"), keras.layers.Dense(1, "sigmoid")])
+    model.compile(keras.optimizers.Adam(0.05), "binary_crossentropy")
+    return [model.fit(X, y, epochs=10, validation_data=data, verbose=0).history for data in (Few(), (X, y))]
+bare = of_a_loss_alone()
+record("loss alone", lambda: of_a_loss_alone() == bare, compiled_steps=True)  # a loop of fit
 record("split", lambda: fit(network(), validation_data=None, validation_split=0.25))
 record("poor", lambda: fit(network()), budget=0.0)
 many = np.tile(X_val, (400, 1)), np.tile(y_val, 400)
@@ -176,6 +190,46 @@ if keras.backend.backend() == "tensorflow":
     for name, loaders in (("texts", False), ("texts of tf.data", True)):
         bare = of_texts(loaders)
         record(name, lambda: of_texts(loaders) == bare, compiled_steps=True)
+def falling():
+    rates = []
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
+    model = network(keras.optimizers.Adam(schedule))
+    fit(model)
+    return [float(keras.ops.convert_to_numpy(schedule(step))) for step in range(16)]
+record("falling", falling, log_every_n_steps=1)
+def halved():
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", patience=0, min_delta=10.0, factor=0.5)
+    return fit(network(), epochs=3, callbacks=[plateau])["learning_rate"]
+record("halved", halved)
+if keras.backend.backend() == "tensorflow":
+    class GAN(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.g = keras.Sequential([keras.Input((3,)), keras.layers.Dense(64)], name="g")
+            self.d = keras.Sequential([keras.Input((64,)), keras.layers.Dense(1)], name="d")
+            self.built = True
+            self.of_g, self.of_d = keras.optimizers.SGD(1e-3), keras.optimizers.SGD(1e-2)
+            self.norms = [self.add_weight(shape=()) for _ in range(2)]
+        def one(self, loss, part, optimizer, tape, norm):
+            gradients = tape.gradient(loss, part.trainable_variables)
+            norm.assign(tf.linalg.global_norm(gradients))
+            optimizer.apply(gradients, part.trainable_variables)
+        def train_step(self, x):
+            z = tf.ones((tf.shape(x)[0], 3))
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(self.d(self.g(z)) ** 2) + tf.reduce_mean((self.d(x) - 1) ** 2)
+            self.one(loss, self.d, self.of_d, tape, self.norms[0])
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self.d(self.g(z)) - 1) ** 2)
+            self.one(loss, self.g, self.of_g, tape, self.norms[1])
+            return {{"g_loss": loss}}
+    def gan():
+        keras.utils.set_random_seed(0)
+        model = GAN()
+        model.compile()
+        model.fit(X_train, epochs=1, batch_size=32, verbose=0)
+        return [float(norm) for norm in model.norms]
+    record("gan", gan, compiled_steps=True)
 record("two heads", two_heads)
 record("two heads, inside", two_heads, compiled_steps=True)
 print("found", orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode())
@@ -252,6 +306,22 @@ def test_norms_are_those_before_clipping(found: Any) -> None:
     assert row["grad_norm"] == pytest.approx(whole, rel=1e-3)
 
 
+def test_the_rate_is_that_of_the_step(found: Any) -> None:
+    rates = {step: row["lr"] for step, row in found["falling"]["rows"] if "lr" in row}
+    assert rates == {step: pytest.approx(rate) for step, rate in enumerate(found["falling"]["result"], 1)}
+    rates = {step: row["lr"] for step, row in found["halved"]["rows"] if "epoch" in row}
+    assert rates == dict(zip((8, 16, 24), map(pytest.approx, found["halved"]["result"]), strict=True))
+
+
+def test_each_optimizer_has_its_own_norms(found: Any, backend: str) -> None:
+    if backend != "tensorflow":
+        pytest.skip("JAX' trainer has one optimizer")
+    last = {key: value for step, row in found["gan"]["rows"] if step == 8 for key, value in row.items()}
+    expected = dict(zip(("grad_norm/of_d", "grad_norm/of_g"), found["gan"]["result"], strict=True))
+    assert {key: last[key] for key in expected} == pytest.approx(expected)
+    assert (last["lr/of_d"], last["lr/of_g"]) == (1e-2, 1e-3)
+
+
 def counts(kept: Any) -> Any:
     return [
         [row[f"predicted {n}"] for n in range(10)] for row in kept["tables"]["val/confusion_matrix_counts"]
@@ -268,6 +338,15 @@ def test_a_loader_is_not_read_again(found: Any) -> None:
     assert "Settings.compiled_steps" in found["loader"]["notes"]["val/confusion_matrix"]
     assert "val/confusion_matrix" not in found["loader"]["charts"]
     assert counts(found["loader, inside"]) == counts(found["once more"])
+
+
+def test_the_bits_of_a_loss_stay(found: Any) -> None:
+    assert found["loss alone"]["result"] is True
+    assert "val/confusion_matrix" in found["loss alone"]["charts"]
+
+
+def test_arrays_are_evaluated_by_default(found: Any) -> None:
+    assert "val/confusion_matrix" in found["default"]["charts"]
 
 
 def test_a_split_is_evaluated(found: Any) -> None:
@@ -318,3 +397,39 @@ print("accuracy", model.evaluate(X_val, y_val, verbose=0)[1])
     assert values(kept, "test/accuracy")[-1] == pytest.approx(accuracy)
     assert backend in kept["config"]["autolog/notes"]["grad_norm"]
     assert "autolog/faults" not in kept["config"]
+
+
+def test_a_traceback_is_without_our_frames(backend: str, variables: dict[str, str], tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+import traceback, keras, numpy as np
+X, y = np.ones((20, 4), "float32"), np.zeros(20, int)
+class Refusing(keras.layers.Layer):
+    def call(self, x, training=False):
+        if place == ("train" if training else "test"):
+            raise ValueError("his layer")
+        return x
+def lines():
+    global place
+    place = None
+    model = keras.Sequential([keras.Input((4,)), Refusing(), keras.layers.Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    place = where
+    try:
+        model.fit(X, y, verbose=0, validation_data=(X, y))
+    except ValueError as error:
+        return [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+for where in ("train", "test"):
+    for filters in (True, False):
+        keras.config.enable_traceback_filtering() if filters else keras.config.disable_traceback_filtering()
+        bare = lines()
+        for compiled_steps in (False, True):
+            with autolog.enabled("keras", log_code=False, compiled_steps=compiled_steps):
+                seen = lines()
+            assert seen == bare, (where, filters, compiled_steps, seen, bare)
+print("the same")
+""",
+        **variables,
+    )
+    assert "the same" in out

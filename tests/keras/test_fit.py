@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import math
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,8 +161,7 @@ def test_callbacks_of_every_kind_work_and_stay_the_users(recording: MemorySink, 
     assert mine.epochs == (0 if how == "none" else 2)
     if how in ("list", "tuple"):
         assert list(given) == [mine]
-    assert len(recording.runs) == 2
-    assert all(run.values("train/loss") for run in recording.runs)
+    assert only(recording).values("epoch") == [1, 2]
 
 
 def test_evaluate_goes_on_in_the_run_and_alone_opens_one(recording: MemorySink) -> None:
@@ -672,3 +673,58 @@ def test_a_metric_of_scikit_learns_in_a_callback_is_the_users_to_log(sink: Memor
     with autolog.enabled("keras", "sklearn", sink=sink, log_code=False), autolog.run("mine"):
         classifier().fit(X_train, y_train, verbose=0, callbacks=[Asks()])
     assert "accuracy_score" not in only(sink).config.get("autolog/notes", {})
+
+
+# Names and numbers -------------------------------------------------------------------------------------
+
+
+def test_a_metric_of_several_numbers_is_recorded_by_class(recording: MemorySink) -> None:
+    one_hot = keras.utils.to_categorical(y_train)
+    model = network()
+    model.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(average=None)])
+    history = model.fit(X_train, one_hot, epochs=1, validation_data=(X_train, one_hot), verbose=0).history
+    found = model.evaluate(X_train, one_hot, verbose=0, return_dict=True)
+    model.train_on_batch(X_train[:32], one_hot[:32])
+    run = recording.runs[0]
+    for key, values in (
+        ("val/f1_score", history["val_f1_score"][0]),
+        ("train/f1_score", history["f1_score"][0]),
+        ("test/f1_score", found["f1_score"]),
+    ):
+        recorded = [run.values(f"{key}/{place}")[-1] for place in range(10)]
+        assert recorded == pytest.approx([float(value) for value in values])
+        assert run.config["autolog/notes"][key].count("it has 10 numbers") == 1
+    assert "train/f1_score/9" in recording.runs[1].metrics
+    assert "autolog/faults" not in run.config
+
+
+def test_batches_of_a_loader_are_no_rows(recording: MemorySink) -> None:
+    classifier().fit(Batches(), verbose=0)
+    data = only(recording).config["data/train"]
+    assert data["batches"] == 4
+    assert not {"rows", "shape"} & set(data)
+
+
+@pytest.mark.parametrize("what", ["DeprecationWarning", "UserWarning", "FutureWarning"])
+def test_what_we_ask_of_keras_loses_nothing_where_warnings_are_errors(
+    recording: MemorySink, what: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getattr(builtins, what))
+        classifier().fit(X_train, y_train, epochs=1, validation_data=(X_test, y_test), verbose=0)
+    run = only(recording)
+    assert run.config["optimizer"] == "Adam"
+    assert run.config["params/loss"] == "sparse_categorical_crossentropy"
+    assert run.values("lr")
+    assert "val/confusion_matrix" in run.charts
+
+
+def test_the_seed_is_told_and_nothing_is_drawn(recording: MemorySink) -> None:
+    model = classifier()
+    keras.utils.set_random_seed(42)
+    before = [np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+    model.train_on_batch(X_train[:8], y_train[:8])
+    assert [np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()] == before
+    model.fit(X_train, y_train, verbose=0)
+    if hasattr(keras.src.utils.rng_utils, "get_random_seed"):  # not in Keras 3.5
+        assert [run.config["seed"] for run in recording.runs] == [42, 42]

@@ -9,10 +9,12 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 import types
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import cloudpickle
@@ -21,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolog.process import guard, hooks
+from autolog.process.context import watching
 from autolog.process.hooks import Call, Hook, Outcome, install, uninstall
 from autolog.process.imports import when_imported
 
@@ -438,9 +441,15 @@ def test_a_module_imported_later_is_hooked_then(put: Any, tmp_path: Any, monkeyp
 def test_an_import_that_fails_fails_as_it_always_did(put: Any, tmp_path: Any, monkeypatch: Any) -> None:
     (tmp_path / "broken_module.py").write_text("raise OSError('his')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    put("function", Watch().around, module="broken_module")
-    with pytest.raises(OSError, match="his"):
-        import broken_module  # type: ignore[import-not-found]  # noqa: F401
+    tracebacks = []
+    for is_watched in (False, True):
+        if is_watched:
+            put("function", Watch().around, module="broken_module")
+        with pytest.raises(OSError, match="his") as caught:
+            import broken_module  # type: ignore[import-not-found]  # noqa: F401
+        frames = traceback.extract_tb(caught.value.__traceback__)
+        tracebacks.append([(frame.filename, frame.lineno) for frame in frames])
+    assert tracebacks[0] == tracebacks[1]
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         put("function", Watch().around, module="no_such_module")
         import no_such_module  # type: ignore[import-not-found]  # noqa: F401
@@ -616,6 +625,43 @@ def test_a_warnings_stacklevel_names_the_same_line(framework: Any, put: Any) -> 
         warnings.simplefilter("always")
         framework.Base().fit(1)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", ["around", "after", "asked"])
+@pytest.mark.parametrize("is_concerned", [True, False])
+def test_a_traceback_is_without_our_frames(framework: Any, put: Any, kind: str, is_concerned: bool) -> None:
+    def lines() -> list[tuple[str, int]]:
+        try:
+            framework.Base().fit(1, epochs=-1)
+        except ValueError as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            return [(frame.filename, frame.lineno or 0) for frame in frames]
+        raise AssertionError
+
+    bare = lines()
+    watch = Watch()
+    observer = {"around": watch.around, "after": watch.after, "asked": lambda: None}[kind]
+    put("Base.fit", observer, kind=kind, outermost_of=None if is_concerned else "it")
+    with nullcontext() if is_concerned else watching("it"):
+        assert lines() == bare
+    assert len(watch.outcomes) == (kind == "around" and is_concerned)
+
+
+def test_the_traceback_of_a_class_that_refuses_its_subclass_is_without_our_frames(
+    framework: Any, put: Any
+) -> None:
+    def refuse(cls: type, **kwargs: Any) -> None:
+        raise TypeError("no subclasses")
+
+    def lines() -> list[str]:
+        with pytest.raises(TypeError, match="no subclasses") as caught:
+            type("Refused", (framework.Base,), {})
+        return [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
+
+    framework.Base.__init_subclass__ = classmethod(refuse)
+    bare = lines()
+    put("Base.fit", Watch().around, tree=True)
+    assert lines() == bare
 
 
 def test_a_class_that_is_thrown_away_is_gone(framework: Any, put: Any) -> None:
