@@ -144,6 +144,8 @@ def _told(key: Any, value: Any) -> list[tuple[str, float]]:
 
 def observe_train(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """``model.train()``, or ``model.eval()``, which is ``model.train(False)``."""
+    if torch.compiler.is_compiling():  # a model that turns a part of itself, in the midst of its graph
+        return
     trains = bool(args[0] if args else kwargs.get("mode", True))
     for listener in list(_listeners):
         with shield("torch: an evaluation"):
