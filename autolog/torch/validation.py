@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -42,15 +42,22 @@ class _Stream:
 
 
 class Validation:
-    """Listens to the evaluations of a loop's models."""
+    """Listens to the evaluations of a loop's models.
 
-    def __init__(self, run: Recording):
+    Args:
+        run: where they are recorded.
+        steps: says how many steps were made.
+    """
+
+    def __init__(self, run: Recording, steps: Callable[[], int]):
         self._run = run
+        self._steps = steps
         self._models: list[weakref.ref[Any]] = []
         self._heard: Heard | None = None
         self._streams: dict[str, _Stream] = {}
         self._found: dict[str, tuple[_Stream, dict[str, float], int]] = {}  # by set; with its step
         self._unknown: str | None = None
+        self._step = 0  # at which the weights were that are evaluated
 
     def add(self, model: Any) -> None:
         """Listen to one more model."""
@@ -79,7 +86,7 @@ class Validation:
             return
         self.pause()
         if not trains:
-            self._streams = {}
+            self._streams, self._step = {}, self._steps()
             self._heard = Heard(self._hear)
             self._heard.begin()
 
@@ -98,7 +105,7 @@ class Validation:
             stream.losses.add(call.result, len(call.truth))
             stream.lengths.append(len(call.truth))
 
-    def logged(self, metrics: Mapping[str, Any], step: int) -> None:
+    def logged(self, metrics: Mapping[str, Any]) -> None:
         """The user has logged something: perhaps what was heard."""
         if not self._streams:
             return
@@ -107,7 +114,7 @@ class Validation:
             of_set = {key: value for key, value in told.items() if key.startswith(f"{name}/")}
             agreeing = [stream for stream in self._streams.values() if self._is_of(stream, of_set, name)]
             if agreeing:
-                self._found[name] = agreeing[0], of_set, step
+                self._found[name] = agreeing[0], of_set, self._step
                 self._streams, self._unknown = {}, None
                 return
             self._unknown = name

@@ -152,7 +152,7 @@ class Watched(Loop):
         self._stop_hearing_all: Callable[[], None] | None = None
         self._stop_clipping = listen_to_clipping(self.before_clipping)
         self._saves = Saves(self)
-        self._validation = Validation(training.run)
+        self._validation = Validation(training.run, lambda: self.steps)
         _loops.append(self)
 
     @property
@@ -322,7 +322,7 @@ class Watched(Loop):
     def logged(self, metrics: Mapping[str, Any]) -> None:
         """The user has logged something at this step."""
         with shield("torch: an evaluation"):
-            self._validation.logged(metrics, self.steps)
+            self._validation.logged(metrics)
 
     def step_by_hand(self) -> None:
         """A step was made; nothing happens if an optimizer has told of it."""
