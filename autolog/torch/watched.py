@@ -8,6 +8,7 @@ when every optimizer has made it, or else when the next step begins.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -291,11 +292,13 @@ class Watched(Loop):
         if optimizer is None and self._stop_hearing_all is None:
             self._let_go()  # these are of all, too
             self._stop_hearing_all = listen_to_all(self._before_step, self._after_step)
-        elif optimizer is not None and self._stop_hearing_all is None and _has_hooks(optimizer):
-            self._handles += [
-                optimizer.register_step_pre_hook(self._before_step),
-                optimizer.register_step_post_hook(self._after_step),
-            ]
+        elif optimizer is not None and self._stop_hearing_all is None:
+            # A wrapper that never calls `Optimizer.__init__` has no hooks: what it makes its steps with has.
+            with contextlib.suppress(AttributeError):
+                self._handles += [
+                    optimizer.register_step_pre_hook(self._before_step),
+                    optimizer.register_step_post_hook(self._after_step),
+                ]
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling() or self._is_over:
@@ -328,8 +331,9 @@ class Watched(Loop):
             self._made_step(part, optimizer, reads=reads)
 
     def _read_inside(self) -> None:
-        """An optimizer that computes gradients itself has another one apply them: SAM clears them after it."""
-        part = next((part for part in self._parts if part.is_of(self._stepping and self._stepping())), None)
+        """An optimizer that computes gradients has another one apply them: SAM clears them after it."""
+        outer = self._stepping() if self._stepping is not None else None
+        part = next((part for part in self._parts if part.is_of(outer)), None)
         if part is not None and self._is_due(part) and not self._has_read(part):
             self._read(part)
             self._has_read_inside = bool(part.found)
@@ -607,11 +611,6 @@ def _rates(optimizer: Any) -> dict[str, float]:
         for place, one in enumerate(held)
         for key, rate in learning_rates(one).items()
     }
-
-
-def _has_hooks(optimizer: Any) -> bool:
-    """Not a wrapper that has never called ``Optimizer.__init__``: what it makes its steps with has them."""
-    return hasattr(optimizer, "_optimizer_step_pre_hooks")
 
 
 def _reads_the_same(part: Part, ids: set[int]) -> bool:
