@@ -8,6 +8,7 @@ ends.
 
 from __future__ import annotations
 
+import math
 import re
 import weakref
 from collections.abc import Callable, Mapping
@@ -56,6 +57,7 @@ class Validation:
         self._heard: Heard | None = None
         self._streams: dict[str, _Stream] = {}
         self._found: dict[str, tuple[_Stream, dict[str, float], int]] = {}  # by set; with its step
+        self._names: set[str] = set()  # of all that the user has logged of a set
         self._unknown: str | None = None
         self._step = 0  # at which the weights were that are evaluated
 
@@ -107,6 +109,7 @@ class Validation:
 
     def logged(self, metrics: Mapping[str, Any]) -> None:
         """The user has logged something: perhaps what was heard."""
+        self._names |= {place for key in metrics if (place := _place(key))}
         if not self._streams:
             return
         told = {place: value for key, given in metrics.items() for place, value in _told(key, given)}
@@ -129,7 +132,8 @@ class Validation:
         """The loop has ended."""
         found, self._found = self._found, {}
         for name, (stream, told, step) in found.items():
-            record_evaluation(self._run, name, stream.kept, told, step=step)
+            theirs = dict.fromkeys(self._names, math.nan)  # whatever its value, and when they logged it
+            record_evaluation(self._run, name, stream.kept, {**theirs, **told}, step=step)
         if self._unknown is not None and self._unknown not in found:
             why = (
                 "not recorded: what is logged is not of what a loss was called with between model.eval() and "
@@ -138,13 +142,18 @@ class Validation:
             self._run.note(f"{self._unknown}/confusion_matrix", why)
 
 
+def _place(key: Any) -> str | None:
+    found = _KEY.fullmatch(key) if isinstance(key, str) else None
+    return None if found is None else f"{_SETS[found[1].lower()]}/{found[2].lower()}"
+
+
 def _told(key: Any, value: Any) -> list[tuple[str, float]]:
     """``val_loss`` is ``val/loss``; nothing, if it is of no set of data, or no number."""
-    found = _KEY.fullmatch(key) if isinstance(key, str) else None
-    if found is None:
+    place = _place(key)
+    if place is None:
         return []
     try:
-        return [(f"{_SETS[found[1].lower()]}/{found[2].lower()}", float(value))]
+        return [(place, float(value))]
     except (TypeError, ValueError, RuntimeError):  # no number: a picture, a tensor of several
         return []
 

@@ -85,6 +85,17 @@ def test_what_is_logged_late_is_of_the_weights_that_predicted(recording: MemoryS
     assert [step for step, row in only(recording).rows if "val/balanced_accuracy" in row] == [3]
 
 
+def test_what_is_logged_by_itself_is_not_overwritten(recording: MemorySink) -> None:
+    model = network()
+    with autolog.torch.watch(model, optimizer := sgd(model)) as watch:
+        train(model, optimizer, 1)
+        watch.log({"val/loss": evaluate(model, VAL)["loss"]})
+        watch.log({"val/accuracy": 0.123})
+    found = only(recording)
+    assert found.values("val/accuracy") == [0.123]
+    assert found.values("val/balanced_accuracy")
+
+
 def log_both(watch: Any, model: Any) -> None:
     """Two sets between one pair of `eval` and `train`: where the second one begins nobody says."""
     model.eval()
