@@ -327,6 +327,8 @@ def test_an_evaluation_of_logits_stands_at_the_last_step(recording: MemorySink) 
         ),
         ((y, "scores"), TypeError, "scores is str; expected a tensor, an array, or a list of them"),
         ((y, torch.tensor(3.0)), TypeError, "scores is Tensor; expected"),
+        ((y[:0], X[:0]), ValueError, "y_true is empty"),
+        ((y, X.to("meta")), TypeError, "scores is on the meta device"),
         (([y, y], [X, X[:, :3]]), ValueError, "the batches of scores have different shapes"),
     ],
 )
