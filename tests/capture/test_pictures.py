@@ -135,6 +135,7 @@ def test_a_mask_of_two_classes_has_numbers_of_the_second() -> None:
     assert found.metrics["iou"] == pytest.approx(both / (true | guess).sum())
     assert found.metrics["dice"] == pytest.approx(2 * both / (true.sum() + guess.sum()))
     assert "iou_macro" not in found.metrics
+    assert found.notes == ("iou and dice are those of class 1",)
     assert [tile["title"] for tile in found.charts["pictures"].data["tiles"][:3]] == [
         "input",
         "target",

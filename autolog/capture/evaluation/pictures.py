@@ -198,7 +198,9 @@ def of_pixels(
     _, (iou, dice) = _overlaps(counts.diagonal()[None], counts.sum(0)[None], counts.sum(1)[None])
     occurs = (counts.sum(0) + counts.sum(1)) > 0
     metrics = {"accuracy": found.metrics["accuracy"], "balanced_accuracy": found.metrics["balanced_accuracy"]}
+    notes = [note for note in found.notes if not note.startswith("precision")]  # which are not told
     if len(classes) == 2:
+        notes.append(f"iou and dice are those of class {classes[1]}")
         metrics |= {"iou": float(iou[0, 1]), "dice": float(dice[0, 1])}
     else:
         metrics |= {"iou_macro": float(iou[0, occurs].mean()), "dice_macro": float(dice[0, occurs].mean())}
@@ -224,7 +226,7 @@ def of_pixels(
         captions = [f"{share:.1%} right" for share in shares]
         columns = {**few, "target": _Masks(true, ignored), "output": _Masks(predicted, ())}
         charts["pictures"] = _shown(columns, order[counted.any(axis=(1, 2))[order]], captions)
-    return Evaluation("classification", int(counts.sum()), metrics, tables, charts, found.notes)
+    return Evaluation("classification", int(counts.sum()), metrics, tables, charts, tuple(notes))
 
 
 def of_labels(counts: Any, labels: Sequence[Any]) -> Evaluation:
