@@ -16,7 +16,7 @@ from autolog.core.recording import Recording
 from autolog.core.results import not_told
 from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.torch.heard import HeardCall, Kind
-from autolog.torch.reduced import MOST_COUNTED, Counts, Errors, as_array, classes_second
+from autolog.torch.reduced import MOST_COUNTED, Counts, Errors, Labels, as_array, classes_second
 
 __all__ = ["Kept", "Known", "decided", "evaluate_given", "evaluated", "record_evaluation", "why_left_out"]
 
@@ -61,6 +61,7 @@ class Kept:
     Attributes:
         too_large: whether they were too many to be kept.
         counts: of classes that were too many to be kept.
+        labels: of masks of several labels that were too many to be kept.
         errors: of rows of many amounts that were too many to be kept.
     """
 
@@ -72,11 +73,17 @@ class Kept:
         self._values = self._input_values = 0
         self.too_large = False
         self._counts: Counts | None = None
+        self.labels: Labels | None = None
         self.errors: Errors | None = None
+        self._are_logits = False
+        self._is_of_labels = False
+        self.is_uneven = False
 
     @property
     def counts(self) -> Any:
         """How often which class was taken for which, (classes, classes), the true ones by row; or None."""
+        if self.labels is not None and self.labels.counts is not None:
+            return self.labels.counts.sum(0)  # of all labels together
         return None if self._counts is None else self._counts.counts
 
     @property
@@ -112,23 +119,72 @@ class Kept:
         else:
             self._inputs = None
 
+    def reduce_uneven(self) -> None:
+        """Sum up masks and pictures that have another size in each batch: they go into no array."""
+        shapes = {part.shape[1:] for part in self._truth}
+        if len(shapes) > 1 and min(map(len, shapes)) > 1 and self._predicted[0].is_floating_point():
+            self.is_uneven = True
+            self._begin_to_reduce(self._truth[0], self._predicted[0])
+
     def _begin_to_reduce(self, truth: torch.Tensor, predicted: torch.Tensor) -> None:
         scores = classes_second(truth, predicted)
         classes = scores.shape[1] if scores.ndim > 1 else 0
-        if truth.numel() == predicted.numel() and truth.is_floating_point():
-            self.errors = Errors() if evaluation.are_many(truth) else None
-        elif 1 < classes <= MOST_COUNTED and not truth.is_floating_point():
-            self._counts = Counts(classes, self.known.ignored)
+        ignored = self.known.ignored
         inputs = self._inputs or [None] * len(self._truth)
         before = list(zip(self._truth, self._predicted, inputs, strict=True))
+        is_one_each = truth.numel() == predicted.numel()
+        if is_one_each and self.known.kind != "classes" and self._are_labels(truth):
+            if _are_whole(truth, ignored) and predicted.is_floating_point():
+                masks = _one_mask(truth)
+                if _are_masks(masks):
+                    self._counts = Counts(2, ignored) if masks is not truth or masks.ndim == 3 else None
+                    self.labels = Labels(ignored) if self._counts is None else None
+            elif evaluation.are_many(truth) and predicted.is_floating_point():
+                self.errors = Errors()
+            parts = [*self._predicted, predicted]
+            looks = any(bool((part < 0).any() or (part > 1).any()) for part in parts)
+            self._are_logits = (
+                looks if self.known.is_probabilities is None else not self.known.is_probabilities
+            )
+        elif is_one_each and self.known.kind != "classes" and truth.is_floating_point():
+            self.errors = Errors() if evaluation.are_many(truth) else None
+        elif 1 < classes <= MOST_COUNTED and (is_one_each or not truth.is_floating_point()):
+            self._counts = Counts(classes, ignored)
         self._truth, self._predicted, self._inputs, self.too_large = [], [], None, True
+        self._is_of_labels = is_one_each and self.known.kind != "classes" and self._are_labels(truth)
         for batch in before:
             self._reduce(*batch)
 
+    def _are_labels(self, truth: torch.Tensor) -> bool:
+        is_unknown = self.known.kind is None and truth.is_floating_point()
+        return self.known.kind == "labels" or (is_unknown and _are_whole(truth, None))
+
     def _reduce(self, truth: torch.Tensor, predicted: torch.Tensor, inputs: Any) -> None:
-        into = self._counts or self.errors
-        if into is not None:
-            into.add(truth, predicted, inputs)
+        into = self._counts or self.labels or self.errors
+        if into is None:
+            return
+        if not self._is_of_labels:
+            if truth.is_floating_point() and isinstance(into, Counts):
+                if truth.shape != predicted.shape or not _are_choices(truth):
+                    into.counts = None  # shares of classes
+                    return
+                truth = truth.argmax(1)
+            if not isinstance(into, Labels):
+                into.add(truth, predicted, inputs)
+            return
+        if truth.numel() != predicted.numel() or (
+            not isinstance(into, Errors) and not _are_whole(truth, self.known.ignored)
+        ):
+            self._counts = self.labels = self.errors = None
+            return
+        likely = predicted.float().sigmoid() if self._are_logits else predicted.float()
+        likely = likely.reshape(truth.shape)
+        if isinstance(into, Errors):
+            into.add(truth, likely, inputs)
+        elif isinstance(into, Counts):
+            into.count(_one_mask(truth), (_one_mask(likely) > 0.5).long(), inputs)
+        else:
+            into.count(truth, likely > 0.5, inputs)
 
     def arrays(self) -> tuple[Any, Any]:
         """Targets and predictions as NumPy arrays.
@@ -198,8 +254,11 @@ def record_evaluation(
         shown: makes of chosen inputs what a person can read.
         step: the step of the weights that predicted; None: the run's last.
     """
+    if not kept.too_large:
+        kept.reduce_uneven()
     if kept.is_lost:
-        run.note(f"{name}/confusion_matrix", "left out: the data is too large to be kept")
+        why = "its batches have different shapes" if kept.is_uneven else "the data is too large to be kept"
+        run.note(f"{name}/confusion_matrix", f"left out: {why}")
         return
     truth: Any = None
     try:
@@ -233,6 +292,8 @@ def evaluate_given(
         raise ValueError(
             f"evaluate: y_true has {len(truth):,} rows and scores {len(predicted):,}; expected as many."
         )
+    if not truth.size:
+        raise ValueError("evaluate: y_true is empty; expected a row at least.")
     try:
         result = evaluated(truth, predicted, classes)
     except ValueError as error:
@@ -250,6 +311,10 @@ def _given(what: str, values: Any) -> Any:
         if len({part.shape[1:] for part in parts}) > 1:
             raise ValueError(f"evaluate: the batches of {what} have different shapes: {parts[0].shape}, ...")
         return np.concatenate(parts)
+    if isinstance(values, torch.Tensor):
+        if values.is_meta:
+            raise TypeError(f"evaluate: {what} is on the meta device; expected a tensor that has values.")
+        values = values.to_dense() if values.layout != torch.strided else values
     array = as_array(values) if isinstance(values, torch.Tensor) else np.asarray(values)
     if array.dtype.kind not in "biuf" or not array.ndim:
         raise TypeError(
@@ -290,14 +355,17 @@ def evaluated(
     if kind != "classes":
         return _one_number_each(truth, predicted, kind, known, inputs, classes)
     if predicted.dtype.kind in "iub":
-        if known.kind is not None:
-            if _are_masks(truth) and truth.shape == predicted.shape:
-                return _masks(truth, predicted, 1 + int(max(truth.max(), predicted.max())), known, inputs)
+        if _are_masks(truth) and truth.shape == predicted.shape:
+            return _masks(*_numbered(truth, predicted, known), known, inputs)
+        if known.kind is not None or truth.ndim > 2:
+            shape = truth.shape
             truth, predicted, notes = _counted(truth.reshape(-1), predicted.reshape(-1), known.ignored)
-            return _noted(evaluation.classification(truth, predicted), notes)
+            return _without_rows(_noted(evaluation.classification(truth, predicted), notes), shape)
         return evaluation.classification(truth, predicted)
     if truth.shape == predicted.shape:
         truth = _class_of(truth)
+    elif truth.ndim == predicted.ndim:
+        truth = _one_mask(truth)
     predicted = classes_second(truth, predicted)
     if (
         truth.dtype.kind not in "iub"
@@ -307,7 +375,7 @@ def evaluated(
         raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
     if _are_masks(truth):
         return _masks(truth, predicted.argmax(1), predicted.shape[1], known, inputs, classes)
-    notes = ()
+    notes, shape = (), truth.shape
     if predicted.ndim > 2:
         predicted = np.moveaxis(predicted, 1, -1).reshape(-1, predicted.shape[1])
         truth, predicted, notes = evaluation.thinned(truth.reshape(-1), predicted)
@@ -319,7 +387,7 @@ def evaluated(
     names = _names(classes, predicted.shape[1])
     truth = np.asarray(names)[truth]
     result = evaluation.classification(truth, scores=evaluation.probabilities(predicted), classes=names)
-    return _noted(result, (*notes, *more))
+    return _without_rows(_noted(result, (*notes, *more)), shape)
 
 
 def decided(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any]:
@@ -382,7 +450,18 @@ def _noted(result: Evaluation, notes: tuple[str, ...]) -> Evaluation:
     return replace(result, notes=(*result.notes, *notes))
 
 
+def _without_rows(result: Evaluation, shape: tuple[int, ...]) -> Evaluation:
+    """Of places of pictures none is a row of a table; those of sequences are."""
+    if len(shape) < 3:
+        return result
+    tables = {key: table for key, table in result.tables.items() if key != "best_and_worst"}
+    return replace(result, tables=tables, samples=[])
+
+
 def _reduced(kept: Kept, classes: list[str] | None) -> Evaluation:
+    if kept.labels is not None:
+        found = as_array(kept.labels.counts)
+        return evaluation.of_labels(found, _names(classes, len(found)))
     if kept.errors is not None:
         return evaluation.of_errors(*kept.errors.told(), kept.errors.few.columns())
     assert kept._counts is not None
@@ -394,7 +473,37 @@ def _reduced(kept: Kept, classes: list[str] | None) -> Evaluation:
 
 
 def _are_masks(truth: Any) -> bool:
-    return truth is not None and truth.ndim == 3 and min(truth.shape[1:]) >= SMALLEST_MASK
+    """Of pictures, or of volumes."""
+    return truth is not None and truth.ndim > 2 and min(truth.shape[-2:]) >= SMALLEST_MASK
+
+
+def _one_mask(truth: Any) -> Any:
+    """Without the axis of its only channel."""
+    return truth[:, 0] if truth.ndim > 3 and truth.shape[1] == 1 else truth
+
+
+def _are_whole(truth: torch.Tensor, ignored: int | None) -> bool:
+    """Whether each is yes or no, or counts for none."""
+    known = (truth == 0) | (truth == 1)
+    return bool((known if ignored is None else known | (truth == ignored)).all())
+
+
+def _are_choices(shares: torch.Tensor) -> bool:
+    return _are_whole(shares, None) and bool((shares.sum(1) == 1).all())
+
+
+def _numbered(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any, int]:
+    """Masks of classes whose numbers may be large, numbered anew if they are, and how many these are."""
+    names = np.union1d(truth, predicted)
+    names = names[names != known.ignored] if known.ignored is not None else names
+    if len(names) > MOST_COUNTED:
+        raise ValueError(f"{len(names):,} different numbers, which are no classes")
+    if not len(names) or names[0] < 0 or names[-1] < MOST_COUNTED:
+        return truth, predicted, 1 + int(max(truth.max(), predicted.max(), 0))
+    places = [np.searchsorted(names, masks) for masks in (truth, predicted)]
+    if known.ignored is not None:
+        places[0] = np.where(truth == known.ignored, known.ignored, places[0])
+    return places[0], places[1], len(names)
 
 
 def _names(classes: list[str] | None, count: int) -> list[Any]:
@@ -441,17 +550,22 @@ def _one_number_each(
         return evaluation.reconstruction(truth, predicted, inputs)
     if kind == "amounts":
         return evaluation.evaluate(truth.reshape(rows, -1), predicted.reshape(rows, -1), task="regression")
-    if are_many and predicted.dtype.kind == "f":
-        likely = _likely(predicted, known).reshape(truth.shape)
+    if (are_many or truth.ndim > 2) and predicted.size == truth.size:
+        likely = (_likely(predicted, known) if predicted.dtype.kind == "f" else predicted).reshape(
+            truth.shape
+        )
         if not np.isin(
             truth, [0, 1, *((known.ignored,) if known.ignored is not None else ())]
         ).all():  # levels of grey, under a loss of labels
             return evaluation.reconstruction(truth, likely, inputs)
-        masks = truth[:, 0] if truth.ndim == 4 and truth.shape[1] == 1 else truth
-        if _are_masks(masks):
-            guesses = (likely > 0.5).reshape(masks.shape)
+        masks, guesses = _one_mask(truth), _one_mask(likely) > 0.5
+        if _are_masks(masks) and (masks is not truth or masks.ndim == 3):
             return _masks(masks.astype(int), guesses.astype(int), 2, known, inputs, None)
-    several = truth.ndim == 2 and truth.shape[1] > 1
+        if _are_masks(masks):
+            each = Labels(known.ignored)
+            each.count(torch.as_tensor(truth), torch.as_tensor(guesses), None)
+            return evaluation.of_labels(as_array(each.counts), _names(classes, truth.shape[1]))
+    several, shape = truth.ndim == 2 and truth.shape[1] > 1, truth.shape
     if not several:
         truth, predicted, _ = _counted(truth.reshape(-1), predicted.reshape(-1), known.ignored)
     if not np.isin(truth, (0, 1)).all():
@@ -462,13 +576,14 @@ def _one_number_each(
         return (
             evaluation.multilabel(truth, predicted, labels=labels)
             if several
-            else evaluation.classification(truth, predicted)
+            else _without_rows(evaluation.classification(truth, predicted), shape)
         )
     scores = _likely(predicted, known)
     if several:
         return evaluation.multilabel(truth, (scores > 0.5).astype(int), scores=scores, labels=labels)
     flat, scores, notes = evaluation.thinned(truth, scores)
-    return _noted(evaluation.classification(flat, scores=scores, classes=[0, 1]), notes)
+    result = evaluation.classification(flat, scores=scores, classes=[0, 1])
+    return _without_rows(_noted(result, notes), shape)
 
 
 def _likely(scores: Any, known: Known) -> Any:

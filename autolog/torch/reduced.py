@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["MOST_COUNTED", "Counts", "Errors", "as_array", "classes_second"]
+__all__ = ["MOST_COUNTED", "Counts", "Errors", "Labels", "as_array", "classes_second"]
 
 MOST_COUNTED = 1_000  # classes
 FEW = 4  # rows that are kept as they are
@@ -27,8 +27,9 @@ class Few:
             self._rows.append((given, as_array(truth[row]), as_array(predicted[row])))
 
     def columns(self) -> dict[str, Any]:
-        """By their names, shape (rows, ...) each; nothing, if the rows are not alike."""
-        columns = dict(zip(("input", "target", "output"), zip(*self._rows, strict=True), strict=True))
+        """By their names, shape (rows, ...) each, of the rows that are like the first one."""
+        alike = [row for row in self._rows if row[1].shape == self._rows[0][1].shape]
+        columns = dict(zip(("input", "target", "output"), zip(*alike, strict=True), strict=True))
         return {
             name: np.stack(parts)
             for name, parts in columns.items()
@@ -62,7 +63,13 @@ class Counts:
         if not is_alike or truth.numel() * k != predicted.numel():
             self.counts = None
             return
-        guesses = predicted.argmax(1)
+        self.count(truth, predicted.argmax(1), inputs)
+
+    def count(self, truth: torch.Tensor, guesses: torch.Tensor, inputs: Any) -> None:
+        """One batch, of which the class that is guessed is known."""
+        if self.counts is None:
+            return
+        k = self._classes
         self.few.add(truth, guesses, inputs)
         guesses = guesses.reshape(-1)
         truth = truth.reshape(-1).to(guesses.device, torch.long)
@@ -73,6 +80,33 @@ class Counts:
             self.counts = None
             return
         self.counts = self.counts + torch.bincount(truth * k + guesses, minlength=k * k).reshape(k, k)
+
+
+class Labels:
+    """How often each label of a mask was there, and was predicted.
+
+    Attributes:
+        counts: shape (labels, 2, 2), the truth by row; None: there was something that is no label.
+    """
+
+    def __init__(self, ignored: int | None):
+        self._ignored = ignored
+        self.counts: Any = 0
+
+    def count(self, truth: torch.Tensor, guesses: torch.Tensor, inputs: Any) -> None:
+        """One batch of 0 and 1, shape (n, labels, ...)."""
+        if self.counts is None:
+            return
+        places = torch.arange(truth.shape[1], device=guesses.device)
+        places = places.reshape(1, -1, *[1] * (truth.ndim - 2)).expand(truth.shape).reshape(-1)
+        known, guesses = truth.reshape(-1).to(guesses.device), guesses.reshape(-1)
+        if self._ignored is not None:
+            counted = known != self._ignored
+            known, guesses, places = known[counted], guesses[counted], places[counted]
+        known = known.long()
+        found = torch.bincount(4 * places + 2 * known + guesses.long(), minlength=4 * truth.shape[1])
+        is_alike = isinstance(self.counts, int) or len(self.counts) == truth.shape[1]
+        self.counts = self.counts + found.reshape(-1, 2, 2) if is_alike else None
 
 
 class Errors:
@@ -98,7 +132,9 @@ class Errors:
         truth = truth.flatten(1).to(predicted.device, torch.float32)
         error = truth - predicted.reshape(truth.shape).float()
         self._errors.append(torch.stack([error.square().mean(1), error.abs().mean(1)]))
-        self._ends.append(torch.stack([truth.min(), truth.max()]))
+        is_number = truth.isfinite()
+        low = torch.where(is_number, truth, torch.inf).min()
+        self._ends.append(torch.stack([low, torch.where(is_number, truth, -torch.inf).max()]))
 
     def told(self) -> tuple[Any, Any, float, float]:
         """Mean squared and absolute error of each row, the lowest and the highest number of the targets."""

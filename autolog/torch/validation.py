@@ -8,9 +8,10 @@ ends.
 
 from __future__ import annotations
 
+import math
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -42,15 +43,23 @@ class _Stream:
 
 
 class Validation:
-    """Listens to the evaluations of a loop's models."""
+    """Listens to the evaluations of a loop's models.
 
-    def __init__(self, run: Recording):
+    Args:
+        run: where they are recorded.
+        steps: says how many steps were made.
+    """
+
+    def __init__(self, run: Recording, steps: Callable[[], int]):
         self._run = run
+        self._steps = steps
         self._models: list[weakref.ref[Any]] = []
         self._heard: Heard | None = None
         self._streams: dict[str, _Stream] = {}
         self._found: dict[str, tuple[_Stream, dict[str, float], int]] = {}  # by set; with its step
+        self._names: set[str] = set()  # of all that the user has logged of a set
         self._unknown: str | None = None
+        self._step = 0  # at which the weights were that are evaluated
 
     def add(self, model: Any) -> None:
         """Listen to one more model."""
@@ -79,7 +88,7 @@ class Validation:
             return
         self.pause()
         if not trains:
-            self._streams = {}
+            self._streams, self._step = {}, self._steps()
             self._heard = Heard(self._hear)
             self._heard.begin()
 
@@ -98,8 +107,9 @@ class Validation:
             stream.losses.add(call.result, len(call.truth))
             stream.lengths.append(len(call.truth))
 
-    def logged(self, metrics: Mapping[str, Any], step: int) -> None:
+    def logged(self, metrics: Mapping[str, Any]) -> None:
         """The user has logged something: perhaps what was heard."""
+        self._names |= {place for key in metrics if (place := _place(key))}
         if not self._streams:
             return
         told = {place: value for key, given in metrics.items() for place, value in _told(key, given)}
@@ -107,7 +117,7 @@ class Validation:
             of_set = {key: value for key, value in told.items() if key.startswith(f"{name}/")}
             agreeing = [stream for stream in self._streams.values() if self._is_of(stream, of_set, name)]
             if agreeing:
-                self._found[name] = agreeing[0], of_set, step
+                self._found[name] = agreeing[0], of_set, self._step
                 self._streams, self._unknown = {}, None
                 return
             self._unknown = name
@@ -122,7 +132,8 @@ class Validation:
         """The loop has ended."""
         found, self._found = self._found, {}
         for name, (stream, told, step) in found.items():
-            record_evaluation(self._run, name, stream.kept, told, step=step)
+            theirs = dict.fromkeys(self._names, math.nan)  # whatever its value, and when they logged it
+            record_evaluation(self._run, name, stream.kept, {**theirs, **told}, step=step)
         if self._unknown is not None and self._unknown not in found:
             why = (
                 "not recorded: what is logged is not of what a loss was called with between model.eval() and "
@@ -131,19 +142,26 @@ class Validation:
             self._run.note(f"{self._unknown}/confusion_matrix", why)
 
 
+def _place(key: Any) -> str | None:
+    found = _KEY.fullmatch(key) if isinstance(key, str) else None
+    return None if found is None else f"{_SETS[found[1].lower()]}/{found[2].lower()}"
+
+
 def _told(key: Any, value: Any) -> list[tuple[str, float]]:
     """``val_loss`` is ``val/loss``; nothing, if it is of no set of data, or no number."""
-    found = _KEY.fullmatch(key) if isinstance(key, str) else None
-    if found is None:
+    place = _place(key)
+    if place is None:
         return []
     try:
-        return [(f"{_SETS[found[1].lower()]}/{found[2].lower()}", float(value))]
+        return [(place, float(value))]
     except (TypeError, ValueError, RuntimeError):  # no number: a picture, a tensor of several
         return []
 
 
 def observe_train(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """``model.train()``, or ``model.eval()``, which is ``model.train(False)``."""
+    if torch.compiler.is_compiling():  # a model that turns a part of itself, in the midst of its graph
+        return
     trains = bool(args[0] if args else kwargs.get("mode", True))
     for listener in list(_listeners):
         with shield("torch: an evaluation"):

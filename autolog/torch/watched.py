@@ -8,6 +8,7 @@ when every optimizer has made it, or else when the next step begins.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -147,12 +148,13 @@ class Watched(Loop):
         self._is_over = False
         self._has_told = False  # an optimizer, since `step_by_hand`
         self._stepping: weakref.ref[Any] | None = None
+        self._has_read_inside = False  # the gradients, when an optimizer inside of that one made its step
         self._thread = threading.current_thread()
         self._handles: list[Any] = []
         self._stop_hearing_all: Callable[[], None] | None = None
         self._stop_clipping = listen_to_clipping(self.before_clipping)
         self._saves = Saves(self)
-        self._validation = Validation(training.run)
+        self._validation = Validation(training.run, lambda: self.steps)
         _loops.append(self)
 
     @property
@@ -208,6 +210,8 @@ class Watched(Loop):
     def add_optimizers(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """More optimizers of its models."""
         for optimizer in optimizers:
+            if any(part.is_of(optimizer) for part in self._parts):
+                continue
             self._parts.append(Part(parameters_of(optimizer), optimizer, self.steps))
             for one in (optimizer, *held_optimizers(optimizer)):
                 self._listen(one)
@@ -289,19 +293,25 @@ class Watched(Loop):
             self._let_go()  # these are of all, too
             self._stop_hearing_all = listen_to_all(self._before_step, self._after_step)
         elif optimizer is not None and self._stop_hearing_all is None:
-            self._handles += [
-                optimizer.register_step_pre_hook(self._before_step),
-                optimizer.register_step_post_hook(self._after_step),
-            ]
+            # A wrapper that never calls `Optimizer.__init__` has no hooks: what it makes its steps with has.
+            with contextlib.suppress(AttributeError):
+                self._handles += [
+                    optimizer.register_step_pre_hook(self._before_step),
+                    optimizer.register_step_post_hook(self._after_step),
+                ]
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling() or self._is_over or self._is_inside(optimizer):
+        if torch.compiler.is_compiling() or self._is_over:
+            return
+        if self._is_inside(optimizer):
+            with shield("torch: gradients"):
+                self._read_inside()
             return
         with shield("torch: which optimizer"):
             part = self._part_of(optimizer)
             if part is None:
                 return
-            self._stepping = weakref.ref(optimizer)
+            self._stepping, self._has_read_inside = weakref.ref(optimizer), False
             self._validation.pause()
             if not self._is_due(part) or _computes_gradients(args, kwargs):
                 return
@@ -317,12 +327,21 @@ class Watched(Loop):
         part = next((part for part in self._parts if part.is_of(optimizer)), None)
         if part is not None and not self._is_over:
             self._has_told = True
-            self._made_step(part, optimizer, reads=_computes_gradients(args, kwargs))
+            reads = _computes_gradients(args, kwargs) and not self._has_read_inside
+            self._made_step(part, optimizer, reads=reads)
+
+    def _read_inside(self) -> None:
+        """An optimizer that computes gradients has another one apply them: SAM clears them after it."""
+        outer = self._stepping() if self._stepping is not None else None
+        part = next((part for part in self._parts if part.is_of(outer)), None)
+        if part is not None and self._is_due(part) and not self._has_read(part):
+            self._read(part)
+            self._has_read_inside = bool(part.found)
 
     def logged(self, metrics: Mapping[str, Any]) -> None:
         """The user has logged something at this step."""
         with shield("torch: an evaluation"):
-            self._validation.logged(metrics, self.steps)
+            self._validation.logged(metrics)
 
     def step_by_hand(self) -> None:
         """A step was made; nothing happens if an optimizer has told of it."""
@@ -470,7 +489,7 @@ class Watched(Loop):
                     last_step, went_on = self._last_row
                     self._row["perf/step_seconds"] = (came - went_on) / (self._at - last_step)
             # The rates of now: a schedule may change them before the row is written.
-            rates = learning_rates(optimizer) if optimizer is not None else {}
+            rates = _rates(optimizer) if optimizer is not None else {}
             self._made.append(_Made(part, optimizer, rates, part.found))
             part.found = {}
             if self._is_complete():
@@ -516,6 +535,8 @@ class Watched(Loop):
         run, under, row = self.recording, self._under(member), {}
         parts = [part for part in self._parts if part.is_alive() and member in self._members_of(part)]
         are_all = all(part in found for part in parts)
+        # What two optimizers change has two gradients at this step, and no norm of its own.
+        are_apart = sum(len(part.ids) for part in found) == len(set().union(*(part.ids for part in found)))
         for kind in ("grad", "param"):
             by_module: defaultdict[str, float] = defaultdict(float)
             for part, one in found.items():
@@ -529,7 +550,7 @@ class Watched(Loop):
                     row[f"{kind}_norm{under}/{self._kind(part)}"] = of_part
                 if kind == "grad":
                     member.alerts(part).look(self._at, of_part, norms)
-            if by_module:
+            if by_module and are_apart:
                 whole = math.hypot(*by_module.values())
                 row |= norms_row(run, whole, by_module, key=f"{kind}_norm{under}")
                 if not are_all:
@@ -568,8 +589,28 @@ class Watched(Loop):
 
 
 def held_optimizers(optimizer: Any) -> list[Any]:
-    """Those that an optimizer makes its steps with: SAM, Lookahead."""
-    return [held for held in vars(optimizer).values() if isinstance(held, torch.optim.Optimizer)]
+    """Those that an optimizer makes its steps with: SAM, Lookahead, Muon beside AdamW."""
+    found = []
+    for held in vars(optimizer).values():
+        several = held.values() if isinstance(held, dict) else held
+        for one in several if isinstance(held, (list, tuple, dict)) else (held,):
+            if isinstance(one, torch.optim.Optimizer) and one is not optimizer:
+                found.append(one)
+    return found
+
+
+def _rates(optimizer: Any) -> dict[str, float]:
+    """Its learning rates; those of what it makes its steps with, where it has none itself."""
+    if rates := learning_rates(optimizer):
+        return rates
+    held = held_optimizers(optimizer)
+    if len(held) == 1:
+        return learning_rates(held[0])
+    return {
+        key.replace("lr", f"lr/{type(one).__name__}-{place}", 1): rate
+        for place, one in enumerate(held)
+        for key, rate in learning_rates(one).items()
+    }
 
 
 def _reads_the_same(part: Part, ids: set[int]) -> bool:

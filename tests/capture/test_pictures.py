@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,7 @@ def test_a_mask_of_two_classes_has_numbers_of_the_second() -> None:
     assert found.metrics["iou"] == pytest.approx(both / (true | guess).sum())
     assert found.metrics["dice"] == pytest.approx(2 * both / (true.sum() + guess.sum()))
     assert "iou_macro" not in found.metrics
+    assert found.notes == ("iou and dice are those of class 1",)
     assert [tile["title"] for tile in found.charts["pictures"].data["tiles"][:3]] == [
         "input",
         "target",
@@ -159,3 +161,20 @@ def test_the_pictures_can_be_drawn() -> None:
         masks, guesses, classes=["sky", "tree", "road"], ignored=[255], inputs=pictures[:3]
     )
     assert figures.render(found.charts["pictures"])
+
+
+def test_a_mask_of_a_volume_shows_its_layers_below_each_other() -> None:
+    true, guess = rng.integers(0, 3, (2, 5, 8, 9)), rng.integers(0, 3, (2, 5, 8, 9))
+    found = evaluation.segmentation(true, guess, classes=[0, 1, 2])
+    flat = evaluation.segmentation(true.reshape(2, 40, 9), guess.reshape(2, 40, 9), classes=[0, 1, 2])
+    assert found.metrics == flat.metrics
+    assert levels(found.charts["pictures"].data["tiles"][0]).shape[:2] == (40, 9)
+
+
+def test_many_pictures_of_many_classes_take_little_memory() -> None:
+    true, guess = rng.integers(0, 200, (2, 500, 8, 8))
+    tracemalloc.start()
+    evaluation.segmentation(true, guess, classes=range(200))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60e6, "a matrix for each would be 160 MB"

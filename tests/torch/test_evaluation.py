@@ -84,3 +84,102 @@ def test_a_mask_of_yes_and_no_has_its_overlap(shape: tuple[int, ...]) -> None:
     yes, guessed = truth.bool(), likely > 0.5
     assert found.metrics["iou"] == pytest.approx(float((yes & guessed).sum() / (yes | guessed).sum()))
     assert len(found.tables["per_picture"]) == 5
+
+
+def numbers_of(batches: list[tuple[Any, ...]], known: Known) -> tuple[dict[str, float], set[str]]:
+    """What is recorded of predictions; the names of its tables."""
+    kept = Kept(known)
+    for batch in batches:
+        kept.add(*batch)
+    kept.reduce_uneven()
+    assert not kept.is_lost
+    reduced = kept.too_large
+    found = evaluation._reduced(kept, None) if reduced else evaluated(*kept.arrays(), None, known)
+    return dict(found.metrics), set(found.tables) - {"per_picture"}
+
+
+def shares(truth: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.one_hot(truth, 3).movedim(-1, 1).float()
+
+
+LABELS, CLASSES, AMOUNTS = Known("labels", False, None), Known("classes"), Known("amounts", None, None)
+holes = torch.rand(4, 1, 12, 9)
+holes[0, 0, 0, 0] = torch.nan
+
+
+@pytest.mark.parametrize(
+    ("known", "truth", "scores"),
+    [
+        (LABELS, torch.rand(4, 1, 12, 9).round(), torch.randn(4, 1, 12, 9)),
+        (LABELS, torch.rand(4, 12, 9).round(), torch.randn(4, 12, 9)),
+        (LABELS, torch.rand(4, 3, 12, 9).round(), torch.randn(4, 3, 12, 9)),
+        (LABELS, torch.rand(4, 1, 8, 9, 10).round(), torch.randn(4, 1, 8, 9, 10)),
+        (LABELS, torch.rand(4, 1, 12, 9), torch.randn(4, 1, 12, 9)),
+        (CLASSES, torch.randint(3, (4, 12, 9)), torch.randn(4, 3, 12, 9)),
+        (CLASSES, torch.randint(3, (4, 8, 9, 10)), torch.randn(4, 3, 8, 9, 10)),
+        (CLASSES, shares(torch.randint(3, (4, 12, 9))), torch.randn(4, 3, 12, 9)),
+        (AMOUNTS, torch.rand(4, 3, 12, 9), torch.rand(4, 3, 12, 9)),
+        (AMOUNTS, holes, torch.rand(4, 1, 12, 9)),
+    ],
+    ids=[
+        "mask",
+        "mask without channel",
+        "labels",
+        "volume",
+        "levels",
+        "classes",
+        "classes of volumes",
+        "shares",
+        "pictures",
+        "holes",
+    ],
+)
+def test_what_is_summed_up_is_what_would_be_told(
+    known: Known, truth: Any, scores: Any, monkeypatch: Any
+) -> None:
+    batches = [(truth[:3], scores[:3]), (truth[3:], scores[3:])]
+    whole, tables = numbers_of(batches, known)
+    monkeypatch.setattr(evaluation, "MOST_VALUES", 1)
+    summed, tables_of_sums = numbers_of(batches, known)
+    assert summed == pytest.approx(whole, rel=1e-5, abs=1e-4)
+    assert tables_of_sums == tables
+    assert "best_and_worst" not in tables, "no pixel is a row"
+
+
+@pytest.mark.parametrize("known", [LABELS, CLASSES, AMOUNTS])
+def test_pictures_of_another_size_in_each_batch(known: Known) -> None:
+    batches: list[tuple[Any, ...]] = []
+    for size in (9, 12):
+        if known is CLASSES:
+            batches.append((torch.randint(3, (2, size, size)), torch.randn(2, 3, size, size)))
+        else:
+            truth = torch.rand(2, 1, size, size)
+            batches.append((truth.round() if known is LABELS else truth, torch.randn(2, 1, size, size)))
+    found, tables = numbers_of(batches, known)
+    assert {LABELS: "iou", CLASSES: "iou_macro", AMOUNTS: "psnr"}[known] in found
+    assert "best_and_worst" not in tables
+
+
+def test_labels_of_pixels_have_their_overlaps() -> None:
+    truth, likely = torch.rand(5, 3, 8, 9).round(), torch.rand(5, 3, 8, 9)
+    found = evaluated(truth.numpy(), likely.numpy(), None, Known("labels", True, None))
+    for row in found.tables["per_class"]:
+        yes, guessed = truth[:, int(row["class"])].bool(), likely[:, int(row["class"])] > 0.5
+        assert row["iou"] == pytest.approx(float((yes & guessed).sum() / (yes | guessed).sum()))
+    assert found.metrics["accuracy"] == pytest.approx(float((truth == (likely > 0.5)).float().mean()))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (3, 1, 1)])
+def test_no_pixel_of_small_pictures_is_a_row(shape: tuple[int, ...]) -> None:
+    truth, scores = torch.randint(3, shape), torch.randn(3, 3, *shape[1:])
+    for guesses in (scores, scores.argmax(1)):
+        assert "best_and_worst" not in evaluated(truth.numpy(), guesses.numpy(), None, CLASSES).tables
+
+
+def test_classes_with_large_numbers() -> None:
+    truth, guesses = torch.randint(3, (4, 8, 9)), torch.randint(3, (4, 8, 9))
+    numbers = torch.tensor([0, 1, 60_000])
+    expected = evaluated(truth.numpy(), guesses.numpy()).metrics
+    assert evaluated(numbers[truth].numpy(), numbers[guesses].numpy()).metrics == expected
+    with pytest.raises(ValueError, match="which are no classes"):
+        evaluated(torch.arange(9_600).reshape(2, 60, 80).numpy(), torch.zeros(2, 60, 80, dtype=int).numpy())

@@ -327,6 +327,8 @@ def test_an_evaluation_of_logits_stands_at_the_last_step(recording: MemorySink) 
         ),
         ((y, "scores"), TypeError, "scores is str; expected a tensor, an array, or a list of them"),
         ((y, torch.tensor(3.0)), TypeError, "scores is Tensor; expected"),
+        ((y[:0], X[:0]), ValueError, "y_true is empty"),
+        ((y, X.to("meta")), TypeError, "scores is on the meta device"),
         (([y, y], [X, X[:, :3]]), ValueError, "the batches of scores have different shapes"),
     ],
 )
@@ -383,3 +385,96 @@ def test_models_that_are_none(recording: MemorySink, models: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="watch: (no model was given|the model is)"):
         autolog.torch.watch(models)
     assert recording.runs == []
+
+
+class Both(torch.optim.Optimizer):
+    """Makes its steps with a list of others, as Muon beside AdamW does."""
+
+    def __init__(self, *held: torch.optim.Optimizer):
+        self.held = list(held)
+        super().__init__([p for one in held for group in one.param_groups for p in group["params"]], {})
+
+    def step(self, closure: Any = None) -> None:
+        for one in self.held:
+            one.step()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_an_optimizer_of_several_makes_one_step(recording: MemorySink, given: bool) -> None:
+    model = network()
+    rest = [*model[1].parameters(), *model[3].parameters()]
+    optimizer = Both(torch.optim.SGD(model[0].parameters(), 0.1), torch.optim.Adam(rest, 0.01))
+    with autolog.torch.watch(model, optimizer if given else None):
+        backward(model, optimizer)
+        expected = norm_of(model.parameters())
+        optimizer.step()
+        train(model, optimizer, 1)
+    found = only(recording)
+    assert found.rows[0][1]["grad_norm"] == pytest.approx(expected)
+    assert series(found, "lr/SGD-0") == [(1, 0.1), (2, 0.1)]
+    assert series(found, "lr/Adam-1") == [(1, 0.01), (2, 0.01)]
+
+
+def test_a_wrapper_that_is_an_optimizer_by_its_class_alone(recording: MemorySink) -> None:
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, base: torch.optim.Optimizer):
+            self.base, self.param_groups, self.defaults = base, base.param_groups, base.defaults
+
+        def step(self, closure: Any = None) -> Any:
+            return self.base.step(closure)
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            self.base.zero_grad(set_to_none)
+
+    model = network()
+    optimizer = Wrapper(sgd(model))
+    with autolog.torch.watch(model, optimizer):
+        train(model, optimizer, 2)
+    assert series(only(recording), "lr") == [(1, 0.1), (2, 0.1)]
+
+
+def test_gradients_that_a_step_with_a_closure_clears(recording: MemorySink) -> None:
+    class Clears(torch.optim.Optimizer):
+        def __init__(self, base: torch.optim.Optimizer):
+            super().__init__(base.param_groups, {})
+            self.base, self.param_groups = base, base.param_groups
+
+        def step(self, closure: Any = None) -> None:
+            closure()
+            norms.append(norm_of(model.parameters()))
+            self.base.step()
+            self.zero_grad()
+
+    def closure() -> None:
+        torch.nn.functional.cross_entropy(model(X), y).backward()
+
+    norms: list[float] = []
+    model = network()
+    optimizer = Clears(sgd(model))
+    with autolog.torch.watch(model, optimizer):
+        for _ in range(2):
+            optimizer.step(closure)
+    assert series(only(recording), "grad_norm") == [(n, pytest.approx(norms[n - 1])) for n in (1, 2)]
+
+
+def test_an_optimizer_that_is_given_twice_is_one(recording: MemorySink) -> None:
+    model = network()
+    optimizer = sgd(model)
+    with autolog.torch.watch(model, [optimizer, optimizer]):
+        train(model, optimizer, 2)
+    assert series(only(recording), "lr") == [(1, 0.1), (2, 0.1)]
+
+
+def test_what_two_optimizers_change_has_no_norm_that_counts_it_twice(recording: MemorySink) -> None:
+    model = network()
+    whole, head = sgd(model), torch.optim.Adam(model[3].parameters())
+    expected = []
+    with autolog.torch.watch(model, [whole, head]):
+        for optimizer in (whole, head):
+            backward(model, optimizer)
+            expected.append(norm_of(p for group in optimizer.param_groups for p in group["params"]))
+            optimizer.step()
+    found = only(recording)
+    assert series(found, "grad_norm/SGD-0") == [(1, pytest.approx(expected[0]))]
+    assert series(found, "grad_norm/Adam-1") == [(1, pytest.approx(expected[1]))]
+    assert not found.values("grad_norm")

@@ -193,3 +193,18 @@ def test_without_an_optimizer_each_that_trains_the_model_counts(recording: Memor
     assert found.values("lr") == [0.1, 0.1, 0.2, 0.2, 0.2]
     assert [step for step, row in found.rows if "lr" in row] == [1, 2, 3, 4, 5]
     assert found.config["params/lr"] == 0.1
+
+
+def test_a_model_that_turns_a_part_of_itself_compiles_into_one_graph(recording: MemorySink) -> None:
+    class Frozen(torch.nn.Sequential):
+        def forward(self, given: Any) -> Any:
+            self[1].eval()
+            return super().forward(given)
+
+    torch._dynamo.reset()
+    model = Frozen(*network())
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with autolog.torch.watch(model, optimizer := sgd(model)):
+        train(compiled, optimizer, 2)
+    assert only(recording).values("grad_norm")
+    torch._dynamo.reset()

@@ -75,6 +75,27 @@ def test_amounts_are_told_too(recording: MemorySink) -> None:
     assert {"val/mae", "val/r2"} <= set(only(recording).metrics)
 
 
+def test_what_is_logged_late_is_of_the_weights_that_predicted(recording: MemorySink) -> None:
+    model = network()
+    with autolog.torch.watch(model, optimizer := sgd(model)) as watch:
+        train(model, optimizer, 3)
+        told = evaluate(model, VAL)
+        train(model, optimizer, 2)
+        watch.log({"val/loss": told["loss"]})
+    assert [step for step, row in only(recording).rows if "val/balanced_accuracy" in row] == [3]
+
+
+def test_what_is_logged_by_itself_is_not_overwritten(recording: MemorySink) -> None:
+    model = network()
+    with autolog.torch.watch(model, optimizer := sgd(model)) as watch:
+        train(model, optimizer, 1)
+        watch.log({"val/loss": evaluate(model, VAL)["loss"]})
+        watch.log({"val/accuracy": 0.123})
+    found = only(recording)
+    assert found.values("val/accuracy") == [0.123]
+    assert found.values("val/balanced_accuracy")
+
+
 def log_both(watch: Any, model: Any) -> None:
     """Two sets between one pair of `eval` and `train`: where the second one begins nobody says."""
     model.eval()

@@ -28,6 +28,7 @@ from autolog.capture.evaluation.outputs import multioutput, task_of
 from autolog.capture.evaluation.pictures import (
     are_many,
     of_errors,
+    of_labels,
     of_pixels,
     reconstruction,
     segmentation,
@@ -44,6 +45,7 @@ __all__ = [
     "multilabel",
     "multioutput",
     "of_errors",
+    "of_labels",
     "of_pixels",
     "probabilities",
     "reconstruction",

@@ -119,7 +119,7 @@ def of_errors(
         shown = order[np.isfinite(squares[order]) & (order < len(few["target"]))]
         charts["pictures"] = _shown(few, shown, captions, within)
         if len(few["target"]) < len(squares):
-            notes.append(f"pictures show the first {len(few['target'])}: the data is too large to be kept")
+            notes.append(f"pictures show the first {len(few['target'])}: not all are kept")
     return Evaluation("regression", int(finite.sum()), metrics, {f"per_{name}": table}, charts, tuple(notes))
 
 
@@ -134,7 +134,8 @@ def segmentation(
     picture, and the chart `pictures` shows a few.
 
     Args:
-        y_true: The class of each pixel, whole numbers from 0 on, shape (n, height, width).
+        y_true: The class of each pixel, whole numbers from 0 on, shape (n, height, width); of a volume
+            (n, depth, height, width), whose layers are shown one below the other.
         y_pred: The same as predicted.
         classes: Their names, shape (k,).
         ignored: Numbers in the targets that are no class: these pixels count nowhere.
@@ -148,15 +149,20 @@ def segmentation(
     if true.shape != predicted.shape or true.ndim < 3:
         raise ValueError(f"y_true has shape {true.shape} and y_pred {predicted.shape}, not both (n, h, w)")
     k = len(classes)
-    by_picture = np.stack([_counts(t, p, k, ignored) for t, p in zip(true, predicted, strict=True)])
-    counts = by_picture.sum(0)
+    true, predicted = as_flat(true), as_flat(predicted)
+    counts, sums = np.zeros((k, k), "int64"), np.zeros((len(true), 3, k), "int64")
+    for row, pair in enumerate(zip(true, predicted, strict=True)):
+        of_one = _counts(*pair, k, ignored)  # k times k: those of many pictures may be too many to be kept
+        counts += of_one
+        sums[row] = of_one.diagonal(), of_one.sum(0), of_one.sum(1)
     columns: dict[str, Any] = {"target": true, "output": predicted}
     if inputs is not None and len(inputs) == len(true):
         columns = {"input": inputs, **columns}
     result = of_pixels(counts, classes, few=columns, ignored=ignored)
-    overlaps, _ = _overlaps(by_picture)
-    shares = ratio(np.trace(by_picture, axis1=1, axis2=2), by_picture.sum((1, 2)))
-    counted = by_picture.sum((1, 2)) > 0
+    overlaps, _ = _overlaps(*sums.swapaxes(0, 1))
+    pixels_of = sums[:, 2].sum(1)
+    shares = ratio(sums[:, 0].sum(1).astype(float), pixels_of.astype(float))
+    counted = pixels_of > 0
     order = np.argsort(shares, kind="stable")
     order = order[counted[order]]
     table = [
@@ -189,10 +195,12 @@ def of_pixels(
     found = classification(
         labels[truth], labels[guesses], classes=list(classes), sample_weight=counts.reshape(-1)
     )
-    _, (iou, dice) = _overlaps(counts[None])
+    _, (iou, dice) = _overlaps(counts.diagonal()[None], counts.sum(0)[None], counts.sum(1)[None])
     occurs = (counts.sum(0) + counts.sum(1)) > 0
     metrics = {"accuracy": found.metrics["accuracy"], "balanced_accuracy": found.metrics["balanced_accuracy"]}
+    notes = [note for note in found.notes if not note.startswith("precision")]  # which are not told
     if len(classes) == 2:
+        notes.append(f"iou and dice are those of class {classes[1]}")
         metrics |= {"iou": float(iou[0, 1]), "dice": float(dice[0, 1])}
     else:
         metrics |= {"iou_macro": float(iou[0, occurs].mean()), "dice_macro": float(dice[0, occurs].mean())}
@@ -208,8 +216,8 @@ def of_pixels(
     ]
     tables = {"confusion_matrix": found.tables["confusion_matrix"], "per_class": per_class}
     charts = {"confusion_matrix": found.charts["confusion_matrix"]}
-    if few and min(few["target"].shape[1:]) >= SMALLEST_IMAGE:
-        true, predicted = np.asarray(few["target"]), np.asarray(few["output"])
+    if few and min(as_flat(few["target"]).shape[1:]) >= SMALLEST_IMAGE:
+        true, predicted = as_flat(few["target"]), as_flat(few["output"])
         counted: Any = ~np.isin(true, list(ignored))
         shares = ratio(
             ((true == predicted) & counted).sum((1, 2)).astype(float), counted.sum((1, 2)).astype(float)
@@ -218,10 +226,46 @@ def of_pixels(
         captions = [f"{share:.1%} right" for share in shares]
         columns = {**few, "target": _Masks(true, ignored), "output": _Masks(predicted, ())}
         charts["pictures"] = _shown(columns, order[counted.any(axis=(1, 2))[order]], captions)
-    return Evaluation("classification", int(counts.sum()), metrics, tables, charts, found.notes)
+    return Evaluation("classification", int(counts.sum()), metrics, tables, charts, tuple(notes))
+
+
+def of_labels(counts: Any, labels: Sequence[Any]) -> Evaluation:
+    """Evaluate masks of several labels, of which a pixel may have many, or none.
+
+    The metrics are `accuracy`, of pixels and labels, and the means `iou_macro` and `dice_macro` over the
+    labels that occur; the table `per_class` has those of each.
+
+    Args:
+        counts: Of each label how often it was there and was predicted, shape (k, 2, 2), the truth by row.
+        labels: Their names, shape (k,).
+
+    Raises:
+        ValueError: Nothing was counted.
+    """
+    counts = np.asarray(counts)
+    if not counts.sum():
+        raise ValueError("there is nothing to evaluate: no pixel counts")
+    hits, guessed, there = counts[:, 1, 1], counts[:, :, 1].sum(1), counts[:, 1].sum(1)
+    _, (iou, dice) = _overlaps(hits[None], guessed[None], there[None])
+    occurs = guessed + there > 0
+    metrics = {"accuracy": float((counts[:, 0, 0] + hits).sum() / counts.sum())}
+    if occurs.any():
+        metrics |= {"iou_macro": float(iou[0, occurs].mean()), "dice_macro": float(dice[0, occurs].mean())}
+    per_class = [
+        {"class": str(name), "iou": float(iou[0, at]), "dice": float(dice[0, at]), "pixels": int(there[at])}
+        for at, name in enumerate(labels)
+        if occurs[at]
+    ]
+    return Evaluation("classification", int(counts.sum()), metrics, {"per_class": per_class}, {}, ())
 
 
 # Numbers ----------------------------------------------------------------------------------------------
+
+
+def as_flat(masks: Any) -> Array:
+    """Volumes as pictures: their layers one below the other."""
+    flat: Array = np.asarray(masks)
+    return flat.reshape(len(flat), -1, flat.shape[-1]) if flat.ndim > 3 and len(flat) else flat
 
 
 def _like_inputs(true: Array, inputs: Any) -> Array:
@@ -267,10 +311,14 @@ def _counts(true: Array, predicted: Array, k: int, ignored: Sequence[int]) -> Ar
     return np.bincount(truth * k + guesses, minlength=k * k).reshape(k, k)
 
 
-def _overlaps(counts: Array) -> tuple[Array, tuple[Array, Array]]:
-    """Of each matrix the mean IoU over the classes that occur; and of each class IoU and Dice."""
-    hits = np.diagonal(counts, axis1=1, axis2=2).astype(float)
-    both = counts.sum(1) + counts.sum(2)
+def _overlaps(hits: Array, guessed: Array, there: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Of each row the mean IoU over the classes that occur; and of each class IoU and Dice.
+
+    Args:
+        hits, guessed, there: Pixels of each class that were found, that were guessed, and that there are,
+            shape (n, k).
+    """
+    hits, both = hits.astype(float), guessed + there
     iou, dice = ratio(hits, both - hits), ratio(2 * hits, both.astype(float))
     occurs = both > 0
     return ratio((iou * occurs).sum(1), occurs.sum(1).astype(float)), (iou, dice)
