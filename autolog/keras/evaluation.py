@@ -54,7 +54,8 @@ def record_evaluation(
         its_own = {key.replace(of_output, f"{place}/", 1): value for key, value in told.items()}
         task = Task(_loss_of(model, output, index), metrics_of(model, output, index), place, its_own)
         try:
-            result = task.evaluate(truth, predicted, found.counts.get(output), classes)
+            pictures = _one_array(found.inputs)
+            result = task.evaluate(truth, predicted, found.counts.get(output), classes, pictures)
         except LeftOut as why:
             run.note(place, f"not evaluated: {why}")
             continue
@@ -76,6 +77,15 @@ def _loss_of(model: Any, output: str, index: int) -> Any:
     if isinstance(loss, (list, tuple)):
         return loss[index] if index < len(loss) else None
     return loss
+
+
+def _one_array(inputs: Any) -> Any:
+    """Inputs that are a single array of as many axes as pictures have; None: they are none."""
+    leaves = [] if inputs is None or hasattr(inputs, "iloc") else keras.tree.flatten(inputs)
+    if len(leaves) != 1 or len(getattr(leaves[0], "shape", ())) < 3:
+        return None
+    array = keras.ops.convert_to_numpy(leaves[0])
+    return array if array.dtype.kind in "fiub" else None
 
 
 def _with_inputs(result: Evaluation, inputs: Any) -> Evaluation:

@@ -20,7 +20,8 @@ from autolog.keras.described import name_of
 
 __all__ = ["LeftOut", "Task", "metrics_of"]
 
-MOST_NUMBERS = 1_000  # of one row: beyond, an output is a picture, say, of which no table of numbers tells
+MOST_NUMBERS = 1_000  # of one row
+SMALLEST_MASK = 8  # pixels of a side
 CLOSE = 1e-3  # how far apart the same accuracy is, computed in batches or in another precision
 ROUNDED = 0.05  # how far half precision takes the sum of a row of probabilities from 1
 
@@ -82,7 +83,9 @@ class Task:
         of_classes = any(isinstance(metric, keras.metrics.BinaryAccuracy) for metric in metrics)
         self._is_said = self._is_one_of or of_classes or any(word in self._kind for word in _OF_CLASSES)
 
-    def evaluate(self, truth: Any, predicted: Any, counts: Any, classes: Any) -> Evaluation:
+    def evaluate(
+        self, truth: Any, predicted: Any, counts: Any, classes: Any, inputs: Any = None
+    ) -> Evaluation:
         """The evaluation of all rows, or of all places in them, that count.
 
         Args:
@@ -90,6 +93,7 @@ class Task:
             predicted: its predictions.
             counts: which of its rows or places count; None: all.
             classes: names of the classes, where the data knows them.
+            inputs: pictures that it was predicted from, if they are some: shown beside predicted ones.
 
         Raises:
             LeftOut: it is not evaluated.
@@ -110,7 +114,9 @@ class Task:
             raise LeftOut("all of it is masked, or weighs nothing")
         kind = "numbers" if rows is None else self._kind_of(rows.truth, rows.predicted)
         if rows is None or kind == "numbers":
-            result = self._numbers(truth, predicted, counts)
+            result = self._numbers(truth, predicted, counts, inputs)
+        elif kind in ("sparse", "one-hot", "binary") and _are_masks(predicted):
+            result = self._masks(kind, truth, predicted, counts, classes, inputs)
         else:
             if kind != "sparse" and rows.truth.ndim == 2 and rows.predicted.shape[1] > 1 and kind != "labels":
                 rows = rows.only(self._have_a_class(rows.truth))
@@ -234,8 +240,38 @@ class Task:
             logits = self._loss.get_config().get("from_logits")
         return evaluation.probabilities(predicted, are_logits=logits, are_independent=are_independent)
 
-    def _numbers(self, truth: Any, predicted: Any, counts: Any) -> Evaluation:
-        # (Here is the place for outputs that are pictures.)
+    def _masks(
+        self, kind: str, truth: Any, predicted: Any, counts: Any, classes: Any, inputs: Any
+    ) -> Evaluation:
+        """A class for each pixel."""
+        shape = predicted.shape[:-1]
+        counted = np.ones(shape, bool) if counts is None else _places(counts, shape).astype(bool)
+        if kind == "one-hot":
+            counted, true = counted & truth.any(axis=-1), truth.argmax(axis=-1)
+        else:
+            true = (truth > 0.5 if kind == "binary" else truth).reshape(shape).astype(int)
+        if kind == "binary":
+            guesses = (self._probabilities(predicted, True)[..., 0] > 0.5).astype(int)
+        else:
+            guesses = predicted.argmax(axis=-1)
+        void = getattr(self._loss, "ignore_class", None)
+        void = -1 if void is None else int(void)
+        true = np.where(counted, true, void)
+        names = _names(classes, 2 if kind == "binary" else predicted.shape[-1])
+        ignored = [void] if (true == void).any() else []
+        return evaluation.segmentation(true, guesses, classes=names, ignored=ignored, inputs=inputs)
+
+    def _numbers(self, truth: Any, predicted: Any, counts: Any, inputs: Any) -> Evaluation:
+        is_by_row = counts is None or counts.ndim == 1
+        if evaluation.are_many(truth) and truth.size == predicted.size and is_by_row:
+            if "crossentropy" in self._kind:  # levels of grey, say
+                predicted = self._probabilities(predicted, True)
+            if counts is not None:
+                truth, predicted = truth[counts], predicted[counts]
+                inputs = None if inputs is None else inputs[counts]
+            if not len(truth):
+                raise LeftOut("all of it is masked, or weighs nothing")
+            return evaluation.reconstruction(truth, predicted, inputs)
         if (numbers := predicted[0].size) > MOST_NUMBERS:
             raise LeftOut(f"of numbers, {MOST_NUMBERS:,} per row at most; it has {numbers:,}")
         kept = None
@@ -270,11 +306,19 @@ def _places(counts: Any, shape: tuple[int, ...]) -> Any:
     return np.broadcast_to(counts.reshape(counts.shape + (1,) * (len(shape) - counts.ndim)), shape)
 
 
+def _are_masks(predicted: Any) -> bool:
+    return bool(predicted.ndim == 4 and min(predicted.shape[1:3]) >= SMALLEST_MASK)
+
+
+def _names(classes: Any, count: int) -> list[Any]:
+    """Those of the classes, if there is one for each; else their numbers."""
+    are_names = isinstance(classes, (list, tuple)) and len(set(classes)) == count
+    return [str(label) for label in classes] if are_names else list(range(count))
+
+
 def _of_classes(places: Any, scores: Any, classes: Any) -> Evaluation:
-    names: list[Any] = list(range(scores.shape[1]))
-    if isinstance(classes, (list, tuple)) and len(set(classes)) == len(names):
-        names = [str(label) for label in classes]
-        places = np.asarray(names)[places]
+    names = _names(classes, scores.shape[1])
+    places = np.asarray(names)[places]
     return evaluation.classification(places, scores=scores, classes=names)
 
 

@@ -265,7 +265,8 @@ class _Patch:
         self.active = True
         self.outermost_of = hook.outermost_of if hook is not None else None
         self._binding: Binding | None = None
-        self._observer: Any = None
+        # Known at once where it can be: torch.compile would trace what meets a hook again, once it is known.
+        self._observer: Any = None if hook is None or isinstance(hook.observer, str) else hook.observer
 
     @property
     def observer(self) -> Observer:

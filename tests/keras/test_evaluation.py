@@ -121,13 +121,41 @@ def test_pictures_that_are_targets_are_no_classes(recording: MemorySink) -> None
     assert "no labels" in notes(run)
 
 
-def test_outputs_of_thousands_of_numbers_are_left_out(recording: MemorySink) -> None:
-    images = rng.random((4, 32, 32, 1)).astype("float32")
-    model = keras.Sequential([keras.Input((32, 32, 1)), L.Conv2D(1, 3, padding="same")])
-    fitted(model, "mse", images, images)
+def test_pictures_that_are_targets_are_told_as_pictures(recording: MemorySink) -> None:
+    images = rng.random((6, 32, 24, 3)).astype("float32")
+    noisy = (images + rng.normal(0, 0.1, images.shape)).astype("float32")
+    model = keras.Sequential([keras.Input((32, 24, 3)), L.Conv2D(3, 3, padding="same")])
+    predicted = fitted(model, "mse", noisy, images)
     run = only(recording)
     assert "val/per_output" not in run.tables
-    assert "1,024" in notes(run)
+    errors = ((predicted - images) ** 2).reshape(6, -1).mean(axis=1)
+    assert run.metrics["val/psnr"] == pytest.approx(float((-10 * np.log10(errors)).mean()), rel=1e-4)
+    assert len(run.tables["val/per_picture"]) == 6
+    assert [tile["title"] for tile in run.charts["val/pictures"]["data"]["tiles"][:2]] == ["input", "target"]
+
+
+@pytest.mark.parametrize("kind", ["sparse", "one-hot", "binary"])
+def test_masks_have_the_overlap_of_each_class(recording: MemorySink, kind: str) -> None:
+    images = rng.random((6, 10, 8, 3)).astype("float32")
+    k = 2 if kind == "binary" else 3
+    truth = (images.sum(axis=-1) * 7).astype(int) % k
+    targets = {"sparse": truth, "one-hot": np.eye(k)[truth], "binary": truth[..., None]}[kind]
+    last = L.Dense(1, "sigmoid") if kind == "binary" else L.Dense(k, "softmax")  # of each pixel by itself
+    loss = {"sparse": "sparse_categorical_crossentropy", "one-hot": "categorical_crossentropy"}.get(kind)
+    model = keras.Sequential([keras.Input((10, 8, 3)), last])
+    predicted = fitted(model, loss or "binary_crossentropy", images, targets.astype("float32"))
+    guesses = (predicted[..., 0] > 0.5).astype(int) if kind == "binary" else predicted.argmax(axis=-1)
+    run = only(recording)
+    assert matrix(run) == counted(truth, guesses, k)
+    overlaps = [
+        ((truth == one) & (guesses == one)).sum() / ((truth == one) | (guesses == one)).sum()
+        for one in range(k)
+    ]
+    if kind == "binary":
+        assert run.metrics["val/iou"] == pytest.approx(overlaps[1])
+    else:
+        assert run.metrics["val/iou_macro"] == pytest.approx(np.mean(overlaps))
+    assert len(run.tables["val/per_picture"]) == 6
 
 
 def test_teachers_probabilities_are_no_classes(recording: MemorySink) -> None:
