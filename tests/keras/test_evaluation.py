@@ -140,8 +140,10 @@ def test_masks_have_the_overlap_of_each_class(recording: MemorySink, kind: str) 
     k = 2 if kind == "binary" else 3
     truth = (images.sum(axis=-1) * 7).astype(int) % k
     targets = {"sparse": truth, "one-hot": np.eye(k)[truth], "binary": truth[..., None]}[kind]
-    last = L.Dense(1, "sigmoid") if kind == "binary" else L.Dense(k, "softmax")  # of each pixel by itself
-    loss = {"sparse": "sparse_categorical_crossentropy", "one-hot": "categorical_crossentropy"}.get(kind)
+    activation = {"one-hot": "softmax", "binary": "sigmoid"}.get(kind)
+    last = L.Dense(1 if kind == "binary" else k, activation)  # of each pixel by itself
+    sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = {"sparse": sparse, "one-hot": "categorical_crossentropy"}.get(kind)
     model = keras.Sequential([keras.Input((10, 8, 3)), last])
     predicted = fitted(model, loss or "binary_crossentropy", images, targets.astype("float32"))
     guesses = (predicted[..., 0] > 0.5).astype(int) if kind == "binary" else predicted.argmax(axis=-1)
