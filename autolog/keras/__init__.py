@@ -8,7 +8,8 @@
 A loop of ``train_on_batch`` that you write yourself is a run, too; the models of a GAN share one.
 A search of KerasTuner is a run, and each of its trials one below it.
 
-Or for one training: ``model.fit(..., callbacks=[autolog.keras.TrackioCallback()])``.
+Or for one training: ``model.fit(..., callbacks=[autolog.keras.TrackioCallback()])``. A loop that applies
+gradients itself: ``with autolog.keras.watch(model, optimizer) as watch:`` (``watching.py``).
 
 What happens in a training is told by a callback of ours, which the hook around ``fit`` puts beside the user's
 own (never into their list); how it ends, an exception or Ctrl-C, only the hook sees.
@@ -16,21 +17,23 @@ own (never into their list); how it ends, an exception or Ctrl-C, only the hook 
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from autolog.process.hooks import Hook
 
 if TYPE_CHECKING:
     from autolog.keras.callback import TrackioCallback
+    from autolog.keras.watching import Watch, watch
 
-__all__ = ["HOOKS", "TrackioCallback"]
+__all__ = ["HOOKS", "TrackioCallback", "Watch", "watch"]
+
+_LAZY = {"TrackioCallback": "callback", "Watch": "watching", "watch": "watching"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "TrackioCallback":  # with Keras, and the backend behind it
-        from autolog.keras.callback import TrackioCallback
-
-        return TrackioCallback
+    if name in _LAZY:  # with Keras, and the backend behind it
+        return getattr(importlib.import_module(f"autolog.keras.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

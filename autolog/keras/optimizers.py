@@ -23,6 +23,7 @@ __all__ = [
     "observe_apply",
     "observe_clipping",
     "optimizers_of",
+    "rate_of_step",
     "steps_of",
 ]
 
@@ -199,6 +200,18 @@ class Optimizers:
     def _skips(self) -> bool:
         """Whether an optimizer may leave steps out, so that batches do not tell how many it has made."""
         return any(inner(one) is not one for one in optimizers_of(self._model).values())
+
+
+def rate_of_step(optimizer: Any, made: int) -> Any:
+    """The rate of the step after so many; None: a function of the user's tells it, which is not called."""
+    rate = _rate(optimizer)
+    if _is_schedule(rate):
+        # A stateless one, as of JAX, counts elsewhere.
+        made = max(int(optimizer._iterations) - 1, made)
+        return keras.ops.convert_to_numpy(rate(keras.ops.convert_to_tensor(made)))
+    if callable(rate) and not _is_variable(rate):
+        return None
+    return None if rate is None else keras.ops.convert_to_numpy(rate)
 
 
 def _rate(optimizer: Any) -> Any:

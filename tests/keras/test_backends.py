@@ -433,3 +433,67 @@ print("the same")
         **variables,
     )
     assert "the same" in out
+
+
+LOOP = """
+import keras, numpy as np
+X, y = np.random.default_rng(0).random((32, 4)).astype("float32"), np.arange(32) % 3
+def network():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="head")])
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+if keras.backend.backend() == "jax":
+    import jax
+    def gradients_of(values, model):
+        def of(values):
+            predicted, _ = model.stateless_call(values, [], X)
+            return loss(y, predicted)
+        return jax.grad(of)(values)
+    def steps(model, optimizer, compiled):
+        optimizer.build(model.trainable_variables)
+        def step(values, state):
+            gradients = gradients_of(values, model)
+            return gradients, *optimizer.stateless_apply(state, gradients, values)
+        step = jax.jit(step) if compiled else step
+        values = [v.value for v in model.trainable_variables]
+        state = [v.value for v in optimizer.variables]
+        for _ in range(3):
+            gradients, values, state = step(values, state)
+            yield gradients
+else:
+    import tensorflow as tf
+    def steps(model, optimizer, compiled):
+        def step():
+            with tf.GradientTape() as tape:
+                value = loss(y, model(X))
+            gradients = tape.gradient(value, model.trainable_variables)
+            optimizer.apply(gradients, model.trainable_variables)
+            return gradients
+        step = tf.function(step) if compiled else step
+        for _ in range(3):
+            yield step()
+def norm(gradients):
+    return float(np.sqrt(sum((np.asarray(g) ** 2).sum() for g in gradients)))
+for compiled in (False, True):
+    sink = autolog.MemorySink()
+    s.use(autolog.Settings(sink=sink, log_code=False, budget=1e9, log_every_n_steps=1))
+    bare = [norm(gradients) for gradients in steps(network(), keras.optimizers.SGD(0.1), compiled)]
+    model, optimizer, seen = network(), keras.optimizers.SGD(0.1), []
+    with autolog.keras.watch(model, optimizer) as watch:
+        for gradients in steps(model, optimizer, compiled):
+            seen.append(norm(gradients))
+            watch.step(gradients)
+        watch.evaluate(y, model(X), loss=loss)
+    assert seen == bare
+    (found,) = sink.runs
+    rows = [(step, row["grad_norm"], row["lr"]) for step, row in found.rows if "grad_norm" in row]
+    assert np.allclose(rows, [(n + 1, seen[n], 0.1) for n in range(3)], rtol=1e-5), (compiled, rows, seen)
+    assert "val/confusion_matrix" in found.charts and "autolog/faults" not in found.config, found.config
+print("watched")
+"""
+
+
+def test_a_loop_of_ones_own_is_watched_eager_or_compiled(
+    backend: str, variables: dict[str, str], tmp_path: Path
+) -> None:
+    assert "watched" in run(tmp_path, LOOP, **variables)
