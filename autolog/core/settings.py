@@ -101,8 +101,8 @@ class Settings:
     """Seconds after which that process ends, whatever is left."""
 
     nested: bool = True
-    """Whether what another framework trains inside of a training (in a callback, or for a metric) is recorded,
-    as a run below it."""
+    """Whether what another framework trains inside of a training (in a callback, or for a metric) is a run
+    below it; else it is not recorded."""
 
     log_models: bool = True
     """Whether a trained model is kept as an artifact of type ``model``."""

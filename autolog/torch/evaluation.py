@@ -294,6 +294,11 @@ def evaluate_given(
         )
     if not truth.size:
         raise ValueError("evaluate: y_true is empty; expected a row at least.")
+    if (
+        predicted.dtype.kind == "f" and not np.isfinite(predicted).any()
+    ):  # a training that has diverged goes on
+        run.note_lost(named.text, f"not evaluated at step {step}: no score is finite")
+        return {}
     try:
         result = evaluated(truth, predicted, classes)
     except ValueError as error:

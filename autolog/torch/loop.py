@@ -176,7 +176,8 @@ class Watch:
             classes: their names, in the order of the scores.
 
         Returns:
-            The metrics by their keys without the name of the data, see docs/keys.md.
+            The metrics by their keys without the name of the data, see docs/keys.md. None of them if no score
+            is finite; then a note says so.
 
         Raises:
             TypeError: neither tensors nor arrays.

@@ -316,6 +316,13 @@ def test_an_evaluation_of_logits_stands_at_the_last_step(recording: MemorySink) 
     assert right == int((scores.argmax(1) == y).sum())
 
 
+def test_a_training_that_has_diverged_goes_on(recording: MemorySink) -> None:
+    model = network()
+    with autolog.torch.watch(model, sgd(model)) as watch:
+        assert watch.evaluate(y, torch.full((64, 10), math.nan)) == {}
+    assert "no score is finite" in recording.runs[0].config["autolog/notes"]["val"]
+
+
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
