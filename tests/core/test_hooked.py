@@ -206,6 +206,7 @@ def test_a_class_and_functions_of_scikit_learn(tmp_path: Path, by: str, order: s
             "keras",
             KERAS,
             {
+                "keras.src.trainers.trainer.Trainer.compute_loss": "Trainer",
                 "keras.src.trainers.trainer.Trainer.compute_metrics": "Trainer",
                 "keras.src.trainers.trainer.Trainer._flatten_metrics_in_order": "Trainer",
                 "keras.src.backend.torch.trainer.TorchTrainer.train_on_batch": "train_on_batch",
