@@ -12,15 +12,13 @@ import sys
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 
 from autolog.core import catalogue
 from autolog.core.allowance import Allowance
-from autolog.core.current import enter
 from autolog.core.evaluations import name_of, say_main
 from autolog.core.health import Alerts, norms_row
 from autolog.core.opening import given_run
@@ -28,6 +26,7 @@ from autolog.core.placing import begin_training
 from autolog.core.results import record_evaluation
 from autolog.core.run import Run
 from autolog.core.training import Loop, Training, conclude
+from autolog.core.watching import WatchHandle, check_numbers, error_of_the_program
 from autolog.keras.described import plain, short
 from autolog.keras.models import record_model, record_summary
 from autolog.keras.optimizers import Optimizers, inner, rate_of_step
@@ -80,7 +79,7 @@ def watch(
     return Watch(training, model, optimizer, every, step)
 
 
-class Watch(Loop):
+class Watch(Loop, WatchHandle):
     """A loop that is being watched, made by :func:`watch`. Leaving its ``with`` block ends it.
 
     Attributes:
@@ -93,7 +92,7 @@ class Watch(Loop):
     def __init__(self, training: Training, model: Any, optimizer: Any, every: int | None, step: int):
         super().__init__(training)
         run = training.run
-        self.steps = self._first = step
+        self._steps = self._first = step
         self._model = weakref.ref(model)
         self._name = model.name
         self._given = None if optimizer is None else weakref.ref(inner(optimizer))
@@ -103,7 +102,6 @@ class Watch(Loop):
         self._is_over = False
         self._last_row: tuple[int, float] | None = None
         self._alerts, self._allowance = Alerts(run), Allowance(run)
-        self._leave: Callable[[], None] = lambda: None
         self._optimizers = Optimizers(model, run, self)
         self._optimizers.begin()
         with shield("Keras: parameters"):
@@ -116,23 +114,13 @@ class Watch(Loop):
         _watches.append(self)
 
     @property
-    def run(self) -> Run:
-        """The run that it writes to."""
-        return self.recording.face
+    def steps(self) -> int:
+        """How many steps were made."""
+        return self._steps
 
     def is_of(self, model: Any) -> bool:
         """Whether it is this model that is watched."""
         return self._model() is model
-
-    @measured
-    def log(self, metrics: Mapping[str, Any], *, strict: bool = False) -> None:
-        """Record values of your own at the step that was made last, see :meth:`autolog.Run.log`.
-
-        Raises:
-            TypeError: no mapping; with ``strict`` a value that Trackio does not take.
-            RunError: the run is finished.
-        """
-        self.run.log(metrics, step=self.steps, strict=strict)
 
     @measured
     def step(self, gradients: Iterable[Any] | None = None) -> None:
@@ -199,20 +187,6 @@ class Watch(Loop):
         if not was_over:
             conclude(self.training, error)
 
-    def __enter__(self) -> Watch:
-        self._leave = enter(self.recording)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._leave()
-        with shield("Keras: the end of a loop"):
-            self.unwatch(error)
-
     # What the loop's end is told by ---------------------------------------------------------------
 
     def is_abandoned(self) -> bool:
@@ -263,7 +237,7 @@ class Watch(Loop):
         is_new = optimizer is not None and optimizer not in self._made
         if optimizer is not None:
             self._made[optimizer] = made
-        self.steps = max(self.steps, self._first + made)
+        self._steps = max(self._steps, self._first + made)
         is_due = self._every > 0 and (made == 1 or self.steps % self._every == 0)
         if not is_due:
             return
@@ -325,11 +299,9 @@ _watches: list[Watch] = []
 
 @atexit.register
 def _at_exit() -> None:
-    """What has ended the program has ended its loop. (In a notebook it is the error of any cell before.)"""
-    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     for watching in list(_watches):
         with shield("Keras: the end of the program"):
-            watching.unwatch(error)
+            watching.unwatch(error_of_the_program())
 
 
 def _forget_in_child() -> None:
@@ -355,8 +327,4 @@ def _check(model: Any, optimizer: Any, every: Any, step: Any) -> None:
             f"watch: the optimizer is {type(optimizer).__name__}; expected one of keras.optimizers, or None. "
             "Write watch(model, optimizer)."
         )
-    for name, value in (("every", every), ("step", step)):
-        if isinstance(value, bool) or not isinstance(value, int | None):
-            raise TypeError(f"watch: {name}={value!r}; expected a whole number.")
-        if value is not None and value < 0:
-            raise ValueError(f"watch: {name}={value}; expected a number that is not negative.")
+    check_numbers(every, step)

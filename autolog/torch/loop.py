@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import atexit
 import functools
-import itertools
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, TypeAlias, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 import torch
 
 from autolog.core import outlet
-from autolog.core.current import enter, open_here
+from autolog.core.current import open_here
 from autolog.core.opening import given_run, silent_run
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.run import Run
 from autolog.core.training import Training, bind_run, conclude, loop_of
+from autolog.core.watching import WatchHandle, check_numbers, error_of_the_program
 from autolog.process import forks
 from autolog.process.guard import measured, shield
 from autolog.torch.measures import Measures, parameters_of
-from autolog.torch.watched import Member, Watched, loop_with, open_ones, steps_in
+from autolog.torch.watched import Member, Watched, free_name, loop_with, open_ones, steps_in
 
 __all__ = ["Watch", "unwatch", "watch"]
 
@@ -116,7 +114,7 @@ def unwatch(model: Models) -> None:
             loop.remove(loop.members, None)
 
 
-class Watch:
+class Watch(WatchHandle):
     """A loop that is being watched, made by :func:`watch`. Leaving its ``with`` block ends it.
 
     Attributes:
@@ -127,12 +125,11 @@ class Watch:
     def __init__(self, loop: Watched, members: list[Member]):
         self._loop = loop
         self._members = members
-        self._leave: Callable[[], None] = lambda: None
 
     @property
-    def run(self) -> Run:
-        """The run that it writes to."""
-        return self._loop.recording.face
+    def recording(self) -> Recording:
+        """The run, as we write it."""
+        return self._loop.recording
 
     @property
     def steps(self) -> int:
@@ -143,11 +140,13 @@ class Watch:
     def log(self, metrics: Mapping[str, Any], *, strict: bool = False) -> None:
         """Record values of your own at the step that was made last, see :meth:`autolog.Run.log`.
 
+        ``val/loss`` and the like may say which data was evaluated before, see ``validation.py``.
+
         Raises:
             TypeError: no mapping; with ``strict`` a value that Trackio does not take.
             RunError: the run is finished.
         """
-        self.run.log(metrics, step=self.steps, strict=strict)
+        super().log(metrics, strict=strict)
         self._loop.logged(metrics)
 
     @measured
@@ -186,28 +185,14 @@ class Watch:
         """
         from autolog.torch.evaluation import evaluate_given
 
-        recording = given_run("evaluate", self.run)
+        given_run("evaluate", self.run)
         names = None if classes is None else [str(one) for one in classes]
-        return evaluate_given(cast(Recording, recording), y_true, scores, name, names, step=self.steps)
+        return evaluate_given(self.recording, y_true, scores, name, names, step=self.steps)
 
     @measured
     def unwatch(self, error: BaseException | None = None) -> None:
         """Stop watching. The run ends if ``watch`` opened it: failed or killed, if an error is given."""
         self._loop.remove(self._members, error)
-
-    def __enter__(self) -> Watch:
-        self._leave = enter(self._loop.recording)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._leave()
-        with shield("torch: the end of a loop"):
-            self.unwatch(error)
 
 
 # Which run --------------------------------------------------------------------------------------------
@@ -256,11 +241,9 @@ def _steps_before(step: int | None, given: Recording | None) -> int:
 
 @atexit.register
 def _at_exit() -> None:
-    """What has ended the program has ended its loop. (In a notebook it is the error of any cell before.)"""
-    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     for loop in open_ones():
         with shield("torch: the end of the program"):
-            loop.remove(loop.members, error)
+            loop.remove(loop.members, error_of_the_program())
 
 
 def _forget_in_child() -> None:
@@ -286,9 +269,8 @@ def _models(given: Any, what: str = "watch") -> dict[str, torch.nn.Module]:
         named = {}
         for one in several:
             name = type(_unwrapped(one)).__name__
-            taken = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
             if not any(one is known for known in named.values()):
-                named[next(free for free in taken if free not in named)] = one
+                named[free_name(name, named)] = one
     for one in named.values():
         if not isinstance(one, torch.nn.Module):
             raise TypeError(
@@ -323,11 +305,7 @@ def _check(models: Mapping[str, Any], optimizers: list[torch.optim.Optimizer], e
                 f"{' or '.join(type(model).__name__ for model in models.values())}. "
                 "Make it from model.parameters(), after whatever replaces them (fully_shard, a new head)."
             )
-    for name, value in (("every", every), ("step", step)):
-        if isinstance(value, bool) or not isinstance(value, int | None):
-            raise TypeError(f"watch: {name}={value!r}; expected a whole number.")
-        if value is not None and value < 0:
-            raise ValueError(f"watch: {name}={value}; expected a number that is not negative.")
+    check_numbers(every, step)
 
 
 def _unwrapped(model: Any) -> Any:

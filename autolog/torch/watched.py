@@ -9,12 +9,13 @@ when every optimizer has made it, or else when the next step begins.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import threading
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -40,7 +41,7 @@ from autolog.torch.measures import (
 from autolog.torch.steps import listen_to_all
 from autolog.torch.validation import Validation
 
-__all__ = ["Member", "Watched", "loop_with", "open_ones", "steps_in"]
+__all__ = ["Member", "Watched", "free_name", "loop_with", "open_ones", "steps_in"]
 
 
 class Member:
@@ -191,7 +192,7 @@ class Watched(Loop):
         taken = {member.name for member in self.members}
         added = []
         for given, model in models.items():
-            name = next(one for one in _numbered(given) if one not in taken)
+            name = free_name(given, taken)
             taken.add(name)
             added.append(Member(self.recording, model, name, measures(), every, bool(optimizers)))
         self.members += added
@@ -627,12 +628,10 @@ def _computes_gradients(args: Any, kwargs: Any) -> bool:
     return callable(kwargs.get("closure", args[1] if len(args) > 1 else None))
 
 
-def _numbered(name: str) -> Iterable[str]:
-    yield name
-    number = 2
-    while True:
-        yield f"{name}-{number}"
-        number += 1
+def free_name(name: str, taken: Container[str]) -> str:
+    """This name, or with the first number that nobody has."""
+    numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in numbered if one not in taken)
 
 
 # All loops ------------------------------------------------------------------------------------------
