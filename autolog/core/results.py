@@ -19,6 +19,7 @@ __all__ = ["not_told", "record_evaluation", "record_finals", "record_long_table"
 
 CLOSE = 1e-5  # relative: XGBoost reckons with 32 bits
 ROWS_SHOWN = 50  # of a long table: the dashboard shows tables whole, and above all pictures
+PICTURES_SHOWN = 10  # of a table that has a row per picture: below it stand the pictures themselves
 
 
 # The numbers of each run's model that were told last, with their step.
@@ -115,7 +116,9 @@ def record_pictures(run: Recording, name: str, result: Evaluation, *, step: int 
             run.note(f"{name}/best_and_worst", why)
             continue
         # Two things under one key would hide each other in the dashboard.
-        record_long_table(run, f"{name}/{key}{'_counts' if key in result.charts else ''}", rows, step=step)
+        shown = PICTURES_SHOWN if key == "per_picture" else None
+        place = f"{name}/{key}{'_counts' if key in result.charts else ''}"
+        record_long_table(run, place, rows, shown=shown, step=step)
     for key, chart in result.charts.items():
         run.figure(f"{name}/{key}", chart, step=step)
 
