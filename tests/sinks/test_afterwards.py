@@ -243,7 +243,10 @@ def test_finish_says_the_truth_of_what_is_being_delivered_elsewhere(tmp_path: Pa
     assert run(tmp_path, told, AUTOLOG_FINISH_TIMEOUT="1", AUTOLOG_DETACH="0").split()[0] == "False"
     found.resume()
     assert run(tmp_path, told).split() == ["True"]
-    assert journals(tmp_path) == []
+    (kept,) = read(tmp_path)
+    assert "autolog/pending" not in kept["config"]
+    assert [len(values(kept, f"p/{n}")) for n in range(PICTURES)] == [1] * PICTURES
+    until(lambda: all_there(tmp_path))  # whoever has delivered it has a journal, too, until it ends
 
 
 def test_it_ends_when_another_autolog_is_installed(tmp_path: Path) -> None:
