@@ -1,12 +1,13 @@
-"""Writes to the run that the user has opened with Trackio itself, and never finishes it."""
+"""Writes to the run that the user has opened with Trackio itself, and never finishes it there."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from autolog.core import live, outlet, surroundings
+from autolog.core import ending, live, outlet, surroundings
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.opening import make
@@ -35,7 +36,9 @@ def adopted_run() -> Recording | None:
             adopted=True,
         )
         run = make(identity, settings, ambient=ambient, opened_by_user=True)
-        live.add_adopted(run)
+        run.put({"status": "running"})
+        ending.adopted(run)
+        ambient.when_finished(functools.partial(ending.finished_by_trackio, run))
         surroundings.record(run)
     return run
 

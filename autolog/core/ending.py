@@ -7,15 +7,17 @@ import functools
 import logging
 import os
 import sys
+import threading
 import time
 
 from autolog.core import live, outlet, started
 from autolog.core.recording import Recording
+from autolog.core.statuses import status_of
 from autolog.core.training import loop_of
 from autolog.process import background, signals
 from autolog.process.guard import shield
 
-__all__ = ["began", "ended", "finish"]
+__all__ = ["adopted", "began", "ended", "finish", "finished_by_trackio"]
 
 logger = logging.getLogger("autolog")
 
@@ -25,20 +27,53 @@ _ends_with = 0  # the worker, by its number, that calls us at its end
 def began(run: Recording) -> None:
     """A run that is running: it is ended when the process is."""
     live.add(run)
+    _look_after(run)
+
+
+def adopted(run: Recording) -> None:
+    """A Trackio run of the user's own, to which we write from now on."""
+    live.add_adopted(run)
+    _look_after(run)
+
+
+def _look_after(run: Recording) -> None:
     if started.is_worker():
         with shield("watching for the worker's end"):
             _end_with_worker()
     with shield("watching for SIGTERM"):  # each time: only the main thread can
         signals.catch(functools.partial(_end_all, "killed"))
-    if run.settings.system_interval:
+    if run.settings.system_interval and not run.samples_itself:
         _sample_every(run.settings.system_interval)
 
 
 def ended(run: Recording) -> None:
     """A run that has ended."""
-    if live.remove(run):  # SIGTERM is still watched for: what was recorded last is on its way
+    is_last = live.remove(run)
+    live.remove_adopted(run)
+    # SIGTERM is still watched for: what was recorded last is on its way.
+    if not live.live_runs() and not live.adopted_runs():
         _sample_every(0)
+    if is_last:
         outlet.leave_to_parent_soon()
+
+
+def finished_by_trackio(run: Recording) -> None:
+    """The user, or another integration, finishes a Trackio run now: perhaps since something has failed."""
+    with shield("the end of a Trackio run"):
+        _end_adopted(run, sys.exc_info()[1] or _what_ended_the_program())
+
+
+def _end_adopted(run: Recording, error: BaseException | None) -> None:
+    """It has ended, and so has what hooks have opened in it, and have left open."""
+    if run.status != "running":
+        return
+    status = status_of(error)
+    for inner in live.live_runs():
+        if inner.outermost is run and inner.is_left_open:
+            _end(inner, status if error is not None else "killed")
+    if error is not None:
+        run.note_error(error)
+    run.end(status)
 
 
 def finish() -> bool:
@@ -56,7 +91,7 @@ def finish() -> bool:
         run.end("finished")
     _complete_adopted_runs()
     arrived = outlet.deliver(end) and done
-    if arrived and not live.live_runs() and not started.is_worker():
+    if arrived and not live.live_runs() and not live.adopted_runs() and not started.is_worker():
         with shield("watching for SIGTERM"):
             signals.stop_catching()
     return arrived
@@ -68,7 +103,7 @@ def _timeout() -> float:
 
 
 def _complete_adopted_runs() -> None:
-    """Nobody tells us when the user's own Trackio runs end: what we keep for the end is recorded now.
+    """The user's own Trackio runs go on: what we keep for their end is recorded now.
 
     Trackio writes a run's config half a second after its first log, over what stands there by then. What we
     added to it is therefore written once more.
@@ -93,9 +128,19 @@ def _at_exit() -> None:
 
 def _finish_at_exit(timeout: float | None) -> None:
     with shield("finishing at exit"):
+        for run in live.adopted_runs():
+            _end_adopted(run, _what_ended_the_program())
         # What has ended the main thread, if it was neither its end nor sys.exit(); Ctrl-C is no failure.
         is_failed = isinstance(getattr(sys, "last_value", None), Exception)
         _end_all("failed" if is_failed else "killed", timeout)
+
+
+def _what_ended_the_program() -> BaseException | None:
+    """What has ended the main thread, once that has ended. Somebody who types goes on after an error."""
+    if threading.main_thread().is_alive() or hasattr(sys, "ps1"):
+        return None
+    error: BaseException | None = getattr(sys, "last_value", None)
+    return error
 
 
 def _end_with_worker() -> None:
@@ -127,17 +172,22 @@ def _end_all(status: str, timeout: float | None = None) -> None:
     end = time.monotonic() + (_timeout() if timeout is None else timeout)
     background.drain(outlet.remaining(end))
     for run in live.live_runs():
-        if not live.is_live(run.id):  # by now: another one's end has ended it
-            continue
-        loop = loop_of(run)
-        is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
-        run.end(status if is_interrupted else "finished")
-    _complete_adopted_runs()
+        if live.is_live(run.id):  # by now: another one's end may have ended it
+            _end(run, status)
+    for run in live.adopted_runs():
+        run.end(status)
     for what, is_warning in outlet.close(end):
         if is_warning:
             logger.warning("autolog: not everything has arrived: %s.", what)
         else:
             print(f"autolog: {what}", file=sys.stderr)
+
+
+def _end(run: Recording, status: str) -> None:
+    """End it with this status, if something goes on in it that has not ended by itself."""
+    loop = loop_of(run)
+    is_interrupted = not run.is_left_open or (loop is not None and loop.is_one_training)
+    run.end(status if is_interrupted else "finished")
 
 
 # The machine's load ---------------------------------------------------------------------------------
@@ -149,9 +199,9 @@ def _sample_every(seconds: float) -> None:
 
 def _sample_system() -> None:
     values: dict[int, dict[str, float]] = {}
-    for run in live.live_runs():
+    for run in [*live.live_runs(), *live.adopted_runs()]:
         sink = run.sink
-        if sink is not None:
+        if sink is not None and not run.samples_itself:
             if id(sink) not in values:
                 values[id(sink)] = sink.sample_system()
             if values[id(sink)]:

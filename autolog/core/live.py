@@ -7,7 +7,16 @@ import threading
 from autolog.core.recording import Recording
 from autolog.process import forks
 
-__all__ = ["add", "add_adopted", "adopted", "adopted_runs", "is_live", "live_runs", "remove"]
+__all__ = [
+    "add",
+    "add_adopted",
+    "adopted",
+    "adopted_runs",
+    "is_live",
+    "live_runs",
+    "remove",
+    "remove_adopted",
+]
 
 _live: dict[str, Recording] = {}
 _adopted: dict[str, Recording] = {}  # Trackio's id -> the run that the user opened with Trackio itself
@@ -38,9 +47,15 @@ def is_live(run_id: str) -> bool:
 
 
 def add_adopted(run: Recording) -> None:
-    """A run that the user opened with Trackio itself: never ended by us."""
+    """A run that the user opened with Trackio itself: never finished there by us."""
     with _lock:
         _adopted[run.id] = run
+
+
+def remove_adopted(run: Recording) -> bool:
+    """It has ended. Returns whether it was going on."""
+    with _lock:
+        return _adopted.pop(run.id, None) is not None
 
 
 def adopted(run_id: str) -> Recording | None:
@@ -49,8 +64,9 @@ def adopted(run_id: str) -> Recording | None:
 
 
 def adopted_runs() -> list[Recording]:
-    """All of them."""
-    return list(_adopted.values())
+    """All of them that are going on."""
+    with _lock:
+        return list(_adopted.values())
 
 
 def _forget_in_child() -> None:

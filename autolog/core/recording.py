@@ -137,6 +137,11 @@ class Recording(Writer):
         return self._ambient is not None
 
     @property
+    def samples_itself(self) -> bool:
+        """Whether Trackio records the machine's load in it, of its own accord."""
+        return self._ambient is not None and self._ambient.samples_itself
+
+    @property
     def is_claimed(self) -> bool:
         """Whether a training has written in place already."""
         return self._is_claimed
@@ -539,9 +544,8 @@ class Recording(Writer):
         if self._face is not None and not isinstance(self._face, weakref.ref):
             self._face = weakref.ref(self._face)  # with a strong one each would keep the other
         self.report_overhead()
-        if not self.is_adopted:
-            self.put({"status": status})
-            self.write("finish", status=status)
+        self.put({"status": status})
+        self.write("finish", status=status)
         self._keeper.ended(self)
 
     def close(self, status: str) -> None:

@@ -15,8 +15,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
 from autolog.sinks import AlertRecord, ConfigRecord, FinishRecord, OpenRecord, Record
 from autolog.sinks.backlog import WORTH, Backlog, Outcome, Slow
@@ -26,8 +27,10 @@ from autolog.sinks.identity import Destination
 from autolog.sinks.journal import (
     VERSION,
     Cursor,
+    Going,
     Journal,
     Line,
+    Orphan,
     Tail,
     head_of,
     one_at_a_time,
@@ -54,7 +57,7 @@ class Source:
     """A journal that is being delivered.
 
     Attributes:
-        lock: the open file that holds its lock; None: it is our own.
+        orphan: as it was found; None: it is our own.
         cursor: what of it has arrived.
         waiting: its pictures and files that have not, by their offset.
         begun: the part of it that is being delivered: where it ends, and what is left of it. On a line that
@@ -64,7 +67,7 @@ class Source:
     """
 
     path: Path
-    lock: IO[bytes] | None = None
+    orphan: Orphan | None = None
     cursor: Cursor = field(default_factory=Cursor)
     waiting: dict[int, Slow] = field(default_factory=dict)
     begun: tuple[int, dict[str, Batch]] | None = None
@@ -128,13 +131,16 @@ class Delivery:
         self._has_lost = False
         self._said_newer: set[Path] = set()
 
-    def head(self) -> list[Line]:
-        """What a journal begins with, for whoever may find it: where to, and who is open."""
+    def head(self, going: Going) -> list[Line]:
+        """What a journal begins with, for whoever may find it: where to, and who is open.
+
+        The journal itself knows best who that is: what it says may not have been delivered yet.
+        """
         to = list(self.destination)
         head: list[Line] = [{"kind": "journal", "run": "", "to": to, "version": VERSION}]
-        for run in list(self.runs.values()):
-            if run.running and run.journal == self._ours.path:
-                head += [run.record, _config_record(run.id, run.config)]
+        for run_id, (record, values) in going.items():
+            known = self.runs[run_id].config if run_id in self.runs else {}
+            head += [record, _config_record(run_id, {**known, **values}, time.time())]
         return head
 
     @functools.cached_property
@@ -284,12 +290,12 @@ class Delivery:
             self._has_lost = True
             known = self.runs[run_id].config.get("autolog/lost", {}) if run_id in self.runs else {}
             lost = {**known, "journal": f"{count} records: {self.journal.last_error}"}
-            self.journal.append(_config_record(run_id, {"autolog/lost": lost}))
+            self.journal.append(_config_record(run_id, {"autolog/lost": lost}, time.time()))
 
     def _cut(self) -> None:
         """Begin the journal anew when all of it has arrived."""
         Cursor().keep(self._ours.path)  # first: of a crash in between nothing may be passed over
-        size = self.journal.restart(self.head(), expected=self._ours.cursor.rows)
+        size = self.journal.restart(expected=self._ours.cursor.rows)
         if size is not None:
             self._ours.cursor.rows = size
         self._ours.keep()
@@ -358,12 +364,12 @@ class Delivery:
         Their pictures and files come with ours, by worth. A journal of which all has arrived is removed.
         """
         found = False
-        for path, lock in self.journal.orphans():
+        for orphan in self.journal.orphans():
             found = True
-            if path in self._left or not self.is_for_us(path):
-                lock.close()
+            if orphan.path in self._left or not self.is_for_us(orphan.path):
+                orphan.file.close()
             else:
-                self._left[path] = Source(path, lock)
+                self._left[orphan.path] = Source(orphan.path, orphan)
         self.has_company = len(list(self.directory.glob("*.jsonl"))) > 1
         if not found and not self._left:
             self._tidy()
@@ -396,9 +402,9 @@ class Delivery:
         with one_at_a_time(takers_of(source.path), TAKERS_SECONDS):  # nobody goes on with a run meanwhile
             self._go_on_with(source)
             self._deliver_rows(source)
-            self._mark_crashed(source)
+            self._mark_unfinished(source)
         self._let_go_of(source)
-        if source.waiting and not self.journal.locks_work:
+        if source.waiting and source.orphan is not None and not source.orphan.is_locked:
             source.path.touch()  # that it is being delivered can be seen by its age alone
 
     def _let_go_of(self, source: Source) -> None:
@@ -431,18 +437,19 @@ class Delivery:
             source.taken_over = gone_on_with
             source.begin_again()
 
-    def _mark_crashed(self, source: Source) -> None:
-        """Say of the runs that have no end in it that they crashed."""
+    def _mark_unfinished(self, source: Source) -> None:
+        """Say of the runs that have no end in it what is known of their process."""
         if source.marks is None:
             source.marks = {}
             now = time.time()
             for run in list(self.runs.values()):
                 if run.id in source.taken_over:
                     run.is_anothers = run.journal != self._ours.path
-                elif run.journal == source.path and run.running and not run.identity.adopted:
+                elif run.journal == source.path and run.running:
                     self._recall(run)
                     batch = source.marks[run.id] = Batch(run, self.helper)
-                    for record in _crash(run, now):
+                    has_ended = source.orphan is None or source.orphan.has_ended
+                    for record in _crash(run, now) if has_ended else _no_sign(run, now, source):
                         run.take(record)
                         batch.take(record)
         if source.marks:
@@ -491,6 +498,17 @@ def _crash(run: RunState, now: float) -> Iterator[Record]:
         "status": status if ended > run.record["time"] else "crashed",
     }
     yield finish
+    if run.identity.adopted and run.config.get("status") == "running":  # else it is a word of the user's own
+        yield _config_record(run.id, {"status": finish["status"]}, now)
+
+
+def _no_sign(run: RunState, now: float, source: Source) -> Iterator[Record]:
+    assert source.orphan is not None
+    host = source.path.stem.rsplit("-", 2)[0]
+    since = datetime.fromtimestamp(source.orphan.last_sign, UTC)
+    text = f"no sign of it from host {host} since {since:%Y-%m-%d %H:%M} UTC; whether it goes on is not known"
+    notes = {**run.config.get("autolog/notes", {}), "process": text}
+    yield _config_record(run.id, {"autolog/notes": notes}, now)
 
 
 def _still_valid(lines: list[tuple[int, Line]], source: Source) -> Iterator[tuple[int, Record]]:
@@ -506,10 +524,10 @@ def _still_valid(lines: list[tuple[int, Line]], source: Source) -> Iterator[tupl
             yield offset, line
 
 
-def _config_record(run_id: str, values: Config) -> ConfigRecord:
-    return {"kind": "config", "run": run_id, "id": f"{run_id}-known", "time": time.time(), "values": values}
+def _config_record(run_id: str, values: Config, now: float) -> ConfigRecord:
+    return {"kind": "config", "run": run_id, "id": f"{run_id}-known", "time": now, "values": values}
 
 
 def _unlock(source: Source) -> None:
-    if source.lock is not None:
-        source.lock.close()
+    if source.orphan is not None:
+        source.orphan.file.close()

@@ -11,8 +11,9 @@ The process holds a lock on its file for as long as it lives, so a file that can
 any more: whatever is left in it is delivered by the next process, and a run in it that never finished has
 crashed.
 
-Locks mean nothing across hosts, and on some network file systems nothing at all. There a file belongs to
-nobody when it has not been touched for ``STALE_SECONDS``: a living process touches its own. A process that
+Locks mean nothing across hosts, and on some network file systems nothing at all. There a file is taken for
+one that is left when it has not been touched for ``STALE_SECONDS``: a living process touches its own. That
+proves nothing: of a run in it is said since when there is no sign of its process, and no more. A process that
 was suspended for longer than that finds its file gone, and begins another one.
 """
 
@@ -36,7 +37,7 @@ import orjson
 
 from autolog.process import threads
 from autolog.process.threads import Bell
-from autolog.sinks import JournalRecord, Record
+from autolog.sinks import JournalRecord, OpenRecord, Record
 from autolog.sinks.identity import Destination, destination_of
 
 try:
@@ -44,11 +45,12 @@ try:
 except ImportError:  # Windows: no such lock, so a left journal is known by its age
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FLUSH_SECONDS", "VERSION", "Cursor", "Journal", "Line", "Tail"]
+__all__ = ["FLUSH_SECONDS", "VERSION", "Cursor", "Journal", "Line", "Orphan", "Tail"]
 
 logger = logging.getLogger("autolog")
 
 Line = JournalRecord | Record
+Going = dict[str, tuple[OpenRecord, dict[str, Any]]]  # by run: how it was opened, and its config since then
 
 VERSION = 3  # of a journal, as its first record says; those of 0.1 say none
 
@@ -57,9 +59,28 @@ RESTLESS_FLUSHES = 5  # with nothing to write; then the thread rests until somet
 REST_SECONDS = 20.0
 TOUCH_SECONDS = 30.0
 STALE_SECONDS = 600.0
+CLOSED = 0.0  # when a journal was last touched whose process has given it up
 
 # While a disk takes nothing, this many records wait in memory; then the oldest are given up, and counted.
 MAX_WAITING = 500_000
+
+
+@dataclass
+class Orphan:
+    """A journal that nobody seems to write any more.
+
+    Attributes:
+        file: open; whoever takes it closes it.
+        is_locked: whether ``file`` holds the lock, which proves that its process is gone.
+        has_ended: whether that is known of its process, by the lock or by its own word.
+        last_sign: when it was last seen alive, in seconds since 1970, by the clock of the disk.
+    """
+
+    path: Path
+    file: IO[bytes]
+    is_locked: bool
+    has_ended: bool
+    last_sign: float
 
 
 class Journal:
@@ -67,7 +88,8 @@ class Journal:
 
     Args:
         directory: made if it is not there.
-        head: the first records; they are in the file before anybody can find the file.
+        head: makes the first records of a file, given what is going on; they are in it before anybody can
+            find it.
         write_through: write in the caller's thread, at once. For forked children and pool workers, which
             may be ended without a chance to run another thread.
         when_stirred: called by the thread that writes when it has rested and something has come.
@@ -77,6 +99,7 @@ class Journal:
         is_resting: whether nothing has come for a while.
         locks_work: whether a lock tells on this disk that a process lives.
         lost: records given up because the disk took nothing for too long, by run.
+        going: the runs that are open by what was written. Another file begins with them.
 
     Raises:
         OSError: the directory or file cannot be made (at the opening only).
@@ -85,7 +108,7 @@ class Journal:
     def __init__(
         self,
         directory: Path,
-        head: Callable[[], list[Line]] = list,
+        head: Callable[[Going], list[Line]] = lambda going: [],
         *,
         write_through: bool = False,
         when_stirred: Callable[[], object] = lambda: None,
@@ -95,6 +118,7 @@ class Journal:
         self.last_error: OSError | None = None
         self._directory = directory
         self._head = head
+        self.going: Going = {}
         self._open()
         self._queue: deque[Record | Bell] = deque()
         self._drain_lock = threading.RLock()  # a signal handler may come back to it
@@ -115,7 +139,7 @@ class Journal:
         self._torn = False  # the last write was cut: the next one begins on a new line
         self._touched = time.monotonic()
         self.locks_work = try_lock(self._file) and not _can_be_locked(new)
-        self._write(b"".join(_encode(record) for record in self._head()))
+        self._write(b"".join(_encode(record) for record in self._head(self.going)))
         new.rename(self.path)
 
     def append(self, record: Record) -> None:
@@ -140,8 +164,8 @@ class Journal:
         self._bell.ring()
         return reached.wait(timeout)
 
-    def restart(self, records: list[Line], expected: int) -> int | None:
-        """Begin the file anew with these records, if it is as long as expected: if nothing came since.
+    def restart(self, expected: int) -> int | None:
+        """Begin the file anew, if it is as long as expected: if nothing came since.
 
         Returns:
             The new length in bytes; None: something came, the file is as it was.
@@ -150,19 +174,24 @@ class Journal:
             if os.fstat(self._file.fileno()).st_size != expected:
                 return None
             self._file.truncate(0)
-            self._write(b"".join(_encode(record) for record in records))
+            self._write(b"".join(_encode(record) for record in self._head(self.going)))
             return os.fstat(self._file.fileno()).st_size
 
-    def orphans(self) -> Iterator[tuple[Path, IO[bytes]]]:
-        """Journals whose process is gone, each with its file, which the caller closes."""
+    def orphans(self) -> Iterator[Orphan]:
+        """Journals that nobody seems to write any more. Each is taken by it: nobody else gets it."""
         for path in sorted(self._directory.glob("*.jsonl")):
             try:
                 file = path.open("r+b", buffering=0)
-                ours_to_lock = self.locks_work and path.stem.rsplit("-", 2)[0] == hostname()
-                if try_lock(file) if ours_to_lock else self._is_stale(path):
-                    yield path if ours_to_lock else self._claim(path), file
-                else:
-                    file.close()
+                last_sign = os.fstat(file.fileno()).st_mtime
+                if self.locks_work and path.stem.rsplit("-", 2)[0] == hostname():
+                    if try_lock(file):
+                        yield Orphan(path, file, is_locked=True, has_ended=True, last_sign=last_sign)
+                        continue
+                elif self._is_stale(path):
+                    has_ended = last_sign == CLOSED
+                    yield Orphan(self._claim(path), file, False, has_ended=has_ended, last_sign=last_sign)
+                    continue
+                file.close()
             except OSError:  # another process was faster
                 continue
 
@@ -177,7 +206,7 @@ class Journal:
         self._drain()
         self._file.close()
         with contextlib.suppress(OSError):
-            os.utime(self.path, (0, 0))  # untouched since ever: where locks do not work, this tells
+            os.utime(self.path, (CLOSED, CLOSED))  # where locks do not work, this tells
 
     def disown(self) -> None:
         """Leave the file to the process that owns it (in a forked child): close our copy, write nothing."""
@@ -190,8 +219,11 @@ class Journal:
         return os.stat(path).st_mtime < os.stat(self.path).st_mtime - STALE_SECONDS
 
     def _claim(self, path: Path) -> Path:
-        """Take a journal that cannot be locked: under a new name, which one process alone succeeds in."""
-        ours = self._directory / f"{hostname()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
+        """Take a journal that cannot be locked: under a new name, which one process alone succeeds in.
+
+        It goes on to say whose it was: who takes it after us must not find it by a lock.
+        """
+        ours = path.with_stem(f"{path.stem.rpartition('-')[0]}-{os.urandom(4).hex()}")
         for beside in (cursor_of, takers_of):
             with contextlib.suppress(OSError):
                 beside(path).rename(beside(ours))
@@ -243,6 +275,7 @@ class Journal:
                         self._file.close()
                         self._open()
                     self._write(b"".join(lines))
+                    self._note_what_goes_on(batch)
                 except (OSError, ValueError) as error:
                     self._keep_waiting(batch, error)
                     return False
@@ -250,6 +283,17 @@ class Journal:
                     if isinstance(item, Bell):
                         item.ring()
             return True
+
+    def _note_what_goes_on(self, batch: list[Record | Bell]) -> None:
+        for item in batch:
+            if isinstance(item, Bell):
+                continue
+            if item["kind"] == "open":
+                self.going[item["run"]] = item, {}
+            elif item["kind"] == "config" and item["run"] in self.going:
+                self.going[item["run"]][1].update(item["values"])
+            elif item["kind"] == "finish":
+                self.going.pop(item["run"], None)
 
     def _keep_waiting(self, batch: list[Record | Bell], error: Exception) -> None:
         """The disk takes nothing: the newest records wait in memory, until it does again."""

@@ -143,7 +143,8 @@ class RunState:
         elif record["kind"] == "finish":
             self.running = False
             self.ended = max(self.ended, (record["time"], record["status"]))
-            self.change({"status": record["status"]})
+            if not self.identity.adopted:  # there the user may have a word of their own under this name
+                self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
 

@@ -18,7 +18,7 @@ import pytest
 
 from autolog.sinks import Record
 from autolog.sinks.journal import FLUSH_SECONDS, Tail
-from tests.programs import LOOP, ON_DISK, journals, read, run, start, values
+from tests.programs import LOOP, ON_DISK, journals, read, run, start, until_on_disk, values
 
 KILLS = int(os.environ.get("KILLS", "120"))  # by hand more
 AT_ONCE = 6
@@ -292,6 +292,49 @@ def test_a_living_process_is_not_taken_for_a_crashed_one(tmp_path: Path) -> None
         "loop": "killed",
         "next": "finished",
     }
+
+
+NO_LOCKS = """
+import fcntl
+fcntl.flock = lambda *args: None  # as on a network's disk where a lock is granted to everybody
+"""
+
+
+@pytest.mark.parametrize("locks", ["", NO_LOCKS], ids=["locks", "no locks"])
+def test_of_a_suspended_process_is_said_what_is_known_and_taken_back(tmp_path: Path, locks: str) -> None:
+    """Its journal looks hours old, as after a laptop's sleep, or a clock that jumped."""
+    go = tmp_path / "go"
+    program = f"""
+with autolog.run("loop") as r:
+    for n in range(200):
+        r.log({{"m": n}})
+        while n == 100 and not os.path.exists({str(go)!r}): time.sleep(0.01)
+"""
+    process = start(tmp_path, locks + program)
+    until_on_disk(tmp_path, '"m":100}')
+    psutil.Process(process.pid).suspend()
+    (journal,) = journals(tmp_path)
+    long_ago = time.time() - 7200
+    os.utime(journal, (long_ago, long_ago))
+
+    run(tmp_path, locks + 'with autolog.run("next"): pass\nautolog.finish()')
+    kept = {one["name"]: one for one in read(tmp_path)}
+    assert kept["next"]["config"]["status"] == "finished"
+    if locks:  # whoever comes later has its records, and cannot know more
+        assert kept["loop"]["config"]["status"] == "running"
+        assert kept["loop"]["config"]["autolog/notes"]["process"].startswith("no sign of it from host")
+        assert values(kept["loop"], "m") == list(range(101))
+    else:
+        assert kept.get("loop", {"alerts": []})["alerts"] == []
+
+    go.touch()
+    psutil.Process(process.pid).resume()
+    process.communicate(timeout=120)
+    loop = {one["name"]: one for one in read(tmp_path)}["loop"]
+    assert loop["config"]["status"] == "finished"
+    assert "process" not in loop["config"].get("autolog/notes", {})
+    assert loop["alerts"] == []
+    assert values(loop, "m") == list(range(200))
 
 
 def test_os_exit_is_a_crash_that_keeps_what_was_written(tmp_path: Path) -> None:

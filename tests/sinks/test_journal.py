@@ -173,10 +173,10 @@ def test_a_living_process_keeps_its_journal_a_dead_one_leaves_it(tmp_path: Path)
     assert list(ours.orphans()) == []
     process.kill()
     process.communicate()
-    ((path, file),) = ours.orphans()
+    (orphan,) = ours.orphans()
     assert list(ours.orphans()) == [], "taken by one process, it is not taken by another"
-    file.close()
-    assert len(Tail(path).read()) == 1
+    orphan.file.close()
+    assert len(Tail(orphan.path).read()) == 1
     ours.close()
 
 
@@ -188,7 +188,7 @@ def test_write_through_writes_at_once(tmp_path: Path) -> None:
 
 
 def test_a_journal_has_its_head_before_it_can_be_found(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, lambda: [record("head")])
+    journal = Journal(tmp_path, lambda going: [record("head")])
     assert [r["n"] for r in Tail(journal.path).read()] == ["head"]
     assert list(journal.orphans()) == []
     journal.close()
@@ -209,13 +209,20 @@ def test_a_journal_of_another_host_is_left_once_nobody_touches_it(tmp_path: Path
     theirs.with_suffix(".delivered").write_text("7")
     assert list(ours.orphans()) == []
     age(theirs, journal_module.STALE_SECONDS + 5)
-    ((path, file),) = ours.orphans()
-    file.close()
+    (orphan,) = ours.orphans()
+    orphan.file.close()
     assert not theirs.exists()
-    assert [r["n"] for r in Tail(path).read()] == [1]
-    assert path.with_suffix(".delivered").read_text() == "7"
-    assert list(Journal(tmp_path, write_through=True).orphans()) != [], "whoever took it may die as well"
-    ours.close()
+    assert [r["n"] for r in Tail(orphan.path).read()] == [1]
+    assert orphan.path.with_suffix(".delivered").read_text() == "7"
+    assert not orphan.has_ended, "that nobody touches it proves nothing"
+    other = Journal(tmp_path, write_through=True)
+    assert list(other.orphans()) == []
+    age(orphan.path, journal_module.STALE_SECONDS + 5)
+    (again,) = other.orphans()  # whoever took it may die as well
+    assert not again.has_ended, "whose it was is still known"
+    again.file.close()
+    for journal in (ours, other):
+        journal.close()
 
 
 def test_a_host_whose_name_begins_like_ours_is_another_one(
@@ -244,9 +251,9 @@ def test_where_locks_do_not_work_a_living_journal_is_known_by_its_age(
     dead.sync(60)
     assert list(ours.orphans()) == []
     age(dead.path, journal_module.STALE_SECONDS + 5)
-    ((path, file),) = ours.orphans()
-    file.close()
-    assert [r["n"] for r in Tail(path).read()] == [1]
+    (orphan,) = ours.orphans()
+    orphan.file.close()
+    assert [r["n"] for r in Tail(orphan.path).read()] == [1]
     assert living.path.exists()
     for journal in (living, ours):
         journal.close()
@@ -258,9 +265,9 @@ def test_what_is_closed_need_not_grow_old(tmp_path: Path, monkeypatch: pytest.Mo
     worker.append(record(1))
     assert list(ours.orphans()) == []
     worker.close()
-    ((path, file),) = ours.orphans()
-    file.close()
-    assert [r["n"] for r in Tail(path).read()] == [1]
+    (orphan,) = ours.orphans()
+    orphan.file.close()
+    assert [r["n"] for r in Tail(orphan.path).read()] == [1]
     ours.close()
 
 
@@ -276,7 +283,7 @@ def test_a_living_process_touches_its_journal(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_journal_that_was_taken_away_is_begun_anew(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal", lambda: [record("head")])
+    journal = Journal(tmp_path / "journal", lambda going: [record("head")])
     journal.append(record(1))
     assert journal.sync(60)
     taken = journal.path.rename(tmp_path / "taken.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,23 @@ class AmbientRun:
         """Its config as it stands; ours are added to it, so that whoever writes last writes both."""
         config: dict[str, Any] = self._run.config
         return config
+
+    @property
+    def samples_itself(self) -> bool:
+        """Whether Trackio records the machine's load in it, of its own accord."""
+        return any(getattr(self._run, f"_{of}_monitor", None) is not None for of in ("cpu", "gpu"))
+
+    def when_finished(self, tell: Callable[[], None]) -> None:
+        """Call this before the run is finished, by ``trackio.finish()`` or by its own ``finish``."""
+        finish = self._run.finish
+
+        @functools.wraps(finish)
+        def told() -> Any:
+            self._run.finish = finish
+            tell()
+            return finish()
+
+        self._run.finish = told
 
     def add_config(self, values: dict[str, Any]) -> dict[str, Any]:
         """Add keys that the user has not set; returns what was added."""
