@@ -1,0 +1,119 @@
+"""A Trackio run of the user's own: how it ends, and what ends with it, in real programs."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.programs import journals, read, run, start, until_on_disk, until_told, values
+
+HIS = """
+import trackio, warnings
+autolog.enable(log_code=False)
+from sklearn.linear_model import LogisticRegression
+quiet = dict(embed=False, auto_log_cpu=False, auto_log_gpu=False)
+his = trackio.init(project="p", name="his", config={"mine": 1}, **quiet)
+fitted = LogisticRegression().fit([[0.], [1.], [2.], [3.]], [0, 0, 1, 1])
+"""
+
+ENDS = {
+    "its own finish": ("trackio.finish()", 0, "finished"),
+    "the program's end": ("", 0, "finished"),
+    "sys.exit": ("sys.exit(3)", 3, "finished"),
+    "an exception": ("raise ValueError('his')", 1, "failed"),
+    "an exception, and finish after all": (
+        "try: raise ValueError('his')\nfinally: trackio.finish()",
+        1,
+        "failed",
+    ),
+    "SIGTERM": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, "killed"),
+    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "killed"),
+}
+
+
+@pytest.mark.parametrize(("end", "code", "status"), ENDS.values(), ids=ENDS)
+def test_its_status_is_how_it_has_ended(tmp_path: Path, end: str, code: int, status: str) -> None:
+    run(tmp_path, HIS + end, code=code)
+    (his,) = read(tmp_path)
+    assert his["config"]["status"] == status
+    assert his["config"]["mine"] == 1
+    assert his["config"]["model"] == "LogisticRegression"
+    assert values(his, "train/accuracy") == [1]
+    failed = status == "failed"
+    assert his["config"].get("error") == ("ValueError: his" if failed else None)
+    assert [alert["title"] for alert in his["alerts"]] == (["his failed: ValueError"] if failed else [])
+    assert journals(tmp_path) == []
+
+
+def test_it_has_ended_when_it_is_finished_whatever_comes_after(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        HIS
+        + """
+trackio.finish()
+print(autolog.finish(), flush=True)
+again = trackio.init(project="p", name="again", **quiet)
+LogisticRegression().fit([[0.], [1.]], [0, 1])
+raise ValueError("his")
+""",
+        code=1,
+    )
+    assert "\nTrue\n" in out
+    statuses = {one["name"]: one["config"]["status"] for one in read(tmp_path)}
+    assert statuses == {"his": "finished", "again": "failed"}
+
+
+def test_it_is_running_while_it_runs_and_crashed_once_its_process_is_gone(tmp_path: Path) -> None:
+    process = start(
+        tmp_path, HIS + "print(autolog.finish(), flush=True)\nprint(1, flush=True)\ntime.sleep(300)"
+    )
+    until_told(process, 1)
+    (his,) = read(tmp_path)
+    assert his["config"]["status"] == "running"
+    process.kill()
+    process.communicate()
+    run(tmp_path, "autolog.finish()")
+    (his,) = read(tmp_path)
+    assert his["config"]["status"] == "crashed"
+    assert his["config"]["mine"] == 1
+    assert [alert["title"] for alert in his["alerts"]] == ["his crashed"]
+
+
+def test_a_status_of_the_users_own_stays(tmp_path: Path) -> None:
+    program = HIS.replace('{"mine": 1}', '{"mine": 1, "status": "his word"}')
+    run(tmp_path, program + "raise ValueError('his')", code=1)
+    (his,) = read(tmp_path)
+    assert his["config"]["status"] == "his word"
+
+
+def test_what_a_hook_has_left_open_in_it_ends_with_it(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        HIS
+        + """
+from sklearn.linear_model import SGDClassifier
+for model in SGDClassifier(), SGDClassifier():  # partial_fit: nobody says which is the last
+    model.partial_fit([[0.], [1.]], [0, 1], classes=[0, 1])
+trackio.finish()
+autolog.finish()
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        code=-signal.SIGKILL,
+    )
+    kept = {one["name"].rpartition("-")[0] or one["name"]: one["config"]["status"] for one in read(tmp_path)}
+    assert kept == {"his": "finished", "SGDClassifier": "finished"}
+
+
+def test_its_machine_is_sampled_unless_trackio_does_so(tmp_path: Path) -> None:
+    program = HIS.replace("log_code=False", "log_code=False, system_interval=0.2")
+    waiting = "\nprint(1, flush=True)\ntime.sleep(300)"
+    process = start(tmp_path, program + waiting)
+    until_on_disk(tmp_path, '"kind":"system"')
+    process.kill()
+    process.communicate()
+
+    run(tmp_path / "theirs", program.replace("auto_log_cpu=False", "auto_log_cpu=True") + "time.sleep(2)")
+    (his,) = read(tmp_path / "theirs")
+    assert his["system"] == []  # theirs would be every ten seconds
