@@ -62,7 +62,7 @@ def open_run(
     Args:
         parent: the run that it becomes a child of; project, group, tags and destination come from there.
         by_user: whether a person opened it, rather than a hook.
-        subject: what the made-up name begins with.
+        subject: what the made-up name begins with: see :func:`autolog.capture.titles.title`.
         shared_id: its id, if several processes write to it at the same time, each as its owner.
         settings: None: those in force.
         face: a room's own kind of run, with names that its users expect.
@@ -81,7 +81,7 @@ def open_run(
     tags = [label(tag, 100) for tag in (*settings.tags, *tags)]
     identity = Identity(
         id=run_id,
-        name=plain_run_name(name or own_name or f"{subject}-{run_id[:4]}"),
+        name=plain_run_name(name or own_name or f"{subject} ·{run_id[:4]}"),
         project=project or settings.project or default_project(),
         group=label(group) if group else None,
         parent=parent.id if parent is not None else None,

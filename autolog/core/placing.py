@@ -48,7 +48,7 @@ def begin_training(
 
     Args:
         subject: the estimator, model, trainer: later calls on it find the run by it.
-        name: of what is trained, e.g. its class.
+        name: what its run is called before its id: see :func:`autolog.capture.titles.title`.
         framework: whose training it is, as the catalogue names it. None: no hook is needed to record it.
         given: a run that the user gave by hand.
         resume: where the training saves itself. If there is something to go on from, and the run that saved

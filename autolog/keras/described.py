@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,7 +12,9 @@ import numpy as np
 from keras.src.backend.common import global_state
 
 from autolog.capture import datasets
+from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
+from autolog.process.guard import shield
 
 __all__ = [
     "batch_size_of",
@@ -23,6 +26,7 @@ __all__ = [
     "record_optimizers",
     "record_parameters",
     "short",
+    "title_of",
     "training_rows",
 ]
 
@@ -129,6 +133,26 @@ def _readable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _readable(part) for key, part in value.items()}
     return [_readable(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def title_of(model: Any, call: Arguments | None = None) -> str:
+    """What its run is called: its class, or the name that a person gave it, and what was set by hand."""
+    name: str = type(model).__name__
+    with shield("Keras: a run's name"):
+        was_set: dict[str, Any] = {}
+        if type(model).__module__.startswith("keras.") and not _AUTOMATIC.match(model.name):
+            name = model.name
+        optimizer = getattr(model, "optimizer", None)
+        rate = optimizer.get_config().get("learning_rate") if optimizer is not None else None
+        if isinstance(rate, (int, float)):
+            was_set["learning_rate"] = short(rate)
+        if call is not None:
+            was_set |= {key: call.get(key) for key in ("epochs", "batch_size")}
+        return title(short_class(name), was_set)
+    return name
+
+
+_AUTOMATIC = re.compile(r"(sequential|functional|model)(_\d+)?$")
 
 
 def _learning_rate(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from autolog.core.recording import Recording
 from autolog.core.training import Frame, Training, find_run, recorded
 from autolog.keras.again import gone_on, line_of, remember_fit
 from autolog.keras.backup import backup_of
-from autolog.keras.described import by_class, record_data, record_parameters
+from autolog.keras.described import by_class, record_data, record_parameters, title_of
 from autolog.keras.evaluation import record_evaluation
 from autolog.keras.loops import latest
 from autolog.keras.models import record_model, record_summary
@@ -41,7 +41,7 @@ def observe_fit(call: Call) -> Frame:
     with watching("keras"):  # first: if this run cannot be opened, its inner calls are no runs either
         try:
             given, resume = given_by(ours), backup_of(callbacks)
-            name = type(model).__name__
+            name = title_of(model, call)
             line = line_of(call)
             training = None
             with shield("Keras: whether a training goes on"):
@@ -157,7 +157,7 @@ def observe_evaluate(call: Call) -> Frame:
         training = None
         if run is None:
             try:
-                training = begin_training(model, f"{type(model).__name__}-evaluate", framework="keras")
+                training = begin_training(model, f"evaluate {title_of(model)}", framework="keras")
             except Exception:
                 yield
                 raise

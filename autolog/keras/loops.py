@@ -33,7 +33,7 @@ from autolog.core.training import (
     loop_of,
     open_loops,
 )
-from autolog.keras.described import by_class, name_of, plain, record_parameters
+from autolog.keras.described import by_class, name_of, plain, record_parameters, title_of
 from autolog.keras.gradients import AppliedNorms
 from autolog.keras.models import is_kept, record_model, record_summary
 from autolog.keras.optimizers import Optimizers, steps_of
@@ -275,7 +275,7 @@ def _joined(model: Any) -> tuple[_Loop, _Member] | None:
 
 
 def _opened(model: Any) -> tuple[_Loop, _Member]:
-    loop = _Loop(begin_training(model, type(model).__name__, framework="keras"))
+    loop = _Loop(begin_training(model, title_of(model), framework="keras"))
     return loop, loop.add(model, named=_is_one_of_several(model))
 
 

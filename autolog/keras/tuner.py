@@ -122,7 +122,7 @@ class _Search:
         """A trial begins."""
         values = dict(trial.hyperparameters.values)
         self._began[trial.trial_id] = time.perf_counter()
-        name = f"{self.run.name}-trial-{trial.trial_id}"
+        name = f"trial {trial.trial_id} {self.run.name}"
         run = open_run(name, parent=self.run, by_user=False, framework="keras")
         with shield("KerasTuner: a trial's hyperparameters"):
             run.params(values)  # until a fit in this run tells its own

@@ -27,7 +27,7 @@ from autolog.core.results import record_evaluation
 from autolog.core.run import Run
 from autolog.core.training import Loop, Training, conclude
 from autolog.core.watching import WatchHandle, check_numbers, error_of_the_program
-from autolog.keras.described import plain, short
+from autolog.keras.described import plain, short, title_of
 from autolog.keras.models import record_model, record_summary
 from autolog.keras.optimizers import Optimizers, inner, rate_of_step
 from autolog.keras.tasks import LeftOut, Task
@@ -74,7 +74,7 @@ def watch(
     for other in list(_watches):
         if other.is_of(model):
             other.unwatch()
-    training = begin_training(model, type(model).__name__, framework="keras", given=given)
+    training = begin_training(model, title_of(model), framework="keras", given=given)
     conclude(training, more_to_come=True)
     return Watch(training, model, optimizer, every, step)
 

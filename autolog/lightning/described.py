@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from autolog.capture import datasets
+from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
+from autolog.process.guard import shield
 from autolog.process.hooks import Call
 from autolog.torch.measures import describe, is_sharded, seed_that_was_set
 
@@ -23,6 +25,7 @@ __all__ = [
     "record_outcome",
     "record_parameters",
     "step_of",
+    "title_of",
 ]
 
 
@@ -75,6 +78,14 @@ def _hyperparameters(owner: Any) -> dict[str, Any]:
     """As they are now: ``Tuner.lr_find`` has put another rate there than ``save_hyperparameters``."""
     found = getattr(owner, "hparams", None) if owner is not None else None
     return {str(name): value for name, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def title_of(trainer: Any, module: Any) -> str:
+    """What its run is called: the module's class, and what was set by hand."""
+    name = type(module).__name__
+    with shield("Lightning: a run's name"):
+        return title(short_class(name), _hyperparameters(module) or {"max_epochs": trainer.max_epochs})
+    return name
 
 
 def initial_and_current(module: Any) -> tuple[dict[str, Any], dict[str, Any]]:

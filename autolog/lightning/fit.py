@@ -18,6 +18,7 @@ from autolog.lightning.described import (
     package_of,
     record_data,
     record_parameters,
+    title_of,
 )
 from autolog.lightning.logger import TrackioLogger, logger_of, loggers_in
 from autolog.lightning.recorder import Recorder
@@ -45,7 +46,7 @@ def observe_fit(call: Call) -> Frame:
             with shield("Lightning: what the training goes on from"):
                 resume = checkpoint_of(trainer, call.get("ckpt_path"))
             goes_on = resume is not None and resume.exists
-            training = _begin(trainer, module, type(module).__name__, resume, goes_on=goes_on)
+            training = _begin(trainer, module, title_of(trainer, module), resume, goes_on=goes_on)
         except Exception:
             yield
             raise
@@ -136,7 +137,7 @@ def _observe_evaluation(call: Call, name: str) -> Frame:
         training = None
         if run is None:
             try:
-                training = _begin(trainer, module, f"{type(module).__name__}-{name}")
+                training = _begin(trainer, module, f"{name} {title_of(trainer, module)}")
             except Exception:
                 yield
                 raise

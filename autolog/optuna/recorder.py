@@ -396,7 +396,7 @@ class TrialRecorder:
         with self._lock:
             if self.run is None and self.study.trials != "rows":
                 parent = self.study.run
-                name = f"{parent.name}-trial-{self.number}"
+                name = f"trial {self.number} {parent.name}"
                 self.run = open_run(name, parent=parent, by_user=False, framework="optuna")
                 self.run.is_training = True
                 _of_trials.add(self.run)

@@ -30,6 +30,7 @@ from autolog.sklearn.callback import callback_of
 from autolog.sklearn.described import (
     is_being_checked,
     is_fitted_by_a_library,
+    name_of,
     record_data,
     record_parameters,
     task_of,
@@ -46,6 +47,14 @@ _FUNCTIONS = {
     "learning_curve",
     "validation_curve",
     "permutation_test_score",
+}
+# What the folds are for, in a run's name.
+_SHORT = {
+    "cross_validate": "cv",
+    "cross_val_predict": "cv",
+    "learning_curve": "learning",
+    "validation_curve": "validation",
+    "permutation_test_score": "permutations",
 }
 _RAISE_WHERE_ALL_FAIL = {"cross_validate", "learning_curve"}
 _MODULES = {"sklearn.model_selection._validation", "sklearn.inspection._permutation_importance"}
@@ -65,7 +74,7 @@ def observe_parallel(call: Call) -> Frame:
         return
     with watching("sklearn"):
         try:
-            name = f"{type(given['estimator']).__name__}-{function}"
+            name = name_of(given["estimator"], _SHORT.get(function, function))
             training = begin_training(
                 call.subject, name, framework="sklearn", given=given_by(callback), may_wrap=True
             )

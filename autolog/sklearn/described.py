@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+import weakref
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
@@ -11,7 +13,9 @@ import numpy as np
 
 from autolog.capture import datasets
 from autolog.capture.overlap import KnownRows
+from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
+from autolog.process.guard import shield
 from autolog.process.signatures import signature_of
 from autolog.sklearn.inside import attribute, final_estimator
 from autolog.sklearn.known import TrainingData, is_full, place_of, read_of, training_data
@@ -21,6 +25,7 @@ __all__ = [
     "is_being_checked",
     "is_fitted_by_a_library",
     "is_model",
+    "name_of",
     "record_data",
     "record_evaluated",
     "record_parameters",
@@ -146,10 +151,64 @@ def _set_by_hand(estimator: Any, everything: Mapping[str, Any]) -> dict[str, Any
         owner = everything.get(owner_key) if owner_key else estimator
         if not isinstance(value, (str, int, float, bool)) or owner is None:
             continue
-        parameter = signature_of(type(owner).__init__).parameters.get(name)
+        parameter = _parameters(type(owner)).get(name)
         if parameter is None or (parameter.default is not value and parameter.default != value):
             found[key] = value
     return found
+
+
+_known_parameters: weakref.WeakKeyDictionary[type, Mapping[str, inspect.Parameter]]
+_known_parameters = weakref.WeakKeyDictionary()  # of classes; to ask for them takes 30 us a time
+
+
+def _parameters(of_class: type) -> Mapping[str, inspect.Parameter]:
+    known = _known_parameters.get(of_class)
+    if known is None:
+        known = _known_parameters[of_class] = signature_of(of_class.__init__).parameters  # type: ignore[misc]
+    return known
+
+
+# Its name ------------------------------------------------------------------------------------------
+
+
+def name_of(estimator: Any, what: str = "") -> str:
+    """What its run is called: the estimator that learns in the end, and what was set of it by hand.
+
+    Args:
+        what: is done with it, if it is not just fitted.
+    """
+    name = type(estimator).__name__
+    with shield("scikit-learn: a run's name"):
+        asked = estimator
+        while (inner := _to_be_trained(asked)) is not None:
+            what = what or _DOES.get(type(asked).__name__, "")
+            asked = inner
+        head = f"{what} {short_class(type(asked).__name__)}".strip()
+        return title(head, _set_by_hand(asked, asked.get_params(deep=True)))
+    return name
+
+
+# What a wrapper does with the estimator in it.
+_DOES = {
+    "CalibratedClassifierCV": "calibrated",
+    "GridSearchCV": "search",
+    "HalvingGridSearchCV": "search",
+    "HalvingRandomSearchCV": "search",
+    "OptunaSearchCV": "search",
+    "RandomizedSearchCV": "search",
+}
+
+
+def _to_be_trained(estimator: Any) -> Any:
+    """What an estimator that has not learned yet will train in its place; None: itself."""
+    steps = getattr(estimator, "steps", None)
+    if isinstance(steps, list) and steps:
+        inner = steps[-1][1]
+    elif type(estimator).__name__ in _DOES:
+        inner = getattr(estimator, "estimator", None)
+    else:
+        inner = getattr(estimator, "regressor", None)  # TransformedTargetRegressor
+    return inner if hasattr(inner, "get_params") else None
 
 
 # Data -----------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from autolog.sklearn.described import (
     is_being_checked,
     is_fitted_by_a_library,
     is_model,
+    name_of,
     record_data,
     record_parameters,
     task_of,
@@ -155,9 +156,7 @@ def _record_given(run: Recording, estimator: Any, call: Call, X: Any, y: Any) ->
 def _begin(estimator: Any) -> Training:
     callback = callback_of(estimator)
     given = given_by(callback)
-    training = begin_training(
-        estimator, type(estimator).__name__, framework="sklearn", given=given, may_wrap=True
-    )
+    training = begin_training(estimator, name_of(estimator), framework="sklearn", given=given, may_wrap=True)
     know_model(training.run, estimator)
     if callback is not None:
         with shield("scikit-learn: TrackioCallback"):

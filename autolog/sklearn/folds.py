@@ -140,7 +140,7 @@ class _Group:
     def _part_with_the_first(self, outer: Recording) -> None:
         first = next((model for model in self.models if model.is_first), None)
         if first is not None:
-            child = open_run(f"{outer.name}-fold-1", parent=outer, by_user=False, framework="sklearn")
+            child = open_run(f"fold 1 {outer.name}", parent=outer, by_user=False, framework="sklearn")
             child.params(outer.known_params())
             if first.numbers:
                 child.log(first.numbers, step=0)

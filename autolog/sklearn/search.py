@@ -148,7 +148,7 @@ def _column_order(name: str) -> int:
 
 def _open_child(run: Recording, place: int, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """One candidate as a run below the search."""
-    child = open_run(f"{run.name}-rank-{place + 1}", parent=run, by_user=False, framework="sklearn")
+    child = open_run(f"rank {place + 1} {run.name}", parent=run, by_user=False, framework="sklearn")
     child.params(params)
     child.describe({f"params/{key}": sanitize(value) for key, value in params.items()})
     scores = {key: value for key, value in row.items() if key.startswith(("mean_", "std_", "rank_"))}

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from autolog.capture.titles import short_class, title
 from autolog.core import outlet
 from autolog.core.current import open_here
 from autolog.core.opening import given_run, silent_run
@@ -19,7 +20,7 @@ from autolog.core.training import Training, bind_run, conclude, loop_of
 from autolog.core.watching import WatchHandle, check_numbers, error_of_the_program
 from autolog.process import forks
 from autolog.process.guard import measured, shield
-from autolog.torch.measures import Measures, parameters_of
+from autolog.torch.measures import Measures, learning_rates, parameters_of
 from autolog.torch.watched import Member, Watched, free_name, loop_with, open_ones, steps_in
 
 __all__ = ["Watch", "unwatch", "watch"]
@@ -79,7 +80,7 @@ def watch(
     if loop is None:
         for one in models.values():
             unwatch(one)
-        loop = Watched(_begin(models, given, leads), _steps_before(step, given))
+        loop = Watched(_begin(models, optimizers, given, leads), _steps_before(step, given))
     recording = loop.recording
     measures = functools.partial(
         Measures,
@@ -218,13 +219,18 @@ def _going_on(
     return around if given is not None or not around.has_stepped else None
 
 
-def _begin(models: Mapping[str, Any], given: Recording | None, leads: bool) -> Training:
+def _begin(
+    models: Mapping[str, Any], optimizers: Iterable[Any], given: Recording | None, leads: bool
+) -> Training:
     if not leads:
         return Training(silent_run(), owns=True)
     if given is not None and given in steps_in:  # that what it is watched in is written to it, was said
         return Training(given, owns=False)
     first = next(iter(models.values()))
-    name = "-".join(dict.fromkeys(type(one).__name__ for one in models.values()))
+    name = "-".join(dict.fromkeys(short_class(type(one).__name__) for one in models.values()))
+    with shield("torch: a run's name"):
+        rates = [learning_rates(one) for one in optimizers]
+        name = title(name, rates[0] if len(rates) == 1 else {})
     training = begin_training(first, name, framework="torch", given=given)
     conclude(training, more_to_come=True)
     return training

@@ -10,11 +10,13 @@ from typing import Any
 
 import transformers
 
+from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
 from autolog.core.settings import SettingError, Settings
+from autolog.process.guard import shield
 from autolog.torch.measures import describe, is_sharded
 
-__all__ = ["record_model", "record_optimizer", "record_outcome", "record_parameters", "suggested"]
+__all__ = ["record_model", "record_optimizer", "record_outcome", "record_parameters", "suggested", "title_of"]
 
 # What runs are compared by; all the others stand in the nested part.
 _FIRST = (
@@ -56,6 +58,20 @@ def suggested(trainer: Any) -> tuple[dict[str, str], dict[str, str]]:
         except SettingError as error:
             notes[theirs] = f"not used: {error}"
     return found, notes
+
+
+def title_of(trainer: Any, subject: Any) -> str:
+    """What its run is called: the model's class, and what was set by hand."""
+    name = type(subject).__name__
+    with shield("transformers: a run's name"):
+        args = trainer.args
+        defaults = {field.name: field.default for field in dataclasses.fields(args)}
+        was_set = {key: getattr(args, key, None) for key in _TELLING}
+        return title(short_class(name), {k: v for k, v in was_set.items() if v != defaults.get(k)})
+    return name
+
+
+_TELLING = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "weight_decay")
 
 
 def record_parameters(run: Recording, trainer: Any) -> None:

@@ -17,7 +17,13 @@ from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.transformers.checkpoints import checkpoint_of
-from autolog.transformers.described import record_model, record_outcome, record_parameters, suggested
+from autolog.transformers.described import (
+    record_model,
+    record_outcome,
+    record_parameters,
+    suggested,
+    title_of,
+)
 from autolog.transformers.predictions import HeldOut
 from autolog.transformers.recorder import Recorder
 
@@ -128,7 +134,7 @@ def _observe_evaluation(call: Call, name: str, data: Any) -> Frame:
         training = None
         if run is None:
             try:
-                training = _begin(trainer, f"-{name}")
+                training = _begin(trainer, name)
             except Exception:
                 yield
                 raise
@@ -227,7 +233,7 @@ def _begin(trainer: Any, what: str, resume: Checkpoint | None = None) -> Trainin
     with shield("transformers: where its run belongs"):
         place, notes = suggested(trainer)
     subject = trainer.model if trainer.model is not None else trainer
-    name = f"{type(subject).__name__}{what}"
+    name = f"{what} {title_of(trainer, subject)}".strip()
     given = given_by(_ours(trainer))
     training = begin_training(
         subject, name, framework="transformers", given=given, resume=resume, suggested=place

@@ -108,6 +108,6 @@ def test_what_trains_inside_is_below_and_leaves_the_outer_run_alone(
     assert outer.config.get("model") != "LogisticRegression"
     assert not {"train/accuracy", "val/accuracy"} & set(outer.metrics)
     assert not [key for key in (*outer.charts, *outer.tables) if key.startswith("model/coefficients")]
-    inner = [run for run in recording.runs if run.name.startswith("LogisticRegression")]
+    inner = [run for run in recording.runs if run.name.startswith("LogReg")]
     assert len(inner) == (2 if nested else 0)
     assert all(run.config["parent"] == outer.id and run.metrics["train/accuracy"] > 0.5 for run in inner)

@@ -409,7 +409,7 @@ def test_finish_ends_what_autolog_left_open_and_nothing_else(sink: MemorySink) -
     with autolog.run("his"):
         begin_training(model, "Model", framework=None)
         assert autolog.finish()
-        statuses = {run.name.split("-")[0]: run.status for run in sink.runs}
+        statuses = {run.name.split(" ·")[0]: run.status for run in sink.runs}
         assert statuses == {"Loop": "finished", "Fit": "running", "his": "running"}
     conclude(going_on)
 

@@ -89,7 +89,7 @@ def test_trackios_run_name_is_the_runs_name(monkeypatch: pytest.MonkeyPatch) -> 
     sink = autolog.MemorySink()
     with autolog.enabled(sink=sink, log_code=False), autolog.run() as run, run.child():
         pass
-    assert [kept.name.split("-")[0] for kept in sink.runs] == ["theirs", "run"]
+    assert [kept.name.split(" ·")[0] for kept in sink.runs] == ["theirs", "run"]
 
 
 def test_a_write_token_is_taken_out_of_the_url_and_never_shown() -> None:

@@ -65,7 +65,7 @@ def test_a_search_is_a_run_and_its_trials_are_below_it(recording: MemorySink, tm
     searching = tuner(tmp_path)
     searching.search(**DATA, epochs=2)
     search, trials = tree(recording)
-    assert search.name.startswith("RandomSearch-")
+    assert search.name.startswith("RandomSearch ·")
     assert search.status == "finished"
     assert (search.config["objective"], search.config["max_trials"]) == ("val_accuracy", 3)
     assert search.config["params"]["seed"] == 1

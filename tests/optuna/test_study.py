@@ -29,7 +29,7 @@ def test_a_study_is_a_run_with_a_row_for_each_trial(recording: MemorySink) -> No
     searched.optimize(square, n_trials=6, timeout=600)
     run, trials = family(recording)
     values = [trial.value for trial in searched.trials]
-    assert run.name.startswith("squares-")
+    assert run.name.startswith("squares ·")
     assert (run.status, trials) == ("finished", [])
     assert run.values("objective/value") == values
     assert [step for step, row in run.rows if "objective/value" in row] == [0, 1, 2, 3, 4, 5]

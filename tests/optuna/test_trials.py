@@ -31,7 +31,7 @@ def test_a_trial_in_which_something_trains_is_a_run(with_sklearn: MemorySink) ->
     assert [trial.config["trial"] for trial in trials] == [0, 2]
     for trial in trials:
         frozen = searched.trials[trial.config["trial"]]
-        assert trial.name == f"{run.name}-trial-{frozen.number}"
+        assert trial.name == f"trial {frozen.number} {run.name}"
         assert trial.status == "finished"
         assert trial.config["model"] == "LogisticRegression"
         assert trial.config["params"]["C"] == frozen.params["C"]
@@ -134,7 +134,7 @@ def test_a_search_of_scikit_learns_kind_nests(with_sklearn: MemorySink) -> None:
         search = integration.OptunaSearchCV(LogisticRegression(), distributions, n_trials=3, random_state=0)
     search.fit(X, y)
     run, trials = family(with_sklearn)
-    assert run.name.startswith("OptunaSearchCV")
+    assert run.name.startswith("search ")
     assert len(run.tables["trials"]) == 3
     assert [trial.config["trial"] for trial in trials] == [0, 1, 2]
     assert all("cv/folds" in trial.tables for trial in trials)

@@ -101,7 +101,7 @@ def test_no_planted_token_is_stored(project: Path, tmp_path: Path) -> None:
         if secret.encode() in path.read_bytes() or secret in str(path)
     }
     assert found == set()
-    kept = {r["name"].split("-")[0].split()[0]: r for r in read(store)}
+    kept = {r["name"].split()[0]: r for r in read(store)}
     assert kept["Model"]["config"]["params"]["api_key"] == "***"
     assert kept["Model"]["config"]["run/argv"][-2:] == ["0.1", "***"], "what is no secret stays"
     assert kept["Model"]["config"]["git/remote"] == "https://***@host/x.git"

@@ -135,7 +135,7 @@ def test_the_last_tenth_is_for_failed_runs_and_the_best_of_a_search(tmp_path: Pa
     assert autolog.finish()
     """
     run_warm(tmp_path, SWEEP + textwrap.dedent(program), AUTOLOG_STORAGE_LIMIT="1000000")
-    found = {one["name"].split("-")[0]: len(one["artifacts"]["output"]) for one in read(tmp_path)}
+    found = {one["name"].split(" ·")[0]: len(one["artifacts"]["output"]) for one in read(tmp_path)}
     assert found == {"mine": 1, "KNeighborsRegressor": 0, "GridSearchCV": 1, "fails": 1}
 
 

@@ -36,7 +36,7 @@ def test_a_fit_is_a_whole_run(recording: MemorySink) -> None:
     model = LogisticRegression(C=0.5, max_iter=300).fit(X_train, y_train)
     run = only(recording)
     assert run.status == "finished"
-    assert run.name.startswith("LogisticRegression-")
+    assert run.name.startswith("LogReg C=.5 ")
     config = run.config
     assert (config["framework"], config["model"]) == ("sklearn", "LogisticRegression")
     assert config["params"]["C"] == 0.5

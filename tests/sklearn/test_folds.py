@@ -65,7 +65,7 @@ def test_each_fold_is_a_row_and_a_run(recording: MemorySink) -> None:
     rows = run.tables["cv/folds"]
     assert [row["val/accuracy"] for row in rows] == pytest.approx(scores)
     assert {row["run"] for row in rows} == {child.name for child in children}
-    (first,) = (child for child in children if child.name == "folds-fold-1")
+    (first,) = (child for child in children if child.name == "fold 1 folds")
     assert first.config["params"]["C"] == 1.0
 
 

@@ -69,7 +69,7 @@ def test_cross_val_score_is_one_run_with_its_folds(recording: MemorySink, worker
         scores = cross_val_score(LR, X, y, cv=4)
     run = only(recording)
     assert run.status == "finished"
-    assert run.name.startswith("LogisticRegression-cross_validate-")
+    assert run.name.startswith("cv LogReg ")
     assert run.config["params"]["max_iter"] == 300
     assert run.config["data/train"]["rows"] == 150
     rows = run.tables["cv/folds"]
