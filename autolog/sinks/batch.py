@@ -48,6 +48,7 @@ class Batch:
         """One more record of this run."""
         if record["kind"] == "row":
             self.rows.append(record)
+            self.config_changed = self.config_changed or self.run.has_another_result
         elif record["kind"] == "system":
             self.system.append(record)
         elif record["kind"] == "alert":

@@ -38,7 +38,7 @@ from autolog.sinks.journal import (
     takers_of,
 )
 from autolog.sinks.place import Config, Place
-from autolog.sinks.state import PENDING_KEY, RunState
+from autolog.sinks.state import RunState
 from autolog.sinks.takeover import taken_over
 
 __all__ = ["Delivery"]
@@ -272,16 +272,14 @@ class Delivery:
 
     def _recall(self, run: RunState) -> None:
         if run.forgotten:
-            run.config = self.place.config(run.identity) or run.config
-            run.config.pop(PENDING_KEY, None)
-            run.forgotten = False
+            run.recall(self.place)
 
     def _let_go(self) -> None:
         """Of many finished runs only the newest keep their config in memory; it is read back if need be."""
         if len(self.runs) > CONFIGS_KEPT and self.place.recalls:
             kept = [run for run in self.runs.values() if not run.forgotten and not run.running]
             for run in kept[:-CONFIGS_KEPT]:
-                run.config, run.forgotten = {}, True
+                run.forget()
 
     def say_what_the_disk_lost(self) -> None:
         """Say in each run how many of its records no disk has taken."""

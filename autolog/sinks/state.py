@@ -7,7 +7,9 @@ import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from autolog.capture.summary import in_reading_order, result_of
 from autolog.sinks import OpenRecord, Record
 from autolog.sinks.identity import Identity
 from autolog.sinks.journal import one_at_a_time
@@ -48,6 +50,9 @@ class RunState:
         self.is_born = False  # whether the place has a row of it: a run is what has one
         self.note: str | None = None  # how the place stores it, if not as it is meant
         self.last_step = 0
+        self.told_result: dict[str, Any] = {}  # by the config that was put together last
+        self._latest: dict[str, Any] = {}  # metrics
+        self._has_own_result = False  # of the user's
         self.config: Config = {}
         self.changes: list[Config] = []  # of a shared run: what has not been written yet
         self.forgotten = False  # whether the config stands only at the place, and is read when needed
@@ -91,7 +96,18 @@ class RunState:
                 "autolog/overhead_seconds": round(seconds, 6),
                 "autolog/overhead_percent": round(percent * seconds / callers, 2) if callers else percent,
             }
-        return dict(sorted(config.items(), key=lambda item: isinstance(item[1], (dict, list))))
+        if not self._has_own_result and (result := self.result()):
+            config["result"] = self.told_result = result
+        return in_reading_order(config)
+
+    def result(self) -> dict[str, Any]:
+        """What the run is about, as far as its metrics have gone by here."""
+        return result_of(self._latest, self.config.get("evaluation/main"))
+
+    @property
+    def has_another_result(self) -> bool:
+        """Whether it has ended, and was evaluated since its config was put together."""
+        return not self.running and not self._has_own_result and self.result() != self.told_result
 
     def has_become_dearer(self) -> bool:
         """Whether it has ended, and its delivery has cost more since its config was put together."""
@@ -102,6 +118,15 @@ class RunState:
         """Take in what stands at the place by now, but for what is ours to say."""
         self.config.update(place.config(self.identity) or {})
         self.config.pop(PENDING_KEY, None)
+        if isinstance(result := self.config.get("result"), dict) and not self._has_own_result:
+            self._latest = {**self.config.pop("result"), **self._latest}
+        elif result is not None:
+            self._has_own_result = True
+        self.forgotten = False
+
+    def forget(self) -> None:
+        """Keep no config in memory: it is read back if need be."""
+        self.config, self._latest, self.forgotten = {}, {}, True
 
     def change(self, values: Config) -> None:
         """Keys to add or replace."""
@@ -135,6 +160,7 @@ class RunState:
         """A record of this run."""
         if record["kind"] == "config":
             values = dict(record["values"])
+            self._has_own_result = self._has_own_result or "result" in values
             if "group" in values:
                 values["_group"] = values.pop("group")
             if "autolog/overhead_seconds" in values:
@@ -147,6 +173,8 @@ class RunState:
                 self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
+            numbers = {k: v for k, v in record["values"].items() if isinstance(v, (int, float))}
+            self._latest.update(numbers)
 
 
 @functools.cache

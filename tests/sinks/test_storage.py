@@ -136,7 +136,7 @@ def test_the_last_tenth_is_for_failed_runs_and_the_best_of_a_search(tmp_path: Pa
     """
     run_warm(tmp_path, SWEEP + textwrap.dedent(program), AUTOLOG_STORAGE_LIMIT="1000000")
     found = {one["name"].split(" ·")[0]: len(one["artifacts"]["output"]) for one in read(tmp_path)}
-    assert found == {"mine": 1, "KNeighborsRegressor": 0, "GridSearchCV": 1, "fails": 1}
+    assert found == {"mine": 1, "KNN k=1": 0, "search KNN": 1, "fails": 1}
 
 
 def test_a_note_of_what_was_left_out_stays_beside_later_ones(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""What a run is about in two or three numbers, and the order in which its config is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autolog.capture.summary import in_reading_order, result_of
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+    "nothing": ({}, {}),
+    "held out before learned": ({"train/accuracy": 1.0, "val/accuracy": 0.9}, {"val/accuracy": 0.9}),
+    "test before val": ({"val/loss": 0.5, "test/loss": 0.25}, {"test/loss": 0.25}),
+    "what people compare by": (
+        {"val/log_loss": 0.5, "val/roc_auc": 0.8, "val/accuracy": 0.9, "val/f1": 0.7, "val/loss": 0.4},
+        {"val/accuracy": 0.9, "val/f1": 0.7, "val/roc_auc": 0.8},
+    ),
+    "a metric of the user's": ({"val/cost": 12.5, "train/accuracy": 1.0}, {"val/cost": 12.5}),
+    "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),
+    "only means": ({"lr": 0.1, "perf/seconds": 2.0}, {}),
+    "six digits": ({"val/accuracy": 2 / 3}, {"val/accuracy": 0.666667}),
+    "no number": ({"val/accuracy": "good", "val/table": [{"a": 1}]}, {}),
+}
+
+
+@pytest.mark.parametrize(("latest", "expected"), CASES.values(), ids=CASES)
+def test_the_numbers_that_a_run_is_about(latest: dict[str, Any], expected: dict[str, float]) -> None:
+    assert result_of(latest) == expected
+    assert list(result_of(latest)) == list(expected)
+
+
+def test_the_set_that_a_person_looks_at_first() -> None:
+    latest = {"val/accuracy": 0.9, "holdout/accuracy": 0.8}
+    assert result_of(latest, "holdout") == {"holdout/accuracy": 0.8}
+    assert result_of(latest, "elsewhere") == {"val/accuracy": 0.9}
+
+
+def test_the_order_of_a_config() -> None:
+    config = {
+        "autolog/schema": 2,
+        "git/commit": "c",
+        "params": {"C": 1},
+        "seed": 1,
+        "model": "m",
+        "params/C": 1,
+        "nested": {},
+        "error": "e",
+        "status": "failed",
+        "result": {"val/accuracy": 1},
+        "_Username": None,
+    }
+    assert list(in_reading_order(config)) == [
+        "_Username",
+        "result",
+        "status",
+        "error",
+        "params/C",
+        "model",
+        "seed",
+        "nested",
+        "params",
+        "git/commit",
+        "autolog/schema",
+    ]

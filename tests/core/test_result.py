@@ -1,0 +1,48 @@
+"""The result of a run stands at the top of its config: in real programs, whatever comes after the fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.programs import read, run, start, until_on_disk
+
+FIT = """
+import numpy as np
+autolog.enable(log_code=False)
+from sklearn.linear_model import LogisticRegression
+X = np.arange(40.0)[:, None]; y = (X[:, 0] > 19).astype(int)
+"""
+
+
+def test_it_is_what_the_model_was_evaluated_on_last(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        FIT
+        + """
+model = LogisticRegression().fit(X, y)
+autolog.finish()  # the run has ended, and was delivered
+model.score(X[::2] + 0.5, y[::2])
+""",
+    )
+    (kept,) = read(tmp_path)
+    assert kept["config"]["result"]["val/accuracy"] == 1.0
+    assert all(key.startswith("val/") for key in kept["config"]["result"])
+    assert [key for key in kept["config"] if not key.startswith("_")][:2] == ["result", "status"]
+
+
+def test_one_of_the_users_own_stays(tmp_path: Path) -> None:
+    run(tmp_path, 'with autolog.run("r", config={"result": "mine"}) as r: r.log({"val/accuracy": 1.0})')
+    (kept,) = read(tmp_path)
+    assert kept["config"]["result"] == "mine"
+
+
+def test_of_a_process_that_was_killed_whoever_delivers_the_rest_says_it(tmp_path: Path) -> None:
+    process = start(
+        tmp_path, 'r = autolog.run("r").__enter__(); r.log({"val/accuracy": 0.5}); time.sleep(300)'
+    )
+    until_on_disk(tmp_path, "val/accuracy")
+    process.kill()
+    process.communicate()
+    run(tmp_path, "autolog.finish()")
+    (kept,) = read(tmp_path)
+    assert (kept["config"]["status"], kept["config"]["result"]) == ("crashed", {"val/accuracy": 0.5})
