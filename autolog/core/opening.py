@@ -103,6 +103,7 @@ def open_run(
         values["parent"] = parent.id
         parent.add_child(run)
     if config is not None:
+        run.top.update(config)
         values.update(without_underscores(sanitize(dict(config))))
     run.put(values)
     if framework is not None:

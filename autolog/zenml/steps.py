@@ -16,20 +16,21 @@ from autolog.core.current import LazyRun, enter, innermost
 from autolog.core.opening import open_run, silent_run
 from autolog.core.recording import Recording
 from autolog.core.settings import Settings
+from autolog.core.standing import stand_in
 from autolog.core.statuses import status_of
 from autolog.core.writer import RunError
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sinks.trackio.names import fitting_project
-from autolog.zenml.run import StandIn, StepRun
+from autolog.zenml.run import StepRun
 
 __all__ = [
     "Step",
+    "enter_step",
     "find",
     "get_trackio_run",
     "observe_step",
     "running",
-    "stand_in",
     "step_around",
     "unrecorded",
 ]
@@ -127,7 +128,7 @@ class Step:
         """Its run is the current one from here on, in threads that the step starts too; Trackio's as well."""
         if self.run is None or self._exits:
             return
-        self._exits.append(stand_in(self.run))
+        self._exits.append(enter_step(self.run))
 
     def _run_name(self, given: str | None) -> str:
         named = self.pipeline_run
@@ -182,12 +183,10 @@ class Step:
                 _attach_to_pipeline_run(self, values["experiment_tracker_url"], component)
 
 
-def stand_in(run: Recording) -> Callable[[], None]:
+def enter_step(run: Recording) -> Callable[[], None]:
     """Make it the current run, for Trackio's own functions too; returns how to leave."""
     leave = enter(run)
-    give_back: Callable[[], None] = lambda: None  # noqa: E731 - nothing was lent
-    with shield("ZenML: the run where Trackio looks for its own"):
-        give_back = adopting.lend(StandIn(run))
+    give_back = stand_in(run)
 
     def undo() -> None:
         give_back()

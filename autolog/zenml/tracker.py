@@ -17,7 +17,7 @@ from autolog.core.settings import Settings
 from autolog.process.guard import shield
 from autolog.zenml import steps
 from autolog.zenml.config import SPACE, TrackioExperimentTrackerConfig, TrackioExperimentTrackerSettings
-from autolog.zenml.steps import Step, stand_in, unrecorded
+from autolog.zenml.steps import Step, enter_step, unrecorded
 
 __all__ = ["TrackioExperimentTracker"]
 
@@ -58,7 +58,7 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
                 step.publish(self.id)
             return
         with shield("ZenML: a stand-in for a step's run"):
-            self._leave[info.step_run_id] = stand_in(unrecorded(info.pipeline_step_name))
+            self._leave[info.step_run_id] = enter_step(unrecorded(info.pipeline_step_name))
 
     def _open(self, step: Step, info: Any) -> None:
         config = self.config

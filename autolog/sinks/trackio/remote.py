@@ -169,15 +169,16 @@ class Remote(Local):
             path.unlink(missing_ok=True)
         return shown(path, caption)
 
-    def media(self, run: Identity, step: int, path: str) -> None:
+    def media(self, run: Identity, step: int, path: str, folder: str | None = None) -> None:
         from gradio_client import handle_file
 
+        of_run = folder is None
         upload = {
             "project": run.project,
-            "run": run.name,
-            "run_id": run.id,
-            "step": step,
-            "relative_path": None,
+            "run": run.name if of_run else None,
+            "run_id": run.id if of_run else None,
+            "step": step if of_run else None,
+            "relative_path": folder,
             "uploaded_file": handle_file(path),
         }
         self._call("/bulk_upload_media", uploads=[upload])
