@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autolog.sinks.identity import Identity
-from autolog.sinks.trackio.remote import REQUEST_SECONDS
+from autolog.sinks.trackio.remote import REQUEST_SECONDS, named_space
 
 __all__ = ["alert_elsewhere", "alert_in_words", "bare_artifact", "bare_run", "parts_of"]
 
@@ -25,6 +25,8 @@ def bare_run(run: Identity, token: str | None) -> Any:
     """
     kind, where = run.destination
     client = None
+    if kind == "space":
+        where = named_space(where, token)
     if kind != "local":
         from trackio.remote_client import RemoteClient
 
