@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,18 @@ def test_the_page_as_it_stands(tmp_path: Path) -> None:
     ]
     assert nightly["config"]["dataset"] == "imagenet"
     assert {run["config"]["status"], nightly["config"]["status"]} == {"finished"}
+
+
+def test_each_line_of_the_comparison_names_the_tests_that_run_it() -> None:
+    here = Path(__file__).parent
+    lines = (here.parents[1] / "docs" / "zenml.md").read_text().splitlines()
+    table = [line for line in lines if line.startswith("|")][2:]
+    assert len(table) > 15
+    for line in table:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", line.split("|")[-2])
+        assert named, line
+        for file, test in named:
+            assert f"def {test}(" in (here / file).read_text(), f"{file}::{test}"
 
 
 BUILT_IN = """

@@ -170,6 +170,24 @@ def test_a_servers_token_opens_it_and_is_nowhere_else(
     assert not [text for text in everywhere if TOKEN in text]
 
 
+def test_without_a_key_the_environments_token_is_taken(
+    client: Any, make_stack: MakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_WRITE_TOKEN", TOKEN)
+    before = settings_module.in_force()
+    settings_module.use(
+        autolog.Settings.from_environment(log_code=False, system_interval=0, finish_timeout=60.0)
+    )
+    with trackio_server(tmp_path, TOKEN) as url:
+        make_stack(base_url=url, project="by-environment")
+        tracker = client.active_stack.experiment_tracker.name
+        served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
+        assert autolog.finish()
+    settings_module.use(before)
+    (run,) = read(tmp_path, "by-environment")
+    assert values(run, "by/hand") == [1]
+
+
 @pytest.mark.parametrize("how", ["down", "silent", "no secret"])
 def test_a_server_that_takes_nothing_fails_no_step_and_gets_everything_later(
     make_stack: MakeStack,
