@@ -30,7 +30,8 @@ class StandIn:
     @property
     def url(self) -> str | None:
         """Where it goes, as a ``trackio.Run`` says it; None: to this machine."""
-        return self.stands_for.destination[1] or None
+        where = self.stands_for.destination[1]
+        return None if where.startswith("@") else where or None  # that one has no name yet
 
     @property
     def config(self) -> dict[str, Any]:

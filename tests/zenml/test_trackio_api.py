@@ -1,7 +1,5 @@
 """In a step the whole of Trackio's interface works as it does beside a bare run, and writes the same."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
