@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.given import log_with_tables
+from autolog.core.bare import alert
+from autolog.core.given import log_system, log_with_tables
 from autolog.core.run import Run
-from autolog.process.guard import measured
+from autolog.core.statuses import STATUSES
+from autolog.process.guard import charge, measured, shield
 
 __all__ = ["StepRun"]
 
@@ -25,11 +27,17 @@ class StepRun(Run):
     def log(self, metrics: Mapping[str, Any], step: int | None = None, *, strict: bool = False) -> None:
         """Record values at a step as :meth:`autolog.Run.log` does; DataFrames and lists of dicts are tables.
 
+        As Trackio's own run it raises nothing: what cannot be recorded, the run says.
+
         Raises:
-            TypeError: no mapping, or a step that is no whole number; with ``strict`` a value that Trackio
-                does not take.
+            TypeError: with ``strict`` what nobody takes.
         """
-        log_with_tables(self._recording, metrics, step, strict)
+        if strict:
+            log_with_tables(self._recording, metrics, step, strict)
+            return
+        with shield("run.log in a step"):
+            charge(self._recording)
+            log_with_tables(self._recording, metrics, step)
 
     log_metrics = log
 
@@ -51,11 +59,22 @@ class StepRun(Run):
 
         As with Trackio's own run, it may be called again.
         """
-        if not self._recording.is_closed:
-            super().finish(status)
+        if status not in STATUSES[1:]:
+            raise ValueError(f"finish: status={status!r}; expected one of {', '.join(STATUSES[1:])}.")
+        if self._recording.status == "running" and self._recording.is_of_this_process:
+            self._recording.end(status)
 
-    def _check_open(self, what: str) -> None:
-        """A step is open as long as it runs: Trackio's run takes what comes after its end as well."""
+    def alert(self, *args: Any, **kwargs: Any) -> None:
+        """See :meth:`autolog.Run.alert`; as Trackio's it is printed, too, and raises nothing."""
+        with shield("run.alert in a step"):
+            charge(self._recording)
+            alert(self._recording, *args, **kwargs, is_printed=True)
+
+    def log_system(self, metrics: Mapping[str, Any]) -> None:
+        """See :meth:`autolog.Run.log_system`; as Trackio's it raises nothing."""
+        with shield("run.log_system in a step"):
+            charge(self._recording)
+            log_system(self._recording, metrics)
 
     def _columns(self, prefix: str, values: Mapping[str, Any]) -> None:
         short = {f"{prefix}/{name}": v for name, v in values.items() if isinstance(v, (bool, int, float))}

@@ -179,7 +179,8 @@ class Step:
             self.run.note_error(error)
         self.publish()
         if error is not None or not self.run.is_closed:
-            self.run.close(status_of(error))
+            ended_as = self.run.status if error is None and self.run.status != "running" else status_of(error)
+            self.run.close(ended_as)
 
     # What ZenML shows of it -------------------------------------------------------------------------
 

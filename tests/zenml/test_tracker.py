@@ -293,6 +293,42 @@ def finishes_its_run() -> None:
 
 
 @step(enable_cache=False)
+def goes_on_after_its_end() -> None:
+    run = get_trackio_run()
+    run.finish("killed")
+    run.finish()
+    run.log({"after": 1})
+    run.log(None)
+    run.log({"odd step": 1}, "first")
+    run.log_system(None)
+    run.alert("odd", level="fatal")
+    with autolog.run("inside"):
+        pass
+    assert get_trackio_run() == run
+
+
+@pipeline
+def going_on() -> None:
+    goes_on_after_its_end()
+
+
+def test_a_steps_run_takes_what_comes_after_its_end_and_raises_no_more_than_trackios(
+    tracker: str, in_memory: autolog.MemorySink, expected_faults: list[Any]
+) -> None:
+    going_on.with_options(steps={"goes_on_after_its_end": {"experiment_tracker": tracker}})()
+    run, child = in_memory.runs
+    assert run.status == "killed"  # as the step has said
+    assert run.metrics == {"after": 1}
+    assert (child.parent, child.project) == (run.id, run.project)
+    assert [fault.where for fault in expected_faults] == [
+        "run.log in a step",
+        "run.log in a step",
+        "run.log_system in a step",
+        "run.alert in a step",
+    ]
+
+
+@step(enable_cache=False)
 def finishes_its_run_and_fails() -> None:
     get_trackio_run().finish()
     raise ValueError("after its run")
