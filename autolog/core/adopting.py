@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from autolog.core import ending, live, outlet, surroundings
@@ -14,7 +13,7 @@ from autolog.core.opening import make
 from autolog.core.recording import Recording
 from autolog.sinks.identity import Identity
 
-__all__ = ["adopted_run", "is_inside_a_run", "lend", "trackio_run"]
+__all__ = ["adopted_run", "is_inside_a_run", "trackio_run"]
 
 
 def adopted_run() -> Recording | None:
@@ -52,17 +51,6 @@ def trackio_run() -> Any:
 def is_inside_a_run() -> bool:
     """Whether what begins here belongs to a run that is open already, of ours or of the user's own."""
     return innermost() is not None or _ambient_run() is not None
-
-
-def lend(stand_in: Any) -> Callable[[], None]:
-    """Put this where Trackio's own functions look for the current run in this context; returns how to undo.
-
-    Args:
-        stand_in: what they will call; as ``stands_for`` it names our run.
-    """
-    from autolog.sinks.trackio.ambient import make_current
-
-    return make_current(stand_in)
 
 
 def _ambient_run() -> Any:

@@ -14,7 +14,7 @@ from autolog.core.recording import Recording
 from autolog.process.interrupts import came_by_signal
 from autolog.sinks.trackio.given import holds_media, media_files, stored_value
 
-__all__ = ["log"]
+__all__ = ["log", "log_system", "log_with_tables"]
 
 logger = logging.getLogger("autolog")
 
@@ -30,6 +30,42 @@ def log(run: Recording, metrics: Mapping[str, Any], step: int | None, strict: bo
         _log_others(run, values, others, step, strict)
     elif values or step is not None:
         run.write("row", step=run.step(step), values=values)
+
+
+def log_with_tables(run: Recording, metrics: Any, step: int | None, strict: bool = False) -> None:
+    """The same; DataFrames and lists of mappings are tables."""
+    items = metrics.items() if isinstance(metrics, Mapping) else ()
+    tables = {key: value for key, value in items if _is_table(value)}
+    if tables:
+        metrics = {key: value for key, value in metrics.items() if key not in tables}
+    log(run, metrics, step, strict)
+    for key, value in tables.items():
+        run.table(key, value, step=step)
+
+
+def _is_table(value: Any) -> bool:
+    is_frame = hasattr(value, "columns") and (hasattr(value, "to_dict") or hasattr(value, "to_dicts"))
+    return bool(
+        is_frame or (isinstance(value, list) and value and all(isinstance(r, Mapping) for r in value))
+    )
+
+
+def log_system(run: Recording, metrics: Mapping[str, Any]) -> None:
+    """Record the machine's load as ``trackio.log_system`` would; what nobody takes is left out."""
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"log_system: expected a mapping of names to values, got {type(metrics).__name__}.")
+    values: dict[str, Any] = {}
+    for key, value in metrics.items():
+        try:
+            if not run.records:
+                continue
+            plain = _stored(run, value, run.last_step)
+            values[label(key)] = stored_value(plain, project=run.project, run=run.name, step=0)
+        except Exception as error:
+            if came_by_signal(error):
+                raise
+            _leave_out(run, label(key), f"{_reason(value, error)}. {_instead(key, value)}")
+    run.system(values)
 
 
 def _log_others(

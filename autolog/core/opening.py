@@ -21,7 +21,7 @@ from autolog.core.recording import Keeper, Recording
 from autolog.core.run import Run, recording_of
 from autolog.core.settings import Settings, check_project
 from autolog.core.writer import RunError, Ticket
-from autolog.sinks.identity import Identity
+from autolog.sinks.identity import Identity, in_words
 from autolog.sinks.trackio.names import fitting_project, plain_run_name, without_underscores
 
 __all__ = [
@@ -103,6 +103,7 @@ def open_run(
         values["parent"] = parent.id
         parent.add_child(run)
     if config is not None:
+        run.top.update(config)
         values.update(without_underscores(sanitize(dict(config))))
     run.put(values)
     if framework is not None:
@@ -122,9 +123,10 @@ def begin(run: Recording, *, is_told: bool) -> None:
     ending.began(run)
     surroundings.record(run)
     # The one line per run. To stderr: the user's own output stays as it was.
-    if is_told and not run.settings.quiet and run.url is not None:
+    place = run.url or (in_words(run.destination) if run.destination[1].startswith("@") else None)
+    if is_told and not run.settings.quiet and run.records and place is not None:
         where = " (while `trackio show` runs)" if run.is_local else ""
-        print(f"autolog: {run.name} in project {run.project} -> {run.url}{where}", file=sys.stderr)
+        print(f"autolog: {run.name} in project {run.project} -> {place}{where}", file=sys.stderr)
 
 
 def default_project() -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "leave_to_parent_soon",
     "open_sink",
     "remaining",
+    "token_of",
 ]
 
 
@@ -158,6 +159,11 @@ def say_unwritable(error: OSError, sink: Sink | None) -> None:
 def know_token(destination: Destination, token: str) -> None:
     """The token for a place: of a server the write token, of a Space the Hub's. In memory alone."""
     _tokens[destination] = token
+
+
+def token_of(destination: Destination) -> str | None:
+    """The token for a place, if one is known."""
+    return _tokens.get(destination)
 
 
 # Delivering -----------------------------------------------------------------------------------------

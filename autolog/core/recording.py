@@ -70,6 +70,7 @@ class Recording(Writer):
         is_closed: whether the user has finished it.
         exits: how to leave the ``with`` blocks that the user has entered with it.
         left_out: names that the user logs values under which nobody takes, as they were told.
+        top: what the user has given for the top level of its config, as it was given.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Recording(Writer):
         self._params: dict[str, dict[str, Any]] = {}
         self._notes = Notes()
         self.left_out: set[str] = set()
+        self.top: dict[str, Any] = {}
         self._last_words: list[Callable[[], None]] = []
         super().__init__(identity, sink=sink, settings=settings)
 
@@ -140,6 +142,11 @@ class Recording(Writer):
     def samples_itself(self) -> bool:
         """Whether Trackio records the machine's load in it, of its own accord."""
         return self._ambient is not None and self._ambient.samples_itself
+
+    @property
+    def ambient(self) -> Any:
+        """The Trackio run of the user's own that it writes to (``AmbientRun``); None: it is one of ours."""
+        return self._ambient
 
     @property
     def is_claimed(self) -> bool:
@@ -202,6 +209,7 @@ class Recording(Writer):
                 clean = self._params[prefix] = {**self._params.get(prefix, {}), **clean}
             self.put({prefix: clean})
         else:
+            self.top.update(values)
             self.put(without_underscores(clean))
         for path, text in overflow.items():
             self._text_file("/".join(part for part in (prefix, path) if part), text)
@@ -329,7 +337,7 @@ class Recording(Writer):
             self.tags = [*dict.fromkeys([*self.tags, *(label(tag, 100) for tag in tags)])]
         self.put({"tags": list(self.tags)})
 
-    def system(self, values: dict[str, float]) -> None:
+    def system(self, values: dict[str, Any]) -> None:
         """Record the machine's load."""
         self.write("system", values=values)
 
@@ -376,6 +384,30 @@ class Recording(Writer):
             metadata=sanitize(dict(metadata or {})),
             staged=bool(kept) and kept is not plain,
             **({} if is_asked_for else {"limit": self.settings.storage_limit}),
+        )
+
+    def artifact_of_parts(
+        self,
+        name: str,
+        type: str,
+        description: str | None,
+        files: Mapping[str, Path],
+        references: Mapping[str, str],
+        metadata: Mapping[str, Any],
+        aliases: Iterable[str],
+    ) -> None:
+        """Record an artifact as Trackio has it in memory: files by their names in it, and references."""
+        kept = self.kept(dict(files)) if files else {}
+        self.write(
+            "artifact",
+            name=artifact_name(name),
+            type=label(type),
+            **({} if description is None else {"description": description}),
+            files={inside: str(file) for inside, file in kept.items()},
+            references=dict(references),
+            aliases=[artifact_name(alias) for alias in aliases],
+            metadata=sanitize(dict(metadata)),
+            staged=bool(kept) and kept != dict(files),
         )
 
     def staged_artifact(

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from autolog.core.given import log
+from autolog.core import bare
+from autolog.core.config import config_of
+from autolog.core.given import log, log_system
 from autolog.core.recording import Recording
+from autolog.core.standing import stand_in
 from autolog.core.statuses import STATUSES, status_of
 from autolog.core.writer import RunError
 from autolog.process.guard import measured, shield
 
 __all__ = ["Run", "RunError", "recording_of"]
 
-LEVELS = ("info", "warn", "error")
+TRACKIOS = ("config", "link_artifact", "log_artifact", "log_system", "use_artifact")  # have names of ours too
 
 
 class Run:
@@ -91,7 +94,7 @@ class Run:
         self._recording.params(values, prefix=prefix)
 
     @measured
-    def log(self, metrics: Mapping[str, Any], *, step: int | None = None, strict: bool = False) -> None:
+    def log(self, metrics: Mapping[str, Any], step: int | None = None, *, strict: bool = False) -> None:
         """Record values at a step: whatever ``trackio.log`` takes, in the form in which it stores them.
 
         Args:
@@ -179,21 +182,105 @@ class Run:
 
     @measured
     def alert(
-        self, title: str, text: str | None = None, *, level: str = "warn", step: int | None = None
+        self,
+        title: str,
+        text: str | None = None,
+        level: str = "warn",
+        step: int | None = None,
+        webhook_url: str | None = None,
     ) -> None:
         """Record something a person should see: it is listed on the dashboard's alerts page.
 
         Args:
-            level: ``info``, ``warn`` or ``error``.
+            level: ``info``, ``warn`` or ``error``, or Trackio's ``AlertLevel``.
+            webhook_url: where it is sent, too, as ``trackio.alert`` sends it. None: to
+                ``TRACKIO_WEBHOOK_URL``, if that is set.
 
         Raises:
             ValueError: another level.
             RunError: the run is finished.
         """
-        if level not in LEVELS:
-            raise ValueError(f"alert: level={level!r}; expected one of {', '.join(LEVELS)}.")
         self._check_open("alert")
-        self._recording.alert(title, text, level=level, step=step)
+        bare.alert(self._recording, title, text, level, step, webhook_url)
+
+    # What Trackio's own run can beside: under its names, with its arguments, and with what it returns.
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What you have given for the top level of the config; what you set in it is recorded."""
+        return config_of(self._recording)
+
+    @measured
+    def log_system(self, metrics: Mapping[str, Any]) -> None:
+        """Record values of the machine, which have a time and no step, as ``trackio.log_system`` does.
+
+        Raises:
+            TypeError: no mapping.
+            RunError: the run is finished.
+        """
+        self._check_open("log_system")
+        log_system(self._recording, metrics)
+
+    def log_artifact(
+        self,
+        artifact_or_path: Any,
+        name: str | None = None,
+        type: str | None = None,
+        aliases: list[str] | None = None,
+        overwrite: bool = False,
+    ) -> Any:
+        """Store a version of an artifact now, as ``trackio.log_artifact`` does; :meth:`artifact` waits not.
+
+        Args:
+            artifact_or_path: a ``trackio.Artifact``, or a file or folder.
+            name: of the artifact. None: the file's.
+            type: ``model``, ``dataset``, ... None: ``unspecified``.
+            aliases: names that point to this version from now on.
+            overwrite: whether all other versions are removed.
+
+        Returns:
+            The ``trackio.Artifact``, with its version; of a server or Space that does not answer without: it
+            is stored there later.
+
+        Raises:
+            ValueError, RuntimeError: what Trackio does not take: no such file, logged already.
+            RunError: the run is finished.
+        """
+        self._check_open("log_artifact")
+        return bare.log_artifact(self._recording, artifact_or_path, name, type, aliases, overwrite)
+
+    def use_artifact(self, artifact_or_name: Any, type: str | None = None) -> Any:
+        """Fetch an artifact, and record that this run has used it, as ``trackio.use_artifact`` does.
+
+        Returns:
+            The ``trackio.Artifact``: ``.download()`` gives its files.
+
+        Raises:
+            ValueError: there is none, or it is of another type.
+            OSError: the server or Space does not answer.
+            RunError: the run is finished.
+        """
+        self._check_open("use_artifact")
+        return bare.use_artifact(self._recording, artifact_or_name, type)
+
+    def link_artifact(
+        self,
+        artifact: Any,
+        target_path: str,
+        aliases: list[str] | None = None,
+        bucket_id: str | None = None,
+    ) -> Any:
+        """Link an artifact's version into a collection of a registry, as ``trackio.Run.link_artifact`` does.
+
+        Returns:
+            The ``trackio.Artifact`` as the registry has it.
+
+        Raises:
+            ValueError, TypeError, NotImplementedError: as Trackio has it.
+            RunError: the run is finished.
+        """
+        self._check_open("link_artifact")
+        return bare.link_artifact(self._recording, artifact, target_path, aliases, bucket_id)
 
     @measured
     def tag(self, *tags: str) -> None:
@@ -238,6 +325,7 @@ class Run:
 
     def __enter__(self) -> Run:
         self._recording.exits.append(self._recording.enter())
+        self._recording.exits.append(stand_in(self._recording, imports=False))
         return self
 
     def __exit__(
@@ -247,6 +335,7 @@ class Run:
         traceback: TracebackType | None,
     ) -> None:
         recording = self._recording
+        recording.exits.pop()()
         recording.exits.pop()()
         if error is not None:
             with shield("recording how a run ended"):
@@ -259,8 +348,8 @@ class Run:
                     raise
 
     def __dir__(self) -> list[str]:
-        # For tab completion: what a user calls. (The rest of an object is Python's.)
-        return [name for name in super().__dir__() if not name.startswith("_")]
+        # For tab completion: what a user calls. (The rest of an object is Python's, or Trackio's run's.)
+        return [name for name in super().__dir__() if not name.startswith("_") and name not in TRACKIOS]
 
     def __repr__(self) -> str:
         return repr(self._recording)

@@ -113,12 +113,16 @@ class MadeRecord(_Record):
 
 
 class MediaRecord(_Record):
-    """A file of Trackio's media folder that a row refers to, and that a server or Space needs as well."""
+    """A file of Trackio's media folder that a row refers to, and that a server or Space needs as well.
+
+    With ``folder`` it is one of the project's, which no row refers to, and the folder that it goes to there.
+    """
 
     kind: Literal["media"]
     step: int
     key: str
     path: str
+    folder: NotRequired[str]
 
 
 class AlertRecord(_Record):
@@ -155,6 +159,7 @@ class ArtifactRecord(_Record):
     references: dict[str, str]
     aliases: list[str]
     metadata: dict[str, Any]
+    description: NotRequired[str]
     limit: NotRequired[int]
     is_best: NotRequired[bool]
 

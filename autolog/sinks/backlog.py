@@ -209,7 +209,7 @@ class Backlog:
         if record["kind"] == "artifact":
             self._place.artifact(run.identity, record)
         elif record["kind"] == "media":
-            self._place.media(run.identity, record["step"], record["path"])
+            self._place.media(run.identity, record["step"], record["path"], record.get("folder"))
         elif record["kind"] == "made":
             asked = record["by"], record["given"], can_be_drawn()
             pieces, failed = self.drawer.ask(make_all, *asked, longest=DRAWING_SECONDS)

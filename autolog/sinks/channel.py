@@ -17,7 +17,7 @@ from autolog.sinks import Record
 from autolog.sinks.backlog import Backlog
 from autolog.sinks.delivery import Delivery
 from autolog.sinks.helper import Helper
-from autolog.sinks.identity import Destination
+from autolog.sinks.identity import Destination, in_words
 from autolog.sinks.journal import is_left, is_of_child
 from autolog.sinks.place import Place
 
@@ -230,7 +230,7 @@ def _say_once(destination: Destination, error: Exception) -> None:
         _said.add(destination)
         logger.warning(
             "autolog: records cannot be delivered to %s now (%s: %s). They are kept on disk and tried again.",
-            destination[1] or "the local Trackio database",
+            in_words(destination),
             type(error).__name__,
             error,
         )

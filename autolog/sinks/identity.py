@@ -6,15 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LOCAL", "SCHEMA", "Destination", "Identity"]
+__all__ = ["LOCAL", "SCHEMA", "Destination", "Identity", "in_words"]
 
 SCHEMA = 2
 """The version of what a run's rows and config look like, see docs/keys.md. Version 1 did not say it here."""
 
 Destination = tuple[str, str]
-"""``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``."""
+"""``("local", "")``, ``("server", "https://host")`` or ``("space", "user/space")``.
+
+``("space", "@<who has the key>/space")`` is that of the user whose key it is: the Hub says their name."""
 
 LOCAL: Destination = ("local", "")
+
+
+def in_words(destination: Destination) -> str:
+    """A place as a person calls it."""
+    where = destination[1]
+    if where.startswith("@"):
+        return f"the Space {where.partition('/')[2]!r} of the user whose api_key was given"
+    return where or "the local Trackio database"
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,11 @@ class Place(Protocol):
     def picture(self, run: Identity, step: int, name: str, page: str, caption: str | None) -> Any:
         """Put a page of HTML where a person looks for it; returns the value by which a row shows it."""
 
-    def media(self, run: Identity, step: int, path: str) -> None:
-        """Put a file of Trackio's media folder there too, under the name that the rows know it by."""
+    def media(self, run: Identity, step: int, path: str, folder: str | None = None) -> None:
+        """Put a file of Trackio's media folder there too, under the name that the rows know it by.
+
+        With ``folder`` it is one of the project's own files, and goes there.
+        """
 
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
         """A version of an artifact."""

@@ -13,6 +13,7 @@ and what is trained in a step is recorded in a run of that step.
 
 ZenML tells a tracker neither of a step's exception, nor of inputs that cannot be loaded, nor of outputs that
 cannot be stored. So one hook stands around ``StepRunner.run``, which is the whole of one attempt of a step.
+Another one sees the steps that are cached, of which a tracker is not told at all.
 """
 
 from __future__ import annotations
@@ -61,5 +62,12 @@ HOOKS = [
         "StepRunner.run",
         "autolog.zenml.steps:observe_step",
         records="steps of pipelines as runs",
-    )
+    ),
+    Hook(
+        "zenml.orchestrators.step_run_utils",
+        "publish_cached_step_run",
+        "autolog.zenml.steps:observe_cached",
+        kind="after",
+        records="the runs of cached steps in the URL of their pipeline run",
+    ),
 ]

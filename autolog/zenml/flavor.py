@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from zenml.experiment_trackers.base_experiment_tracker import BaseExperimentTrackerFlavor
 
-from autolog.zenml.config import TrackioExperimentTrackerConfig
+from autolog.zenml.config import FLAVOR, TrackioExperimentTrackerConfig
 from autolog.zenml.tracker import TrackioExperimentTracker
 
 __all__ = ["TrackioExperimentTrackerFlavor"]
-
-FLAVOR = "trackio-autolog"
 
 
 class TrackioExperimentTrackerFlavor(BaseExperimentTrackerFlavor):  # type: ignore[misc]
@@ -26,6 +24,14 @@ class TrackioExperimentTrackerFlavor(BaseExperimentTrackerFlavor):  # type: igno
     @property
     def display_name(self) -> str:
         return "Trackio (autolog)"
+
+    @property
+    def logo_url(self) -> str:
+        return "https://public-flavor-logos.s3.eu-central-1.amazonaws.com/experiment_tracker/trackio.png"
+
+    @property
+    def docs_url(self) -> str:
+        return "https://docs.zenml.io/stacks/stack-components/experiment-trackers/trackio"
 
     @property
     def config_class(self) -> type[TrackioExperimentTrackerConfig]:

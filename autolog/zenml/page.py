@@ -30,6 +30,34 @@ def begin() -> None:
     when_imported(_FLAVOR, _extend_flavor)
     when_imported(f"{_THEIRS}.flavors", _add_settings)
     when_imported(f"{_THEIRS}.experiment_trackers", _add_get_trackio_run)
+    for module, name in (("step_run", "StepRunResponse"), ("pipeline_run", "PipelineRunResponse")):
+        when_imported(f"zenml.models.v2.core.{module}", functools.partial(_add_value, module, name))
+
+
+class _Url(str):
+    """A URL that is read as the page has it: ``step.run_metadata["experiment_tracker_url"].value``."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> str:
+        return str(self)
+
+    def __reduce__(self) -> Any:
+        return str, (str(self),)
+
+
+def _add_value(module: str, name: str) -> None:
+    """What is read of a run's metadata: ZenML's own is left as it is, a copy is given out."""
+    response: Any = getattr(sys.modules[f"zenml.models.v2.core.{module}"], name)
+    theirs = response.run_metadata
+
+    def run_metadata(self: Any) -> dict[str, Any]:
+        known: dict[str, Any] = theirs.fget(self)
+        url = known.get("experiment_tracker_url")
+        return {**known, "experiment_tracker_url": _Url(url)} if isinstance(url, str) else known
+
+    response.run_metadata = property(run_metadata, doc=theirs.__doc__)
 
 
 def _add_settings() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.given import log
-from autolog.core.recording import Recording
+from autolog.core.bare import alert
+from autolog.core.given import log_system, log_with_tables
 from autolog.core.run import Run
-from autolog.process.guard import charge, shield
+from autolog.core.statuses import STATUSES
+from autolog.process.guard import charge, measured, shield
 
-__all__ = ["StandIn", "StepRun"]
+__all__ = ["StepRun"]
 
 
 class StepRun(Run):
@@ -22,18 +23,21 @@ class StepRun(Run):
     >>> run["parameters"] = {"depth": 4}
     """
 
+    @measured
     def log(self, metrics: Mapping[str, Any], step: int | None = None, *, strict: bool = False) -> None:
         """Record values at a step as :meth:`autolog.Run.log` does; DataFrames and lists of dicts are tables.
 
+        As Trackio's own run it raises nothing: what cannot be recorded, the run says.
+
         Raises:
-            TypeError: no mapping, or a step that is no whole number; with ``strict`` a value that Trackio
-                does not take.
-            RunError: the run is finished.
+            TypeError: with ``strict`` what nobody takes.
         """
-        metrics, tables = _sorted_out(metrics)
-        super().log(metrics, step=step, strict=strict)
-        for key, value in tables.items():
-            self.table(key, value, step=step)
+        if strict:
+            log_with_tables(self._recording, metrics, step, strict)
+            return
+        with shield("run.log in a step"):
+            charge(self._recording)
+            log_with_tables(self._recording, metrics, step)
 
     log_metrics = log
 
@@ -50,68 +54,28 @@ class StepRun(Run):
         self.params(value, prefix=str(name))
         self._columns(str(name), value)
 
+    def finish(self, status: str = "finished") -> None:
+        """End the run; the status is the step's, if that fails. What comes after it goes on in it.
+
+        As with Trackio's own run, it may be called again.
+        """
+        if status not in STATUSES[1:]:
+            raise ValueError(f"finish: status={status!r}; expected one of {', '.join(STATUSES[1:])}.")
+        if self._recording.status == "running" and self._recording.is_of_this_process:
+            self._recording.end(status)
+
+    def alert(self, *args: Any, **kwargs: Any) -> None:
+        """See :meth:`autolog.Run.alert`; as Trackio's it is printed, too, and raises nothing."""
+        with shield("run.alert in a step"):
+            charge(self._recording)
+            alert(self._recording, *args, **kwargs, is_printed=True)
+
+    def log_system(self, metrics: Mapping[str, Any]) -> None:
+        """See :meth:`autolog.Run.log_system`; as Trackio's it raises nothing."""
+        with shield("run.log_system in a step"):
+            charge(self._recording)
+            log_system(self._recording, metrics)
+
     def _columns(self, prefix: str, values: Mapping[str, Any]) -> None:
         short = {f"{prefix}/{name}": v for name, v in values.items() if isinstance(v, (bool, int, float))}
         self.params(short, prefix="")
-
-
-class StandIn:
-    """A run of ours where Trackio looks for its current one: in the step, ``trackio.log`` writes to it.
-
-    Like Trackio's own functions it raises nothing; what it does not take, the run says.
-    """
-
-    def __init__(self, run: Recording):
-        self.stands_for = run
-        self.id, self.name, self.project, self.group = run.id, run.name, run.project, run.group
-        self.config: dict[str, Any] = {}
-
-    def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """See ``trackio.log``."""
-        with shield("trackio.log in a step"):
-            charge(self.stands_for)
-            metrics, tables = _sorted_out(metrics)
-            log(self.stands_for, metrics, step)
-            for key, value in tables.items():
-                self.stands_for.table(key, value, step=step)
-
-    def log_system(self, metrics: Mapping[str, Any]) -> None:
-        """See ``trackio.log_system``."""
-        with shield("trackio.log_system in a step"):
-            charge(self.stands_for)
-            self.stands_for.system(dict(metrics))
-
-    def alert(self, title: str, text: str | None = None, level: Any = "warn", **others: Any) -> None:
-        """See ``trackio.alert``."""
-        with shield("trackio.alert in a step"):
-            charge(self.stands_for)
-            self.stands_for.alert(title, text, level=str(getattr(level, "value", level)))
-
-    def log_artifact(
-        self, artifact_or_path: Any, name: str | None = None, type: Any = None, aliases: Any = None, **_: Any
-    ) -> Any:
-        """See ``trackio.log_artifact``: a file or a folder."""
-        with shield("trackio.log_artifact in a step"):
-            charge(self.stands_for)
-            self.stands_for.artifact(
-                artifact_or_path, name, type=type or "unspecified", aliases=aliases or ()
-            )
-        return artifact_or_path
-
-    def finish(self) -> None:
-        """It ends with its step."""
-
-
-def _sorted_out(metrics: Any) -> tuple[Any, dict[Any, Any]]:
-    """What ``Run.log`` takes and what is a table, each by name."""
-    items = metrics.items() if isinstance(metrics, Mapping) else ()
-    tables = {key: value for key, value in items if _is_table(value)}
-    if tables:
-        metrics = {key: value for key, value in metrics.items() if key not in tables}
-    return metrics, tables
-
-
-def _is_table(value: Any) -> bool:
-    is_frame = hasattr(value, "columns") and (hasattr(value, "to_dict") or hasattr(value, "to_dicts"))
-    is_list = isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value)
-    return bool(is_frame or is_list)

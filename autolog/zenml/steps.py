@@ -16,25 +16,28 @@ from autolog.core.current import LazyRun, enter, innermost
 from autolog.core.opening import open_run, silent_run
 from autolog.core.recording import Recording
 from autolog.core.settings import Settings
+from autolog.core.standing import stand_in
 from autolog.core.statuses import status_of
 from autolog.core.writer import RunError
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
 from autolog.sinks.trackio.names import fitting_project
-from autolog.zenml.run import StandIn, StepRun
+from autolog.zenml.run import StepRun
 
 __all__ = [
     "Step",
+    "enter_step",
     "find",
     "get_trackio_run",
+    "observe_cached",
     "observe_step",
     "running",
-    "stand_in",
     "step_around",
     "unrecorded",
 ]
 
 RUNS_IN_URL = 100  # of one pipeline run; a browser takes no URL of any length
+INPUTS_TOLD = 20  # of one input, which may be a list of artifacts
 OURS = ("status", "tags", "parent", "children", "error", "zenml/", "autolog/")  # in the config
 
 
@@ -52,6 +55,7 @@ class Step:
     """
 
     def __init__(self, pipeline_run: Any, step_run: Any, *, sees_its_beginning: bool):
+        self._pipeline_run, self._step_run = pipeline_run, step_run
         self.id: UUID = step_run.id
         self.pipeline_run_id: UUID = pipeline_run.id
         self.pipeline_run: str = pipeline_run.name
@@ -121,13 +125,40 @@ class Step:
         )
         if self.parameters:
             self.run.params(self.parameters, prefix="zenml/parameters")
+        with shield("ZenML: what a step is linked with"):
+            self.run.describe(self._links())
         return self.run
+
+    def _links(self) -> dict[str, Any]:
+        """What leads from its run to what ZenML has of it."""
+        links: dict[str, Any] = {
+            "zenml/pipeline_run_id": str(self.pipeline_run_id),
+            "zenml/step_run_id": str(self.id),
+        }
+        stack = getattr(self._pipeline_run, "stack", None)
+        if stack is not None:
+            links["zenml/stack"] = stack.name
+        given: dict[str, list[Any]] = {}
+        for name, artifacts in getattr(self._step_run, "inputs", {}).items():
+            given[name] = artifacts if isinstance(artifacts, list) else [artifacts]  # older ZenML: one
+        if given:
+            links["zenml/inputs"] = {
+                name: [_of_artifact(one) for one in artifacts[:INPUTS_TOLD]]
+                for name, artifacts in given.items()
+            }
+            for name, artifacts in given.items():
+                named = [f"{one.name}:{one.version}" for one in artifacts[:INPUTS_TOLD]]
+                links[f"zenml/input/{name}"] = ", ".join(named)
+        url = _dashboard_url(self._pipeline_run)
+        if url:
+            links["zenml/url"] = url
+        return links
 
     def enter(self) -> None:
         """Its run is the current one from here on, in threads that the step starts too; Trackio's as well."""
         if self.run is None or self._exits:
             return
-        self._exits.append(stand_in(self.run))
+        self._exits.append(enter_step(self.run))
 
     def _run_name(self, given: str | None) -> str:
         named = self.pipeline_run
@@ -148,7 +179,8 @@ class Step:
             self.run.note_error(error)
         self.publish()
         if error is not None or not self.run.is_closed:
-            self.run.close(status_of(error))
+            ended_as = self.run.status if error is None and self.run.status != "running" else status_of(error)
+            self.run.close(ended_as)
 
     # What ZenML shows of it -------------------------------------------------------------------------
 
@@ -176,18 +208,16 @@ class Step:
         """Attach the URL to the step and to the pipeline run, while they are running."""
         values = self.metadata()
         if values and not self.is_published:
-            self.is_published = True
+            self.is_published = "trackio_run_url" in values  # else once more: nobody knew whose Space it is
             _attach("STEP_RUN", self.id, values, component)
             if "experiment_tracker_url" in values:
-                _attach_to_pipeline_run(self, values["experiment_tracker_url"], component)
+                _attach_to_pipeline_run(self.pipeline_run_id, values["experiment_tracker_url"], component)
 
 
-def stand_in(run: Recording) -> Callable[[], None]:
+def enter_step(run: Recording) -> Callable[[], None]:
     """Make it the current run, for Trackio's own functions too; returns how to leave."""
     leave = enter(run)
-    give_back: Callable[[], None] = lambda: None  # noqa: E731 - nothing was lent
-    with shield("ZenML: the run where Trackio looks for its own"):
-        give_back = adopting.lend(StandIn(run))
+    give_back = stand_in(run)
 
     def undo() -> None:
         give_back()
@@ -219,6 +249,15 @@ def observe_step(call: Call) -> Generator[None, Outcome, None]:
         leave()
         with shield("ZenML: a step's end"):
             step.end(outcome.error)
+
+
+def observe_cached(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """A step is not run, since it was before: the URL of the pipeline run opens its run as well."""
+    with shield("ZenML: the URL of a cached step"):
+        known = result.run_metadata
+        url = known.get("experiment_tracker_url")
+        if url is not None and str(url) == str(known.get("trackio_run_url")):  # of ours
+            _attach_to_pipeline_run(result.pipeline_run_id, str(url))
 
 
 def running(info: Any) -> Step:
@@ -309,6 +348,26 @@ class _PipelineRun:
         self.id, self.name, self.config = run_id, name, config
 
 
+def _of_artifact(artifact: Any) -> dict[str, str]:
+    """A version of one of ZenML's artifacts, as it is found again."""
+    return {
+        "artifact": artifact.name,
+        "version": str(artifact.version),
+        "id": str(artifact.id),
+        "uri": str(artifact.uri),
+    }
+
+
+def _dashboard_url(pipeline_run: Any) -> str | None:
+    """Where ZenML's dashboard shows the pipeline run; None: there is no server."""
+    if isinstance(pipeline_run, _PipelineRun):
+        return None
+    from zenml.utils.dashboard_utils import get_run_url
+
+    url: str | None = get_run_url(pipeline_run)
+    return url
+
+
 # Small things ------------------------------------------------------------------------------------------
 
 
@@ -334,14 +393,14 @@ def _attach(kind: str, of: UUID, values: Mapping[str, Any], component: UUID | No
 _attaching = threading.Lock()
 
 
-def _attach_to_pipeline_run(step: Step, url: str, component: UUID | None) -> None:
+def _attach_to_pipeline_run(pipeline_run: UUID, url: str, component: UUID | None = None) -> None:
     """The URL of the pipeline run opens those of its runs that have begun so far."""
     from zenml.metadata.metadata_types import Uri
 
     with _attaching:
-        known = _client().get_pipeline_run(step.pipeline_run_id).run_metadata.get("experiment_tracker_url")
+        known = _client().get_pipeline_run(pipeline_run).run_metadata.get("experiment_tracker_url")
         together = Uri(_with_others(url, str(getattr(known, "value", known) or "")))
-        _attach("PIPELINE_RUN", step.pipeline_run_id, {"experiment_tracker_url": together}, component)
+        _attach("PIPELINE_RUN", pipeline_run, {"experiment_tracker_url": together}, component)
 
 
 def _with_others(url: str, known: str) -> str:

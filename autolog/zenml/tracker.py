@@ -16,8 +16,13 @@ from autolog.core import settings as settings_module
 from autolog.core.settings import Settings
 from autolog.process.guard import shield
 from autolog.zenml import steps
-from autolog.zenml.config import SPACE, TrackioExperimentTrackerConfig, TrackioExperimentTrackerSettings
-from autolog.zenml.steps import Step, stand_in, unrecorded
+from autolog.zenml.config import (
+    FLAVOR,
+    SPACE,
+    TrackioExperimentTrackerConfig,
+    TrackioExperimentTrackerSettings,
+)
+from autolog.zenml.steps import Step, enter_step, unrecorded
 
 __all__ = ["TrackioExperimentTracker"]
 
@@ -30,6 +35,8 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
         self._leave: dict[UUID, Callable[[], None]] = {}  # of steps that could not be begun, how they end
         with shield("ZenML: watching steps"):  # now: when it is told of a step, the step has begun
             catalogue.arm("zenml")
+
+    FLAVOR = FLAVOR  # as ZenML's page on trackers of one's own asks for
 
     @property
     def config(self) -> TrackioExperimentTrackerConfig:
@@ -58,14 +65,14 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
                 step.publish(self.id)
             return
         with shield("ZenML: a stand-in for a step's run"):
-            self._leave[info.step_run_id] = stand_in(unrecorded(info.pipeline_step_name))
+            self._leave[info.step_run_id] = enter_step(unrecorded(info.pipeline_step_name))
 
     def _open(self, step: Step, info: Any) -> None:
         config = self.config
         said = cast(TrackioExperimentTrackerSettings, self.get_settings(info))
         step.open(
             self._settings(),
-            project=config.project or None,
+            project=said.project or config.project or None,
             run_name=said.run_name,
             tags=said.tags,
             metadata=said.metadata,
@@ -83,7 +90,7 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
             settings = settings.updated(server_url=config.base_url, space_id=None)
             destination = "server", str(settings.server_url)
         else:
-            space = str(config.workspace)
+            space = str(config.workspace or f"@{self.id.hex}")
             space = space if "/" in space else f"{space}/{SPACE}"
             settings = settings.updated(space_id=space, server_url=None)
             destination = "space", space

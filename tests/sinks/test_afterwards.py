@@ -111,7 +111,7 @@ def test_what_goes_on_is_said_with_numbers(tmp_path: Path) -> None:
 
 
 def test_what_has_all_arrived_leaves_no_process(tmp_path: Path) -> None:
-    run(tmp_path, TEN + "assert autolog.finish()", **DETACHED)
+    run(tmp_path, TEN + "assert autolog.finish()", **DETACHED | {"AUTOLOG_FINISH_TIMEOUT": "120"})
     assert left_behind(tmp_path) == []
     assert journals(tmp_path) == []
 

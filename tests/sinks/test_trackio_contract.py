@@ -11,17 +11,21 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trackio
 from trackio import (
     Artifact,
     Histogram,
     Markdown,
     Table,
     Trace,
+    alerts,
     cas,
+    context_vars,
     cpu,
     fragments,
     gpu,
@@ -37,6 +41,7 @@ from trackio.sqlite_storage import SQLiteStorage
 
 from autolog.sinks.identity import Identity
 from autolog.sinks.trackio.ambient import ambient_run
+from autolog.sinks.trackio.bare import bare_run, parts_of
 from autolog.sinks.trackio.directory import data_directory
 from autolog.sinks.trackio.local import Local
 from tests.programs import UNTIL_SAID, journals, run
@@ -224,6 +229,40 @@ def test_the_users_own_run_can_be_found() -> None:
         context_vars.current_run.reset(token)
         run._server_base_url = None
         run._stop_flag.set()
+
+
+def test_a_run_of_trackios_can_be_had_without_its_threads_and_its_own_config() -> None:
+    before = {thread.ident for thread in threading.enumerate()}
+    made = bare_run(Identity(id="of-ours", name="r", project="contract"), None)
+    assert {thread.ident for thread in threading.enumerate()} <= before
+    assert (made.id, made.name, made.project, made._is_local) == ("of-ours", "r", "contract", True)
+    assert made.config["_Username"] is None
+    for name in ("_start_background_thread", "_get_username", "_hf_token_for_remote", "_queue_upload"):
+        assert callable(getattr(Run, name))
+    assert {"file_path", "step", "relative_path", "use_run_name"} <= parameters(Run._queue_upload)
+    assert "_config_logged" in inspect.getsource(Run.log)
+
+
+def test_an_artifact_that_is_not_logged_yet_tells_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    artifact = Artifact("a", "model", "what it is", {"depth": 3})
+    artifact.add_file(tmp_path / "a.txt", "inside/a.txt")
+    artifact.add_reference((tmp_path / "a.txt").as_uri(), name="there")
+    assert parts_of(artifact) == {
+        "name": "a",
+        "type": "model",
+        "description": "what it is",
+        "metadata": {"depth": 3},
+        "files": {"inside/a.txt": tmp_path / "a.txt"},
+        "references": {"there": (tmp_path / "a.txt").as_uri()},
+    }
+
+
+def test_a_current_run_comes_with_project_and_config() -> None:
+    assert isinstance(trackio.config, dict)
+    assert context_vars.current_project.get() is None
+    assert parameters(alerts.send_webhook) >= {"url", "level", "title", "text", "project", "run", "step"}
+    assert alerts.should_send_webhook(alerts.AlertLevel.WARN, alerts.resolve_webhook_min_level("warn"))
 
 
 def test_trackio_names_the_machines_load() -> None:

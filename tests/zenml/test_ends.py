@@ -199,6 +199,31 @@ def test_a_cached_step_keeps_what_is_known_of_its_run(tracker: str, delivered: A
     assert again.run_metadata["trackio_run_id"] == run["id"]
 
 
+@step(enable_cache=True)
+def cached_beside() -> int:
+    get_trackio_run().log({"of another step": 1})  # ZenML knows a step again by its text, in any pipeline
+    return 2
+
+
+@pipeline
+def caching_one(number: int) -> None:
+    cached_beside()
+    if number:
+        first()
+
+
+def test_the_url_of_a_pipeline_run_opens_the_runs_of_cached_steps_too(tracker: str, delivered: Any) -> None:
+    use = {"experiment_tracker": tracker}
+    caching_one.with_options(steps={"cached_beside": use, "first": use})(1)
+    caching_one.with_options(steps={"cached_beside": use, "first": use})(1)
+    ran = last_run()
+    assert ran.steps["cached_beside"].status == "cached"
+    ids = [ran.steps[name].run_metadata["trackio_run_id"] for name in ("cached_beside", "first")]
+    assert ran.run_metadata["experiment_tracker_url"].endswith(f"run_ids={','.join(ids)}")
+    caching_one.with_options(steps={"cached_beside": use})(0)  # nothing runs at all
+    assert last_run().run_metadata["experiment_tracker_url"].endswith(f"run_ids={ids[0]}")
+
+
 # Steps at the same time ---------------------------------------------------------------------------------
 
 together = threading.Barrier(2, timeout=60)

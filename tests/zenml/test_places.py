@@ -18,7 +18,7 @@ import autolog
 from autolog.core import outlet
 from autolog.core import settings as settings_module
 from autolog.process import guard
-from tests.programs import environment, free_port, read, trackio_server, values
+from tests.programs import UNTIL_SAID, environment, free_port, read, trackio_server, values
 from tests.zenml.conftest import MakeStack
 
 pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'trackio-autolog[zenml]'")
@@ -45,6 +45,7 @@ X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]
         {"base_url": "https://trackio.example.org", "api_key": TOKEN},
         {"workspace": "acme", "api_key": TOKEN},
         {"workspace": "acme/experiments"},
+        {"project": "churn", "api_key": TOKEN},
         {"workspace": "", "project": "", "api_key": "", "base_url": ""},
     ],
 )
@@ -56,7 +57,6 @@ def test_what_goes_together_is_taken(given: dict[str, str], make_stack: MakeStac
     ("given", "said"),
     [
         ({"workspace": "acme", "base_url": "https://a.b", "api_key": TOKEN}, "records go to one place"),
-        ({"api_key": TOKEN}, "neither base_url nor workspace"),
         ({"base_url": "trackio.example.org", "api_key": TOKEN}, "expected a URL such as https://"),
         ({"base_url": f"https://a.b?write_token={TOKEN}"}, "base_url holds a token"),
         ({"base_url": f"https://user:{TOKEN}@a.b"}, "base_url holds a token"),
@@ -170,6 +170,24 @@ def test_a_servers_token_opens_it_and_is_nowhere_else(
     assert not [text for text in everywhere if TOKEN in text]
 
 
+def test_without_a_key_the_environments_token_is_taken(
+    client: Any, make_stack: MakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_WRITE_TOKEN", TOKEN)
+    before = settings_module.in_force()
+    settings_module.use(
+        autolog.Settings.from_environment(log_code=False, system_interval=0, finish_timeout=60.0)
+    )
+    with trackio_server(tmp_path, TOKEN) as url:
+        make_stack(base_url=url, project="by-environment")
+        tracker = client.active_stack.experiment_tracker.name
+        served.with_options(steps={"trains": {"experiment_tracker": tracker}})()
+        assert autolog.finish()
+    settings_module.use(before)
+    (run,) = read(tmp_path, "by-environment")
+    assert values(run, "by/hand") == [1]
+
+
 @pytest.mark.parametrize("how", ["down", "silent", "no secret"])
 def test_a_server_that_takes_nothing_fails_no_step_and_gets_everything_later(
     make_stack: MakeStack,
@@ -240,10 +258,19 @@ class Hub:
 
         class Door(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                hub.knocked.append((self.path, self.headers.get("authorization")))
+                key = self.headers.get("authorization")
+                hub.knocked.append((self.path, key))
+                if self.path == "/api/whoami-v2" and key == f"Bearer {TOKEN}":
+                    told = json.dumps({"type": "user", "name": "ada", "auth": {}}).encode()
+                    self.send_response(200)
+                    self.send_header("content-type", "application/json")
+                    self.send_header("content-length", str(len(told)))
+                    self.end_headers()
+                    self.wfile.write(told)
+                    return
                 if self.path.startswith("/api/spaces"):
                     hub.was_asked.set()
-                self.send_response(500)
+                self.send_response(401 if self.path == "/api/whoami-v2" else 500)
                 self.end_headers()
 
             def log_message(self, *args: Any) -> None:
@@ -291,6 +318,112 @@ def test_the_hub_is_shown_the_trackers_token(hub: Hub, tmp_path: Path) -> None:
     assert not [
         path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()
     ]
+
+
+# A key alone: its owner's Space
+
+OWNED = f"""
+import os, sys, threading, autolog
+from autolog.core import outlet, settings
+
+key, waits = sys.argv[1:]
+outlet.know_token(("space", "@a-tracker/trackio"), key)
+settings.use(autolog.Settings(space_id="@a-tracker/trackio", log_code=False, finish_timeout=60.0, quiet=True))
+{UNTIL_SAID}
+with autolog.run("r", project="p") as run:
+    run.log({{"a": 1}})
+    print("at first", run.url, flush=True)
+    if waits == "until told":
+        assert said.wait(120)
+    else:
+        sys.stdin.readline()
+    print("then", run.url, flush=True)
+os._exit(0)
+"""
+
+
+def owned(tmp_path: Path, key: str, endpoint: str, waits: str) -> subprocess.Popen[str]:
+    """A program that records to the Space of whoever has this key."""
+    hub = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_TOKEN": "other",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", OWNED, key, waits],
+        env=environment(tmp_path, **hub),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_key_alone_is_its_owners_space_which_the_hub_names_when_something_goes_out(
+    hub: Hub, tmp_path: Path
+) -> None:
+    process = owned(tmp_path, TOKEN, hub.url, "until asked")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at first None\n"
+        assert hub.was_asked.wait(120)
+        out, _ = process.communicate("go on\n", timeout=120)
+    finally:
+        process.kill()
+    assert "then https://ada-trackio.hf.space/run?project=p&selected_run_id=" in out
+    assert ("/api/whoami-v2", f"Bearer {TOKEN}") in hub.knocked
+    assert ("/api/spaces/ada/trackio", f"Bearer {TOKEN}") in hub.knocked
+    assert {key for _, key in hub.knocked} <= {f"Bearer {TOKEN}", None}  # the environment's is another's
+    assert len([path for path, _ in hub.knocked if path == "/api/whoami-v2"]) == 1
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()
+    ]
+    again = owned(tmp_path, TOKEN, "http://127.0.0.1:1", "until asked")  # by now its name is known
+    out, _ = again.communicate("go on\n", timeout=120)
+    assert "at first https://ada-trackio.hf.space/run?" in out
+
+
+@pytest.mark.parametrize("how", ["wrong", "unreachable", "unknown"])
+def test_a_key_that_the_hub_does_not_take_keeps_everything_and_says_so(
+    hub: Hub, tmp_path: Path, how: str
+) -> None:
+    key = {"wrong": "another", "unreachable": TOKEN, "unknown": ""}[how]
+    endpoint = f"http://127.0.0.1:{free_port()}" if how == "unreachable" else hub.url
+    out, _ = owned(tmp_path, key, endpoint, "until told").communicate(timeout=300)
+    said = {
+        "wrong": "the Hugging Face Hub does not take this api_key (401)",
+        "unreachable": "the Hugging Face Hub cannot be reached",
+        "unknown": "the api_key that these records belong to is not known in this program",
+    }[how]
+    (line,) = [line for line in out.splitlines() if line.startswith("autolog: ")]
+    assert "the Space 'trackio' of the user whose api_key was given" in line
+    assert said in line
+    assert "They are kept on disk and tried again" in line
+    assert "Traceback" not in out
+    (journal,) = (tmp_path / "autolog-data" / "journal").glob("*.jsonl")
+    assert '"a":1' in journal.read_text()
+    assert not [path for path, _ in hub.knocked if path.startswith("/api/spaces")]
+
+
+def test_a_tracker_with_a_key_alone_asks_nobody_at_registration_and_keeps_keys_apart(
+    client: Any, make_stack: MakeStack, in_memory: autolog.MemorySink, hub: Hub, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    places = []
+    for key in ("first", "second"):
+        make_stack(api_key=key, project="churn")
+        component = client.active_stack.experiment_tracker
+        in_memory.clear()
+        served.with_options(steps={"trains": {"experiment_tracker": component.name}})()
+        opened = next(record for record in in_memory.records if record["kind"] == "open")
+        places.append(tuple(opened["to"]))
+        assert places[-1] == ("space", f"@{component.id.hex}/trackio")
+        assert outlet.token_of(places[-1]) == key
+        assert in_memory.runs[0].project == "churn"
+        assert last_run().status == "completed"
+    assert len(set(places)) == 2
+    assert hub.knocked == []
 
 
 def test_a_workspace_is_a_space_of_that_namespace(

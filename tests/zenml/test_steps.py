@@ -213,3 +213,39 @@ def test_beside_another_tracker_its_url_stays(make_stack: MakeStack, client: Any
     assert step_run.run_metadata["experiment_tracker_url"] == "https://elsewhere.example.org"
     assert run["id"] in step_run.run_metadata["trackio_run_url"]
     assert "api_key" not in json.dumps(step_run.run_metadata)
+
+
+@step(enable_cache=False)
+def enables_late() -> None:
+    autolog.enable(log_code=False, log_models=False)
+    get_trackio_run().log({"before": 1})
+    LogisticRegression().fit(X, y)
+
+
+@pytest.mark.parametrize("tracker", [None, "elsewhere"])
+def test_enabled_in_a_step_its_run_and_urls_are_as_if_enabled_at_the_top(
+    make_stack: MakeStack, trackio_dir: Any, tracker: str | None
+) -> None:
+    stack = make_stack(flavor=tracker)
+    name = stack.components["experiment_tracker"][0].name if tracker else None
+
+    @pipeline
+    def late() -> None:
+        enables_late.with_options(experiment_tracker=name)()
+
+    late.with_options(run_name=f"late-{tracker}")()
+    autolog.finish()
+    autolog.disable()
+    ran = last_run()
+    known = ran.steps["enables_late"].run_metadata
+    (run,) = [one for one in read(trackio_dir, "late") if one["id"] == known["trackio_run_id"]]
+    assert run["name"] == f"late-{tracker}_enables_late"
+    assert [row["before"] for row in run["logs"] if "before" in row] == [1]
+    assert run["config"]["model"] == "LogisticRegression"
+    assert run["config"]["status"] == "finished"
+    assert run["id"] in known["trackio_run_url"]
+    assert known["experiment_tracker_url"] == (
+        known["trackio_run_url"] if tracker is None else "https://elsewhere.example.org"
+    )
+    if tracker is None:
+        assert ran.run_metadata["experiment_tracker_url"].endswith(f"run_ids={run['id']}")

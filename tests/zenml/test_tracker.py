@@ -1,6 +1,7 @@
 """Our tracker on a local ZenML: real pipelines, a run for each step that names it."""
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
 import pytest
 
@@ -12,7 +13,7 @@ pytest.importorskip("zenml", reason="ZenML is not installed: pip install 'tracki
 from zenml import pipeline, step
 from zenml.utils.settings_utils import is_valid_setting_key
 
-from autolog.zenml import TrackioExperimentTrackerSettings, get_trackio_run
+from autolog.zenml import TrackioExperimentTracker, TrackioExperimentTrackerSettings, get_trackio_run
 
 seen: list[Any] = []  # what steps hand to their test; they run in this process
 
@@ -145,6 +146,105 @@ def test_what_is_said_of_a_run_is_heard_wherever_it_is_said(
     assert first["values"]["dataset"] == "imagenet"
 
 
+def test_a_steps_own_project_comes_before_the_trackers(
+    client: Any, make_stack: MakeStack, in_memory: autolog.MemorySink
+) -> None:
+    make_stack(project="of-the-tracker")
+    name = client.active_stack.experiment_tracker.name
+    for said, project in (({}, "of-the-tracker"), ({"project": "of-the-step"}, "of-the-step")):
+        in_memory.clear()
+        one_step.with_options(
+            steps={"plain": {"experiment_tracker": name, "settings": {"experiment_tracker": said}}}
+        )()
+        assert [run.project for run in in_memory.runs] == [project]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"tgas": ["a"]}, "tgas: no setting of a step. There are project, run_name, tags, metadata."),
+        ({"project": "registry-x"}, "belong to Trackio's registries"),
+    ],
+)
+def test_a_slip_in_what_is_said_of_a_step_is_refused_before_anything_runs(
+    tracker: str, in_memory: autolog.MemorySink, said: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        TrackioExperimentTrackerSettings(**said)
+    use = {"experiment_tracker": tracker, "settings": {"experiment_tracker": said}}
+    with pytest.raises(ValueError, match=re.escape(why)):
+        one_step.with_options(steps={"plain": use})()
+    assert in_memory.records == []
+
+
+# Links -------------------------------------------------------------------------------------------------
+
+
+@step(enable_cache=False)
+def makes() -> Annotated[int, "number"]:
+    return 3
+
+
+@step(enable_cache=False)
+def takes(given: int) -> None:
+    get_trackio_run().log({"given": given})
+
+
+@pipeline
+def linked() -> None:
+    takes(makes())
+
+
+def test_a_run_leads_to_what_zenml_has_of_its_step(
+    client: Any, tracker: str, in_memory: autolog.MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zenml.utils import dashboard_utils
+
+    # Without a server there is no dashboard, and no link; with one it is ZenML's own.
+    monkeypatch.setattr(dashboard_utils, "get_server_dashboard_url", lambda: "https://zenml.example.org")
+    linked.with_options(steps={"takes": {"experiment_tracker": tracker}})()
+    (run,) = in_memory.runs
+    ran = last_run(client)
+    config = run.config
+    assert config["zenml/pipeline_run_id"] == str(ran.id)
+    assert config["zenml/step_run_id"] == str(ran.steps["takes"].id)
+    assert config["zenml/stack"] == client.active_stack_model.name
+    artifact = client.get_artifact_version(config["zenml/inputs"]["given"][0]["id"])
+    assert config["zenml/inputs"] == {
+        "given": [
+            {
+                "artifact": "number",
+                "version": str(artifact.version),
+                "id": str(artifact.id),
+                "uri": artifact.uri,
+            }
+        ]
+    }
+    assert config["zenml/input/given"] == f"number:{artifact.version}"
+    assert config["zenml/url"].startswith("https://zenml.example.org/")
+    assert config["zenml/url"].endswith(f"/{ran.id}")
+
+
+# The flavor --------------------------------------------------------------------------------------------
+
+
+def test_the_flavor_has_a_logo_and_a_page_and_a_tracker_tells_its_flavor(client: Any) -> None:
+    from zenml.enums import StackComponentType as Kind
+
+    flavor = client.get_flavor_by_name_and_type("trackio-autolog", Kind.EXPERIMENT_TRACKER)
+    assert flavor.logo_url.endswith("/trackio.png")
+    assert flavor.docs_url.startswith("https://docs.zenml.io/")
+    assert TrackioExperimentTracker.FLAVOR == "trackio-autolog"
+
+
+def test_zenml_registers_a_flavor_by_its_own_class_and_not_by_the_trackers(client: Any) -> None:
+    """ZenML's page on trackers of one's own tells of an older way."""
+    from zenml.enums import StackComponentType as Kind
+
+    with pytest.raises(TypeError, match="does not point to a subclass of the ZenML"):
+        client.create_flavor("autolog.zenml.TrackioExperimentTracker", Kind.EXPERIMENT_TRACKER)
+
+
 def test_metadata_never_hides_what_a_run_says_of_itself(tracker: str, in_memory: autolog.MemorySink) -> None:
     said = {"metadata": {"status": "gold", "tags": "x", "zenml/step": "y", "api_key": "hf_abcdefghij"}}
     one_step.with_options(
@@ -190,6 +290,42 @@ def test_a_failing_step_is_a_failed_run_with_its_exception(
 def finishes_its_run() -> None:
     get_trackio_run().finish()
     autolog.finish()
+
+
+@step(enable_cache=False)
+def goes_on_after_its_end() -> None:
+    run = get_trackio_run()
+    run.finish("killed")
+    run.finish()
+    run.log({"after": 1})
+    run.log(None)
+    run.log({"odd step": 1}, "first")
+    run.log_system(None)
+    run.alert("odd", level="fatal")
+    with autolog.run("inside"):
+        pass
+    assert get_trackio_run() == run
+
+
+@pipeline
+def going_on() -> None:
+    goes_on_after_its_end()
+
+
+def test_a_steps_run_takes_what_comes_after_its_end_and_raises_no_more_than_trackios(
+    tracker: str, in_memory: autolog.MemorySink, expected_faults: list[Any]
+) -> None:
+    going_on.with_options(steps={"goes_on_after_its_end": {"experiment_tracker": tracker}})()
+    run, child = in_memory.runs
+    assert run.status == "killed"  # as the step has said
+    assert run.metrics == {"after": 1}
+    assert (child.parent, child.project) == (run.id, run.project)
+    assert [fault.where for fault in expected_faults] == [
+        "run.log in a step",
+        "run.log in a step",
+        "run.log_system in a step",
+        "run.alert in a step",
+    ]
 
 
 @step(enable_cache=False)

@@ -23,6 +23,12 @@ Private names of Trackio that are used here, each with the test that fails when 
   Trackio's clients in other languages use too.
 - ``deploy.resolve_auto_bucket_id``, ``deploy.create_space_if_not_exists`` and
   ``utils.preprocess_space_and_dataset_ids``: what ``trackio.init`` does before it logs to a Space.
+- ``run.Run`` with ``_start_background_thread``, ``_get_username``, ``_hf_token_for_remote``,
+  ``_queue_upload`` and ``_config_logged``: what only Trackio's own run can do is done by one without a thread
+  (bare.py).
+- ``Artifact._pending_files``, ``_pending_references``: one that is stored later.
+- ``alerts.format_alert_terminal``, ``send_webhook``, ``should_send_webhook``, ``resolve_webhook_min_level``.
+- ``config`` and ``context_vars.current_project``: what a current run brings along.
 - ``context_vars.current_run`` and the run's ``_server_base_url``, ``_space_id``, ``_write_token``: to find
   and join the run that the user opened themselves.
 - the config keys ``_Group``, ``_Created``, ``_Username``, which the dashboard reads.

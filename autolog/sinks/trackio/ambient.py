@@ -9,7 +9,7 @@ from typing import Any
 
 from autolog.sinks.identity import LOCAL, Destination
 
-__all__ = ["AmbientRun", "ambient_run", "make_current"]
+__all__ = ["AmbientRun", "ambient_run", "is_free", "make_current"]
 
 
 class AmbientRun:
@@ -72,17 +72,32 @@ def ambient_run() -> AmbientRun | None:
 
 
 def make_current(stand_in: Any) -> Callable[[], None]:
-    """Make this Trackio's current run, whatever was; returns how to undo.
+    """Make this Trackio's current run, whatever was, with its project and config; returns how to undo.
 
     A run that is opened meanwhile stays what it is: somebody else's.
     """
-    from trackio.context_vars import current_run
+    import trackio
+    from trackio.context_vars import current_project, current_run
 
-    before = current_run.get()
+    before, project, config = current_run.get(), current_project.get(), trackio.config
+    ours = stand_in.config
     current_run.set(stand_in)
+    current_project.set(stand_in.project)
+    trackio.config = ours  # of the whole process, as Trackio has it
 
     def undo() -> None:
         if current_run.get() in (stand_in, None):
             current_run.set(before)
+        if current_project.get() == stand_in.project:
+            current_project.set(project)
+        if trackio.config is ours:
+            trackio.config = config
 
     return undo
+
+
+def is_free() -> bool:
+    """Whether Trackio is imported, and no run of somebody else's is its current one in this context."""
+    variables = sys.modules.get("trackio.context_vars")
+    package = sys.modules.get("trackio")
+    return variables is not None and hasattr(package, "log") and ambient_run() is None

@@ -50,8 +50,8 @@ class Elsewhere:
     def picture(self, run: Identity, step: int, name: str, page: str, caption: str | None) -> Any:
         return self._ask("picture", run, step, name, page, caption)
 
-    def media(self, run: Identity, step: int, path: str) -> None:
-        self._ask("media", run, step, path)
+    def media(self, run: Identity, step: int, path: str, folder: str | None = None) -> None:
+        self._ask("media", run, step, path, folder)
 
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:
         self._ask("artifact", run, record)

@@ -49,7 +49,7 @@ class Local:
         path = media_file(run, step, name, page)
         return shown(path, caption)
 
-    def media(self, run: Identity, step: int, path: str) -> None:
+    def media(self, run: Identity, step: int, path: str, folder: str | None = None) -> None:
         """It is there already."""
 
     def artifact(self, run: Identity, record: ArtifactRecord) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from autolog.process.apart import import_paths
 from autolog.sinks import AlertRecord, ArtifactRecord, SystemRecord
 from autolog.sinks.identity import Destination, Identity
 from autolog.sinks.place import Config, Row
+from autolog.sinks.trackio.directory import our_folder
 from autolog.sinks.trackio.local import Local, manifest_of, media_file, shown
 from autolog.sinks.trackio.rows import alert_entry, entry, metric_entries, recalled, stored_config
 
-__all__ = ["Remote", "prepare_space", "space_url"]
+__all__ = ["REQUEST_SECONDS", "Remote", "known_space", "named_space", "prepare_space", "space_url"]
 
 REQUEST_SECONDS = 10.0
 
@@ -90,6 +94,8 @@ class Remote(Local):
                     f"{self._where} needs a write token: put write_token into the URL, "
                     "or set TRACKIO_WRITE_TOKEN"
                 )
+            if self._kind == "space":
+                self._where = named_space(self._where, self._token)
             try:
                 if self._kind == "space":
                     self._prepare_space()
@@ -169,15 +175,16 @@ class Remote(Local):
             path.unlink(missing_ok=True)
         return shown(path, caption)
 
-    def media(self, run: Identity, step: int, path: str) -> None:
+    def media(self, run: Identity, step: int, path: str, folder: str | None = None) -> None:
         from gradio_client import handle_file
 
+        of_run = folder is None
         upload = {
             "project": run.project,
-            "run": run.name,
-            "run_id": run.id,
-            "step": step,
-            "relative_path": None,
+            "run": run.name if of_run else None,
+            "run_id": run.id if of_run else None,
+            "step": step if of_run else None,
+            "relative_path": folder,
             "uploaded_file": handle_file(path),
         }
         self._call("/bulk_upload_media", uploads=[upload])
@@ -212,6 +219,70 @@ class Remote(Local):
             api_name="/get_run_summary", project=run.project, run=run.name, run_id=run.id
         )
         return recalled(run, (summary or {}).get("config"))
+
+
+# A Space whose owner is known by a key only is "@<what has the key>/<name>" until the Hub says the name.
+
+_owners: dict[str, str] = {}  # by the file that keeps it
+
+
+def named_space(space: str, token: str | None) -> str:
+    """A Space with its owner's name, which the Hub is asked for once, where the key alone is known.
+
+    Raises:
+        PermissionError: the key is not known here, or the Hub does not know it.
+        ConnectionError: the Hub does not answer.
+    """
+    if not space.startswith("@"):
+        return space
+    known = known_space(space, token)
+    if known is not None:
+        return known
+    if not token:
+        raise PermissionError("the api_key that these records belong to is not known in this program")
+    import huggingface_hub
+
+    try:
+        owner = str(huggingface_hub.HfApi().whoami(token=token)["name"])
+    except Exception as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            raise PermissionError(f"the Hugging Face Hub does not take this api_key ({status})") from None
+        said = f"answers {status}" if status else f"cannot be reached ({type(error).__name__})"
+        raise ConnectionError(f"the Hugging Face Hub {said}: whose api_key this is, is not known") from None
+    file = _owner_file(space, token)
+    _owners[str(file)] = owner
+    with contextlib.suppress(OSError):  # then it is asked again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_suffix(f".{os.getpid()}")
+        new.write_text(owner)
+        new.replace(file)
+    return _with_owner(space, owner)
+
+
+def known_space(space: str, token: str | None) -> str | None:
+    """A Space with its owner's name, if that was asked for before; None: it was not."""
+    if not space.startswith("@"):
+        return space
+    if not token:
+        return None
+    file = _owner_file(space, token)
+    if str(file) not in _owners:
+        try:
+            _owners[str(file)] = file.read_text().strip()
+        except OSError:
+            return None
+    return _with_owner(space, _owners[str(file)])
+
+
+def _owner_file(space: str, token: str) -> Path:
+    """Where its name is kept, for this key alone: of the key itself nothing can be read off there."""
+    digest = hashlib.sha256(f"{space}\n{token}".encode()).hexdigest()[:32]
+    return our_folder() / "owners" / digest
+
+
+def _with_owner(space: str, owner: str) -> str:
+    return f"{owner}/{space.partition('/')[2]}"
 
 
 def prepare_space(space_id: str, private: bool) -> None:

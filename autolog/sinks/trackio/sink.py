@@ -21,7 +21,7 @@ from autolog.sinks.identity import Destination, destination_of
 from autolog.sinks.trackio.afterwards import leave
 from autolog.sinks.trackio.directory import data_directory, journals, our_folder
 from autolog.sinks.trackio.elsewhere import Elsewhere
-from autolog.sinks.trackio.remote import space_url
+from autolog.sinks.trackio.remote import known_space, space_url
 
 __all__ = ["Left", "TrackioSink"]
 
@@ -201,7 +201,12 @@ class TrackioSink:
         channel = self._channel_of(run_id)
         kind, where = channel.destination if channel is not None else ("local", "")
         port = os.environ.get("GRADIO_SERVER_PORT", "7860")  # where `trackio show` begins to look
-        base = {"local": f"http://127.0.0.1:{port}", "server": where}.get(kind) or space_url(where)
+        if kind == "space":
+            space = known_space(where, self._tokens((kind, where)))
+            if space is None:  # nobody has said yet whose it is
+                return None
+            where = space_url(space)
+        base = f"http://127.0.0.1:{port}" if kind == "local" else where
         query = urlencode({"project": project, "selected_run_id": run_id, "selected_run": name})
         return f"{base}/run?{query}"
 
