@@ -181,7 +181,7 @@ def observe_evaluation_loop(call: Call) -> Frame:
     if outcome.error is None and held_out is not None:
         with shield("transformers: held-out predictions"):
             charge(recorder.run)
-            recorder.end_evaluation(held_out, getattr(outcome.result, "metrics", None) or {})
+            recorder.end_evaluation(held_out, outcome.result)
 
 
 def observe_prediction_step(call: Call) -> Frame:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from autolog.core.recording import Recording
+from autolog.transformers.answers import IGNORED
 
 __all__ = ["Generations", "completions"]
 
 MOST_TEXTS = 50  # of an evaluation: its first ones, so that evaluations can be compared
-IGNORED = -100  # the label that transformers takes for none
 
 
 class Generations:

@@ -3,6 +3,9 @@
 What the model gives back for each batch is seen by a forward hook on it: with ``compute_metrics`` or without,
 before ``preprocess_logits_for_metrics``. Kept are the scores of a classifier's classes, of single tokens too;
 those of a language model, one for each word it knows, are never kept.
+
+Of several processes each sees its own share. Where the Trainer gathers the predictions of all (for
+``compute_metrics``, and in ``predict``), those are taken instead.
 """
 
 from __future__ import annotations
@@ -11,19 +14,22 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from autolog.core.recording import Recording
-from autolog.core.results import record_long_table
+from autolog.core.results import not_told, record_finals, record_long_table
 from autolog.process.guard import shield
-from autolog.torch.evaluation import Kept, record_evaluation
+from autolog.torch.evaluation import Kept, Known, metrics_of, record_evaluation
+from autolog.torch.reduced import as_array
+from autolog.transformers.answers import IGNORED, ByLoss, known_of, named_scores
 from autolog.transformers.entities import Entities
-from autolog.transformers.generation import IGNORED, Generations
+from autolog.transformers.generation import Generations
 
 __all__ = ["HeldOut"]
 
 MOST_CLASSES = 1_000
-_WITHOUT_BOTH = "no batch had labels beside an output named `logits`"
+_WITHOUT_BOTH = "no batch had labels beside an output named `logits`, or one that its loss was seen to be of"
 _OF_WORDS = "a language model's scores, one for each word that it knows, are not kept"
 
 
@@ -46,6 +52,9 @@ class HeldOut:
         self.run = run
         self._trainer = trainer
         self._kept = Kept()
+        self._by_loss = ByLoss()
+        self._first: tuple[Any, Any] | None = None  # labels and scores of rank 0's first batch, as arrays
+        self._is_of_all = trainer.args.world_size == 1
         self._why = _OF_WORDS if _is_generative(trainer.model) else _WITHOUT_BOTH
         self._labels: Any = None  # of this batch, until its logits are there
         self._knows_batches = False  # whether they are told of: a subclass may predict in a way of its own
@@ -93,22 +102,42 @@ class HeldOut:
         if not isinstance(given, torch.Tensor):
             self._answered = time.perf_counter()  # one more token, perhaps
             given = self._labels
-        logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-        if self._is_between or not isinstance(given, torch.Tensor) or not isinstance(logits, torch.Tensor):
+        if self._is_between or not isinstance(given, torch.Tensor):
+            return
+        logits, is_named = named_scores(output), True
+        if logits is None:
+            logits, is_named = self._by_loss.find(output, given), False
+        if logits is None:
             return
         self._labels, self._is_between = None, self._knows_batches  # the first answer is that of the loss
-        labels = given.detach().to(logits.device)
+        labels, logits = given.detach().to(logits.device), logits.detach()
         if _is_of_words(module, logits):
             self._why = f"{_OF_WORDS} ({logits.shape[-1]:,})"
             return
+        if self._kept.is_empty:
+            self._kept.known = known_of(module) if is_named else Known(self._by_loss.kind, False)
         inputs = kwargs.get(getattr(module, "main_input_name", "input_ids"))
-        logits = logits.detach()
+        rows = self._rows_of_data(len(labels))
+        if rows < len(labels):
+            labels, logits = labels[:rows], logits[:rows]
+            inputs = inputs[:rows] if isinstance(inputs, torch.Tensor) else None
+        if not self._is_of_all and self._first is None:
+            self._first = as_array(labels), as_array(logits)
+        self._add(labels, logits, inputs)
+
+    def _add(self, labels: Any, logits: Any, inputs: Any) -> None:
         if logits.ndim == 3 and labels.ndim == 2:  # a label for each token
             counted = labels != IGNORED
             if self._entities is not None:
                 self._count(labels, logits.argmax(-1), counted)
             labels, logits, inputs = labels[counted], logits[counted], None
         self._kept.add(labels, logits, inputs)
+
+    def _rows_of_data(self, rows: int) -> int:
+        """How many rows of this batch are data: the last one is filled up, so that all ranks have as many."""
+        state = self._trainer.accelerator.gradient_state
+        is_filled = self._trainer.args.world_size > 1 and state.end_of_dataloader and state.remainder > 0
+        return min(rows, state.remainder) if is_filled else rows  # rank 0's rows are the first of the batch's
 
     def _count(self, labels: Any, predicted: Any, counted: Any) -> None:
         assert self._entities is not None
@@ -118,6 +147,34 @@ class HeldOut:
             self._entities.add([truth[place] for place in places], [guesses[place] for place in places])
 
     # Afterwards -------------------------------------------------------------------------------------
+
+    def gathered(self, predictions: Any, labels: Any) -> None:
+        """The Trainer has gathered predictions of all ranks, without what batches are filled up with.
+
+        They are taken if they begin with what was seen here: ``preprocess_logits_for_metrics`` may have made
+        something else of them.
+        """
+        if self._first is None or not isinstance(labels, np.ndarray):
+            return
+        for scores in predictions if isinstance(predictions, (tuple, list)) else (predictions,):
+            if isinstance(scores, np.ndarray) and all(
+                _begins_with(whole, part) for whole, part in zip((labels, scores), self._first, strict=True)
+            ):
+                self._kept = Kept(self._kept.known)
+                if self._entities is not None:
+                    self._entities = Entities(self._entities.tags)
+                self._add(torch.from_numpy(labels), torch.from_numpy(scores), None)
+                self._is_of_all = True
+                return
+
+    def summarize(self) -> None:
+        """The metrics of one evaluation of many: they take no sorting of scores, and no pictures."""
+        if self._kept.is_empty or self._is_recorded:
+            return
+        found = not_told(metrics_of(self._kept, self._classes()), self.name, self.told)
+        metrics = {f"{self.name}/{key}": value for key, value in found.items()}
+        record_finals(self.run, metrics, step=self.step)
+        self.told |= metrics
 
     def measures(self) -> dict[str, float]:
         """Metrics of this evaluation that the Trainer does not tell, whether it is the last one or not."""
@@ -133,7 +190,7 @@ class HeldOut:
             return
         self._is_recorded = True
         run, name, ranks = self.run, self.name, self._trainer.args.world_size
-        if ranks > 1:
+        if not self._is_of_all:
             run.note(name, f"what is made from predictions is of rank 0's share, one of {ranks}")
         if self._generations is not None:
             self._generations.record(run, name, self.step)
@@ -160,6 +217,15 @@ class HeldOut:
         if is_text and hasattr(tokenizer, "decode"):
             return [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
         return rows
+
+
+def _begins_with(whole: Any, part: Any) -> bool:
+    """Whether gathered rows begin with these. Sequences are filled up to the longest one."""
+    rows = min(len(whole), len(part))
+    if whole.ndim != part.ndim or not rows:
+        return False
+    places = (slice(rows), *(slice(size) for size in part.shape[1:]))
+    return bool(np.array_equal(whole[places], part[:rows], equal_nan=True))
 
 
 def _words_of(model: Any) -> int | None:

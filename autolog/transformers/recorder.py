@@ -155,8 +155,14 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step)
         return self.evaluating
 
-    def end_evaluation(self, held_out: HeldOut, metrics: Mapping[str, Any]) -> None:
-        """It has ended well. In a training it is known later whether it was the last, or the best."""
+    def end_evaluation(self, held_out: HeldOut, result: Any) -> None:
+        """It has ended well. In a training it is known later whether it was the last, or the best.
+
+        Args:
+            result: what the loop has returned.
+        """
+        metrics = getattr(result, "metrics", None) or {}
+        held_out.gathered(getattr(result, "predictions", None), getattr(result, "label_ids", None))
         held_out.told = {
             self.named(key, held_out.prefix): float(value) if isinstance(value, Real) else math.nan
             for key, value in metrics.items()
@@ -170,6 +176,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self._evaluated[held_out.name] = held_out
         if is_wanted or not self._trainer.is_in_train:
             held_out.record()
+        else:
+            held_out.summarize()
 
     def _keep_best(self, name: str, state: Any) -> None:
         last = self._evaluated.get(name)

@@ -495,6 +495,20 @@ class Tuples(torch.nn.Module):
         return self.model(input_ids=input_ids, labels=labels).to_tuple()
 
 
-def test_scores_without_a_name_are_told_to_be_unknown(recording: MemorySink) -> None:
-    trainer(Tuples()).evaluate()
-    assert "an output named `logits`" in only(recording).config["autolog/notes"]["val/confusion_matrix"]
+def test_scores_without_a_name_are_those_that_the_loss_is_of(recording: MemorySink) -> None:
+    carrying = trainer(Tuples())
+    carrying.evaluate()
+    right = predicted(carrying.model.model, val_set.rows) == y[128:192]
+    assert only(recording).metrics["val/accuracy"] == pytest.approx(float(right.float().mean()))
+
+
+def test_scores_that_the_loss_is_not_of_are_told_to_be_unknown(recording: MemorySink) -> None:
+    class Weighted(Tuples):
+        def forward(self, input_ids: Any, labels: Any = None) -> Any:
+            loss, *others = super().forward(input_ids, labels)
+            return (2 * loss, *others)
+
+    trainer(Weighted()).evaluate()
+    kept = only(recording)
+    assert "that its loss was seen to be of" in kept.config["autolog/notes"]["val/confusion_matrix"]
+    assert "val/accuracy" not in kept.metrics
