@@ -61,9 +61,10 @@ def observe_train(call: Call) -> Frame:
                 recorder = _listen(trainer, run)
 
         def after(outcome: Outcome, seconds: float) -> None:
-            bind_run(trainer.model, run)
+            bind_run(trainer.model, run if recorder is None else recorder.run)
             if recorder is not None:
-                _record_result(run, trainer, recorder, is_whole=outcome.error is None)
+                _record_result(trainer, recorder, is_whole=outcome.error is None)
+                recorder.end(outcome.error)
 
         def close() -> None:
             _stop_listening(trainer, recorder)
@@ -71,8 +72,9 @@ def observe_train(call: Call) -> Frame:
         yield from recorded("transformers", training, before=before, after=after, close=close)
 
 
-def _record_result(run: Recording, trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
+def _record_result(trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
     """What came out; of a training that failed its checkpoints alone."""
+    run = recorder.run
     has_checkpoint = False
     with shield("transformers: gradient norms"):
         recorder.gradients.note_left_out()

@@ -15,8 +15,9 @@ from autolog.core.health import Alerts
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
 from autolog.process.guard import charge, shield
+from autolog.transformers.attempts import Attempts
 from autolog.transformers.checkpoints import Checkpoints
-from autolog.transformers.described import record_optimizer
+from autolog.transformers.described import record_optimizer, record_parameters
 from autolog.transformers.generation import completions
 from autolog.transformers.gradients import GradientNorms
 from autolog.transformers.names import canonical
@@ -33,7 +34,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     """Our ears inside one call of a Trainer. Every method is shielded: an exception would end the training.
 
     Args:
-        run: the run.
+        run: the run that the call begins in.
         trainer: the Trainer.
         logs: whether its metrics are ours to record; not if transformers' own Trackio callback does it, in
             the same run.
@@ -41,6 +42,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         prefix: what the user has this evaluation call its metrics by.
 
     Attributes:
+        run: where it is recorded by now.
         logs: as given.
         evaluating: the evaluation that goes on.
         gradients: what is recorded of them.
@@ -60,9 +62,15 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._names: dict[tuple[str, str | None], str] = {}
         self._logged_next: str | None = None  # the prefix of an evaluation that the Trainer is about to log
         self._tells_completions = bool(getattr(trainer.args, "log_completions", False))
-        self._alerts = Alerts(run)
-        self.gradients = GradientNorms(run, trainer, self._alerts)
-        self._checkpoints = Checkpoints(run)
+        self._attempts = Attempts(run, trainer)
+        self._last_logged: int | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is known yet of this training, or of this attempt at it."""
+        self._alerts = Alerts(self.run)
+        self.gradients = GradientNorms(self.run, self._trainer, self._alerts)
+        self._checkpoints = Checkpoints(self.run)
         self._epoch_began = time.perf_counter()
         self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
         self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
@@ -89,6 +97,13 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     # The training -----------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: batch size"):
+            charge(self.run)
+            is_apart = self._attempts.begin(state, self._last_logged)
+            self.run, self._last_logged = self._attempts.run, None
+            self._begin()
+            if is_apart:
+                record_parameters(self.run, self._trainer)
         with shield("transformers: optimizer"):
             charge(self.run)
             record_optimizer(self.run, self._trainer)
@@ -122,6 +137,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             }
             if "loss" in logs:
                 row |= self._norms(state, logs.get("grad_norm"))
+            self._last_logged = int(state.global_step)
             log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
             if self._tells_completions and ("loss" in logs or "eval_loss" in logs):
@@ -185,6 +201,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self._best[name] = last
 
     # The end ----------------------------------------------------------------------------------------
+
+    def end(self, error: BaseException | None) -> None:
+        """The training has ended."""
+        self._attempts.end(error)
 
     def record_evaluations(self, args: Any, state: Any) -> None:
         """What can be said of the predictions of the weights that the training ends with."""
