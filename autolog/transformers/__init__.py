@@ -67,6 +67,13 @@ HOOKS = [
         records=_PREDICTED,
     ),
     Hook(
+        _TRAINER,
+        "Trainer.get_batch_samples",
+        "autolog.transformers.fit:observe_batches",
+        kind="after",
+        records="the tokens of a training",
+    ),
+    Hook(
         "transformers.trainer_seq2seq",
         "Seq2SeqTrainer.prediction_step",
         "autolog.transformers.fit:observe_generating_step",

@@ -22,6 +22,7 @@ from autolog.transformers.predictions import HeldOut
 from autolog.transformers.recorder import Recorder
 
 __all__ = [
+    "observe_batches",
     "observe_evaluate",
     "observe_evaluation_loop",
     "observe_generating_step",
@@ -78,6 +79,7 @@ def _record_result(trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
     has_checkpoint = False
     with shield("transformers: gradient norms"):
         recorder.gradients.note_left_out()
+        recorder.tokens.note()
     with shield("transformers: checkpoints"):
         has_checkpoint = recorder.record_checkpoints(trainer.args, trainer.state)
     if not is_whole:
@@ -191,9 +193,10 @@ def observe_prediction_step(call: Call) -> Frame:
     held_out = _evaluation_of(call.subject)
     if held_out is not None:
         held_out.begin_batch(call.get("inputs"))
-    yield
+    outcome = yield
     if held_out is not None:
-        held_out.end_batch()
+        is_told = outcome.error is None and isinstance(outcome.result, tuple) and outcome.result
+        held_out.end_batch(outcome.result[0] if is_told else None)
 
 
 def observe_generating_step(call: Call) -> Frame:
@@ -207,6 +210,14 @@ def observe_generating_step(call: Call) -> Frame:
         if outcome.error is None and call.subject.args.predict_with_generate:
             charge(held_out.run)
             held_out.generated(call.get("inputs"), outcome.result)
+
+
+def observe_batches(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
+    """The batches of the next step were collected."""
+    recorder = _recorder_of(trainer)
+    if recorder is not None:
+        with shield("transformers: tokens"):
+            recorder.tokens.see(result[0])
 
 
 # Whose call it is --------------------------------------------------------------------------------------

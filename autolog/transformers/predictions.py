@@ -10,6 +10,7 @@ Of several processes each sees its own share. Where the Trainer gathers the pred
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -25,10 +26,12 @@ from autolog.torch.reduced import as_array
 from autolog.transformers.answers import IGNORED, ByLoss, known_of, named_scores
 from autolog.transformers.entities import Entities
 from autolog.transformers.generation import Generations
+from autolog.transformers.words import Surprise
 
 __all__ = ["HeldOut"]
 
 MOST_CLASSES = 1_000
+LARGEST_LOSS = 700.0  # whose exponential is a number
 _WITHOUT_BOTH = "no batch had labels beside an output named `logits`, or one that its loss was seen to be of"
 _OF_WORDS = "a language model's scores, one for each word that it knows, are not kept"
 
@@ -44,13 +47,15 @@ class HeldOut:
         run: that it is recorded in.
     """
 
-    def __init__(self, run: Recording, trainer: Any, name: str, prefix: str, step: int):
+    def __init__(self, run: Recording, trainer: Any, name: str, prefix: str, step: int, surprise: Surprise):
         self.name = name
         self.prefix = prefix
         self.told: dict[str, float] = {}
         self.step = step
         self.run = run
         self._trainer = trainer
+        self._surprise = surprise
+        surprise.begin()
         self._kept = Kept()
         self._by_loss = ByLoss()
         self._first: tuple[Any, Any] | None = None  # labels and scores of rank 0's first batch, as arrays
@@ -76,9 +81,14 @@ class HeldOut:
         self._knows_batches, self._is_between = True, False
         self._asked = self._answered = time.perf_counter()
 
-    def end_batch(self) -> None:
-        """It has, in a way of its own or of a subclass."""
+    def end_batch(self, loss: Any = None) -> None:
+        """It has, in a way of its own or of a subclass.
+
+        Args:
+            loss: of the batch, where it is known.
+        """
         self._labels, self._is_between = None, True
+        self._surprise.tell(loss)
 
     def generated(self, inputs: Mapping[str, Any], result: Any) -> None:
         """The batch was answered by texts: ``(loss, tokens, labels)``."""
@@ -113,6 +123,8 @@ class HeldOut:
         labels, logits = given.detach().to(logits.device), logits.detach()
         if _is_of_words(module, logits):
             self._why = f"{_OF_WORDS} ({logits.shape[-1]:,})"
+            if not getattr(module.config, "is_encoder_decoder", False):
+                self._surprise.see(logits, labels)
             return
         if self._kept.is_empty:
             self._kept.known = known_of(module) if is_named else Known(self._by_loss.kind, False)
@@ -182,7 +194,16 @@ class HeldOut:
         if self._entities is not None and not self._kept.is_empty:
             metrics = {f"{self.name}/{key}": value for key, value in self._entities.metrics().items()}
             found |= {key: value for key, value in metrics.items() if key not in self.told}
-        return found
+        return {**found, **self._perplexity()}
+
+    def _perplexity(self) -> dict[str, float]:
+        loss, key = self.told.get(f"{self.name}/loss", math.nan), f"{self.name}/perplexity"
+        if self._surprise.is_perplexity is None or key in self.told:
+            return {}
+        if not self._surprise.is_perplexity:
+            self.run.note(key, "not recorded: the loss is not the mean cross entropy of the words")
+            return {}
+        return {key: math.exp(loss)} if loss < LARGEST_LOSS else {}
 
     def record(self) -> None:
         """What can be said of the predictions; once."""

@@ -22,6 +22,7 @@ from autolog.transformers.generation import completions
 from autolog.transformers.gradients import GradientNorms
 from autolog.transformers.names import canonical
 from autolog.transformers.predictions import HeldOut
+from autolog.transformers.words import Surprise, Tokens
 
 __all__ = ["Recorder"]
 
@@ -46,6 +47,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         logs: as given.
         evaluating: the evaluation that goes on.
         gradients: what is recorded of them.
+        tokens: what is counted of them.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._tells_completions = bool(getattr(trainer.args, "log_completions", False))
         self._attempts = Attempts(run, trainer)
         self._last_logged: int | None = None
+        self._surprise = Surprise(trainer)
         self._begin()
 
     def _begin(self) -> None:
@@ -71,6 +74,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._alerts = Alerts(self.run)
         self.gradients = GradientNorms(self.run, self._trainer, self._alerts)
         self._checkpoints = Checkpoints(self.run)
+        self.tokens = Tokens(self.run, self._trainer)
         self._epoch_began = time.perf_counter()
         self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
         self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
@@ -110,6 +114,13 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._epoch_began = time.perf_counter()
+        self.tokens.went_on()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.tokens.stepped()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.tokens.went_on()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: an epoch"):
@@ -137,11 +148,18 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             }
             if "loss" in logs:
                 row |= self._norms(state, logs.get("grad_norm"))
+                row |= self._counted()
             self._last_logged = int(state.global_step)
             log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
             if self._tells_completions and ("loss" in logs or "eval_loss" in logs):
                 self._record_completions(state)
+            self.tokens.went_on()
+
+    def _counted(self) -> dict[str, float]:
+        with shield("transformers: tokens"):
+            return self.tokens.row()
+        return {}
 
     def _norms(self, state: Any, reported: float | None) -> dict[str, float]:
         with shield("transformers: gradient norms"):  # a fault here costs these alone
@@ -155,6 +173,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         with shield("transformers: checkpoints"):
             charge(self.run)
             self._checkpoints.saved(args, state, self._sets)
+            self.tokens.went_on()
 
     # Evaluations ------------------------------------------------------------------------------------
 
@@ -168,7 +187,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         known = (self._prefix, "eval", "test")
         stem = next((one for one in behind if one in known), prefix)
         name = self.named(f"{prefix}_x", stem).removesuffix("/x")
-        self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step)
+        self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step, self._surprise)
         return self.evaluating
 
     def end_evaluation(self, held_out: HeldOut, result: Any) -> None:
