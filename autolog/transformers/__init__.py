@@ -73,6 +73,13 @@ HOOKS = [
         kind="after",
         records="the tokens of a training",
     ),
+    # It tells no steps: Trackio would count its rows, beside ours at the optimizer's steps.
+    Hook(
+        "transformers.integrations.integration_utils",
+        "TrackioCallback.on_log",
+        "autolog.transformers.fit:observe_their_log",
+        records='the steps of `report_to="trackio"`',
+    ),
     Hook(
         "transformers.trainer_seq2seq",
         "Seq2SeqTrainer.prediction_step",

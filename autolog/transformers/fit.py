@@ -12,6 +12,7 @@ from autolog.core.opening import silent_run
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
+from autolog.core.statuses import status_of
 from autolog.core.training import Frame, Training, bind_run, find_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
@@ -29,6 +30,7 @@ __all__ = [
     "observe_predict",
     "observe_prediction_step",
     "observe_search",
+    "observe_their_log",
     "observe_train",
 ]
 
@@ -66,6 +68,8 @@ def observe_train(call: Call) -> Frame:
             if recorder is not None:
                 _record_result(trainer, recorder, is_whole=outcome.error is None)
                 recorder.end(outcome.error)
+            if run.is_adopted and _theirs(trainer) is not None:  # nobody else says how it has ended
+                run.describe({"status": status_of(outcome.error)})
 
         def close() -> None:
             _stop_listening(trainer, recorder)
@@ -218,6 +222,15 @@ def observe_batches(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
     if recorder is not None:
         with shield("transformers: tokens"):
             recorder.tokens.see(result[0])
+
+
+def observe_their_log(call: Call) -> Frame:
+    """transformers' own Trackio callback logs, to the run that we have adopted."""
+    with shield("transformers: steps of its own Trackio callback"):
+        run, state = find_run(call.get("model")), call.get("state")
+        if run is not None and run.is_training and state is not None:
+            run.align(int(state.global_step))
+    yield
 
 
 # Whose call it is --------------------------------------------------------------------------------------

@@ -474,7 +474,13 @@ def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
     assert "autolog/faults" not in kept["config"]
     assert values(kept, "val/confusion_matrix")
     assert not values(kept, "val/loss")  # theirs is eval/loss
-    assert values(kept, "eval/loss")
+    assert len(values(kept, "eval/loss")) == 2
+    assert kept["config"]["status"] == "finished"
+    for row in kept["logs"]:  # one axis: theirs would count its rows
+        assert row["step"] == row.get("train/global_step", row["step"])
+    steps = {key: [row["step"] for row in kept["logs"] if key in row] for row in kept["logs"] for key in row}
+    assert steps["train/loss"] == [4, 8, 12, 16]
+    assert steps["eval/loss"] == steps["val/accuracy"] == [8, 16]
 
 
 def test_classes_have_their_names(recording: MemorySink) -> None:
