@@ -37,9 +37,11 @@ def named_scores(output: Any) -> torch.Tensor | None:
 def known_of(model: Any) -> Known:
     """What a model says of its scores; one of transformers' own never answers with probabilities."""
     model = model.get_base_model() if hasattr(model, "get_base_model") else model  # in PEFT's
-    kind = _KINDS.get(str(getattr(getattr(model, "config", None), "problem_type", None)))
+    config = getattr(model, "config", None)
+    kind = _KINDS.get(str(getattr(config, "problem_type", None)))
     is_theirs = type(model).__module__.startswith("transformers.")
-    return Known(kind, False if is_theirs else None)
+    ignored = getattr(config, "semantic_loss_ignore_index", IGNORED)  # of masks
+    return Known(kind, False if is_theirs else None, ignored)
 
 
 class ByLoss:

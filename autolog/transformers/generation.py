@@ -10,7 +10,7 @@ import torch
 from autolog.core.recording import Recording
 from autolog.transformers.answers import IGNORED
 
-__all__ = ["Generations", "completions"]
+__all__ = ["Generations", "completions", "tokenizer_of"]
 
 MOST_TEXTS = 50  # of an evaluation: its first ones, so that evaluations can be compared
 
@@ -71,8 +71,7 @@ class Generations:
 
     @property
     def _tokenizer(self) -> Any:
-        processor = getattr(self._trainer, "processing_class", None)
-        return getattr(processor, "tokenizer", processor)
+        return tokenizer_of(self._trainer)
 
     def _pad(self) -> int | None:
         found = getattr(self._tokenizer, "pad_token_id", None)
@@ -80,6 +79,12 @@ class Generations:
 
     def _text(self, ids: Any) -> str:
         return str(self._tokenizer.decode(ids[ids != IGNORED], skip_special_tokens=True))
+
+
+def tokenizer_of(trainer: Any) -> Any:
+    """The Trainer's tokenizer, or its processor's; None: it has none."""
+    processor = getattr(trainer, "processing_class", None)
+    return getattr(processor, "tokenizer", processor)
 
 
 def completions(trainer: Any) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from autolog.core.recording import Recording
 from autolog.core.results import not_told, record_finals, record_long_table
@@ -25,7 +26,8 @@ from autolog.torch.evaluation import Kept, Known, metrics_of, record_evaluation
 from autolog.torch.reduced import as_array
 from autolog.transformers.answers import IGNORED, ByLoss, known_of, named_scores
 from autolog.transformers.entities import Entities
-from autolog.transformers.generation import Generations
+from autolog.transformers.generation import Generations, tokenizer_of
+from autolog.transformers.spans import Spans, span_scores
 from autolog.transformers.words import Surprise
 
 __all__ = ["HeldOut"]
@@ -67,6 +69,8 @@ class HeldOut:
         self._asked: float | None = None  # since when a text is generated
         self._answered = 0.0
         self._generations: Generations | None = None
+        self._inputs: Mapping[str, Any] = {}  # of this batch
+        self._spans = Spans()
         tags = dict(getattr(getattr(trainer.model, "config", None), "id2label", None) or {})
         self._entities = Entities(tags) if Entities.are_in(tags) else None
         self._handle = trainer.model.register_forward_hook(self._see, with_kwargs=True)
@@ -77,7 +81,8 @@ class HeldOut:
     def begin_batch(self, inputs: Any) -> None:
         """The Trainer is about to predict. (It may take the labels out of what the model is given.)"""
         names = self._trainer.label_names
-        self._labels = inputs.get(names[0]) if isinstance(inputs, Mapping) and len(names) == 1 else None
+        self._inputs = inputs if isinstance(inputs, Mapping) else {}
+        self._labels = self._inputs.get(names[0]) if len(names) == 1 else None
         self._knows_batches, self._is_between = True, False
         self._asked = self._answered = time.perf_counter()
 
@@ -87,7 +92,7 @@ class HeldOut:
         Args:
             loss: of the batch, where it is known.
         """
-        self._labels, self._is_between = None, True
+        self._labels, self._is_between, self._inputs = None, True, {}
         self._surprise.tell(loss)
 
     def generated(self, inputs: Mapping[str, Any], result: Any) -> None:
@@ -108,6 +113,11 @@ class HeldOut:
             self._take(module, kwargs, output)
 
     def _take(self, module: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+        spans = span_scores(output)
+        if spans is not None and not self._is_between:
+            self._is_between = self._knows_batches
+            self._spans.add(spans, {**self._inputs, **kwargs}, self._rows_of_data(len(spans[0])))
+            return
         given = kwargs.get("labels")
         if not isinstance(given, torch.Tensor):
             self._answered = time.perf_counter()  # one more token, perhaps
@@ -128,6 +138,11 @@ class HeldOut:
             return
         if self._kept.is_empty:
             self._kept.known = known_of(module) if is_named else Known(self._by_loss.kind, False)
+        if logits.ndim == 4 and labels.ndim == 3 and logits.shape[2:] != labels.shape[1:]:
+            # Models of masks answer in fewer pixels; their loss, and who shows the masks, does this to them.
+            logits = functional.interpolate(
+                logits, size=labels.shape[1:], mode="bilinear", align_corners=False
+            )
         inputs = kwargs.get(getattr(module, "main_input_name", "input_ids"))
         rows = self._rows_of_data(len(labels))
         if rows < len(labels):
@@ -194,6 +209,7 @@ class HeldOut:
         if self._entities is not None and not self._kept.is_empty:
             metrics = {f"{self.name}/{key}": value for key, value in self._entities.metrics().items()}
             found |= {key: value for key, value in metrics.items() if key not in self.told}
+        found |= {f"{self.name}/{key}": value for key, value in self._spans.metrics().items()}
         return {**found, **self._perplexity()}
 
     def _perplexity(self) -> dict[str, float]:
@@ -215,6 +231,8 @@ class HeldOut:
             run.note(name, f"what is made from predictions is of rank 0's share, one of {ranks}")
         if self._generations is not None:
             self._generations.record(run, name, self.step)
+        elif self._spans.metrics():
+            self._record_spans()
         elif self._kept.is_empty:
             run.note(f"{name}/confusion_matrix", f"not recorded: {self._why}")
         if self._kept.is_empty:
@@ -224,6 +242,13 @@ class HeldOut:
         )
         if self._entities is not None:
             record_long_table(run, f"{name}/per_entity", self._entities.table(), step=self.step)
+
+    def _record_spans(self) -> None:
+        key = f"{self.name}/worst_answers"
+        if self.run.keeps("predictions"):
+            self.run.table(key, self._spans.table(tokenizer_of(self._trainer)), step=self.step)
+        else:
+            self.run.note(key, "not sent to the server: Settings.share does not name 'predictions'")
 
     def _classes(self) -> list[str] | None:
         names = getattr(getattr(self._trainer.model, "config", None), "id2label", None)
@@ -260,6 +285,6 @@ def _is_generative(model: Any) -> bool:
 
 def _is_of_words(model: Any, logits: Any) -> bool:
     """Whether these are a language model's scores, one for each word that it knows."""
-    if logits.ndim > 1 and logits.shape[-1] > MOST_CLASSES:
+    if logits.ndim in (2, 3) and logits.shape[-1] > MOST_CLASSES:
         return True
     return bool(logits.ndim == 3 and logits.shape[-1] == _words_of(model))

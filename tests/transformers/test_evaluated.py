@@ -16,6 +16,7 @@ from transformers import BertForSequenceClassification, Trainer, TrainerCallback
 import autolog
 from autolog import MemorySink
 from autolog.sinks.memory import MemoryRun
+from autolog.torch import evaluation as evaluation_of_torch
 from tests.programs import read, torchrun, values
 from tests.transformers.models import (
     Digits,
@@ -169,6 +170,60 @@ def test_each_evaluation_of_tokens_is_told_without_the_padding(recording: Memory
     truth = (X[:32] > 8).long()[:, 4:].reshape(-1)
     told = [of_sklearn.accuracy_score(truth, s.argmax(-1)[:, 4:].reshape(-1)) for s in seen.scores]
     assert only(recording).values("val/accuracy") == pytest.approx(told)
+
+
+class Masks(torch.utils.data.Dataset[Any]):
+    """Pictures of three bands of colour; the mask says which, and of the first rows nothing."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        mask = (torch.arange(32) * 3 // 32)[:, None].repeat(1, 32).roll(place, 0)
+        noise = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(place))
+        pixels = torch.nn.functional.one_hot(mask, 3).permute(2, 0, 1) + 0.5 * noise
+        mask = mask.clone()
+        mask[:4] = 255
+        return {"pixel_values": pixels, "labels": mask}
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_each_evaluation_of_masks_is_told(
+    recording: MemorySink, counted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    if counted:
+        monkeypatch.setattr(evaluation_of_torch, "MOST_VALUES", 10_000)
+    torch.manual_seed(0)
+    sizes = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 8, 8], "num_attention_heads": [1, 1, 1, 1]}
+    names = {0: "red", 1: "green", 2: "blue"}
+    shape = SegformerConfig(**sizes, decoder_hidden_size=8, num_labels=3, id2label=names)
+    data = Masks()
+    carrying = trainer(
+        SegformerForSemanticSegmentation(shape),
+        train_dataset=data,
+        eval_dataset=data,
+        eval_strategy="epoch",
+        per_device_eval_batch_size=5,
+        num_train_epochs=6,
+    )
+    carrying.train()
+    found = only(recording)
+    truth = np.stack([data[place]["labels"].numpy() for place in range(12)])
+    model = carrying.model.eval()
+    with torch.no_grad():
+        small = model(pixel_values=torch.stack([data[place]["pixel_values"] for place in range(12)])).logits
+    assert small.shape[-1] < 32
+    whole = torch.nn.functional.interpolate(small, size=(32, 32), mode="bilinear", align_corners=False)
+    known = truth != 255
+    truth, guesses = truth[known], whole.argmax(1).numpy()[known]
+    assert len(found.values("val/iou_macro")) == 6
+    expected = of_sklearn.jaccard_score(truth, guesses, average="macro")
+    assert found.values("val/iou_macro")[-1] == pytest.approx(expected)
+    assert found.values("val/accuracy")[-1] == pytest.approx(of_sklearn.accuracy_score(truth, guesses))
+    assert [row["class"] for row in found.tables["val/per_class"]] == list(names.values())
+    assert "val/pictures" in found.charts
 
 
 def test_metrics_of_the_users_stand_alone_at_each_evaluation(recording: MemorySink) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import BertConfig, BertForMaskedLM, Trainer, TrainerCallback
+from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, Trainer, TrainerCallback
 
 import autolog
 from autolog import MemorySink
@@ -202,3 +202,43 @@ def test_an_embedding_that_is_tied(recording: MemorySink, words: Any) -> None:
     model, data = masked(words)
     trainer(model, eval_dataset=data).evaluate()
     assert only(recording).config["model/embedding_is_tied"] is True
+
+
+# Answers in a text --------------------------------------------------------------------------------------
+
+
+def test_answers_that_are_found_in_a_text(recording: MemorySink, words: Any) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = BertForQuestionAnswering(BertConfig(vocab_size=len(words), max_position_embeddings=256, **sizes))
+    data = rows(words)
+    starts = [len(data[0]["input_ids"]) - 6 - n % 3 for n in range(16)]  # they are filled up on the left
+    for row, place in zip(data, starts, strict=True):
+        del row["labels"]
+        row["start_positions"], row["end_positions"] = torch.tensor(place), torch.tensor(place + 3)
+    data[3]["start_positions"] = data[3]["end_positions"] = torch.tensor(10_000)  # cut off
+    more = {"train_dataset": data, "eval_dataset": data, "eval_strategy": "epoch", "num_train_epochs": 20}
+    carrying = trainer(model, processing_class=words, per_device_eval_batch_size=5, **more)
+    carrying.train()
+    found = carrying.predict(data).predictions
+    kept = only(recording)
+    exact, overlaps = [], {}
+    for n, (start, end) in enumerate(zip(*found, strict=True)):
+        places = [p for p in range(len(start)) if data[n]["attention_mask"][p]]
+        pairs = [(a, b) for a in places for b in places if a <= b]
+        a, b = max(pairs, key=lambda pair: start[pair[0]] + end[pair[1]])
+        truth, guess = set(range(starts[n], starts[n] + 4)), set(range(a, b + 1))
+        if n != 3:
+            exact.append(truth == guess)
+            overlaps[n] = 2 * len(truth & guess) / (len(truth) + len(guess))
+    assert 0 < sum(overlaps.values()) < 15
+    assert len(kept.values("val/answer_f1")) == 20
+    assert kept.values("val/answer_f1")[-1] == pytest.approx(sum(overlaps.values()) / 15)
+    assert kept.metrics["test/answer_exact"] == pytest.approx(sum(exact) / 15)
+    worst = kept.tables["test/worst_answers"]
+    assert [row["f1"] for row in worst] == pytest.approx(sorted(overlaps.values())[:10])
+    for row in worst:
+        n = row["row"]
+        assert row["f1"] == pytest.approx(overlaps[n])
+        assert row["true"] == words.decode(data[n]["input_ids"][starts[n] : starts[n] + 4])
+    assert "val/confusion_matrix" not in kept.config.get("autolog/notes", {})
