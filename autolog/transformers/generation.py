@@ -9,9 +9,12 @@ import torch
 
 from autolog.core.recording import Recording
 from autolog.transformers.answers import IGNORED
+from autolog.transformers.compared import scores_of_texts, word_error_rate
 
 __all__ = ["Generations", "completions", "tokenizer_of"]
 
+MOST_COMPARED = 500  # whose words are compared: a millisecond each
+_SOUNDS = ("input_features", "input_values")
 MOST_TEXTS = 50  # of an evaluation: its first ones, so that evaluations can be compared
 
 
@@ -25,6 +28,8 @@ class Generations:
     def __init__(self, trainer: Any):
         self._trainer = trainer
         self._rows: list[dict[str, Any]] = []
+        self._pairs: list[tuple[str, str]] = []
+        self._compared: dict[str, float] = {}
         self.seconds = 0.0
         self._tokens = 0
         self._all = 0
@@ -36,14 +41,19 @@ class Generations:
         is_text = isinstance(prompts, torch.Tensor) and prompts.ndim == 2 and not prompts.is_floating_point()
         if is_text and not model.config.is_encoder_decoder:
             generated = generated[:, prompts.shape[1] :]  # it begins with its prompt
+            labels_are_answers = False  # they may begin with the prompt, too
+        else:
+            labels_are_answers = labels is not None
         pad = self._pad()
         self.seconds += seconds
         self._tokens += int((generated != pad).sum()) if pad is not None else generated.numel()
         self._all += len(generated)
-        room = MOST_TEXTS - len(self._rows)
-        if room <= 0 or not hasattr(self._tokenizer, "decode"):
+        if not hasattr(self._tokenizer, "decode"):
             return
+        room = MOST_COMPARED - len(self._pairs) if labels_are_answers else 0
         for place in range(min(room, len(generated))):
+            self._pairs.append((self._text(generated[place]), self._text(labels[place])))
+        for place in range(min(MOST_TEXTS - len(self._rows), len(generated))):
             row = {"prompt": self._text(prompts[place])} if is_text else {}
             row["output"] = self._text(generated[place])
             if labels is not None:
@@ -55,11 +65,24 @@ class Generations:
         found = {f"perf/{name}_generation_seconds": self.seconds}
         if self.seconds:
             found[f"perf/{name}_generated_tokens_per_second"] = self._tokens / self.seconds
-        return found
+        self._compared = self._compare()
+        return {**found, **{f"{name}/{key}": value for key, value in self._compared.items()}}
+
+    def _compare(self) -> dict[str, float]:
+        """Of transcripts the errors in their words; of other texts what is installed for it."""
+        if not self._pairs:
+            return {}
+        if getattr(self._trainer.model, "main_input_name", "") not in _SOUNDS:
+            return scores_of_texts(self._pairs)
+        rate = word_error_rate(self._pairs)
+        return {} if rate is None else {"wer": rate}
 
     def record(self, run: Recording, name: str, step: int) -> None:
         """The table of the first texts."""
         key = f"{name}/generations"
+        if self._all > len(self._pairs) and self._compared:
+            names = ", ".join(self._compared)
+            run.note(name, f"{names}: of the first {len(self._pairs):,} of {self._all:,} texts")
         if not run.keeps("predictions"):
             run.note(key, "not sent to the server: Settings.share does not name 'predictions'")
         elif not self._rows:

@@ -102,7 +102,9 @@ class HeldOut:
             return
         if self._generations is None:
             self._generations = Generations(self._trainer)
-        self._generations.add(inputs, tokens, labels, self._answered - self._asked)
+        rows = self._rows_of_data(len(tokens))
+        labels = None if labels is None else labels[:rows]
+        self._generations.add(inputs, tokens[:rows], labels, self._answered - self._asked)
 
     def close(self) -> None:
         """The evaluation has ended, or failed: the model has no hook of ours."""
@@ -206,6 +208,7 @@ class HeldOut:
     def measures(self) -> dict[str, float]:
         """Metrics of this evaluation that the Trainer does not tell, whether it is the last one or not."""
         found = self._generations.metrics(self.name) if self._generations is not None else {}
+        found = {key: value for key, value in found.items() if key not in self.told}
         if self._entities is not None and not self._kept.is_empty:
             metrics = {f"{self.name}/{key}": value for key, value in self._entities.metrics().items()}
             found |= {key: value for key, value in metrics.items() if key not in self.told}

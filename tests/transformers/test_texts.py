@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import random
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertForTokenClassification, LlamaForCausalLM
+from transformers import (
+    BertForTokenClassification,
+    LlamaForCausalLM,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    default_data_collator,
+)
 
 import autolog
 from autolog import MemorySink
 from autolog.sinks.memory import MemoryRun
+from autolog.transformers.compared import edits, word_error_rate
 from autolog.transformers.entities import Entities, entities
 from tests.transformers.models import (
     X,
@@ -88,6 +101,75 @@ def test_metrics_of_texts_are_those_that_the_user_computes(recording: MemorySink
     assert len(kept.values("perf/val_generation_seconds")) == 2
     assert len(kept.tables["val/generations"]) == 50  # of the weights that it ends with, once
     assert kept.config["autolog/notes"]["val/generations"] == "the first 50 of 60 texts"
+
+
+def test_what_the_user_computes_of_texts_stands_alone_and_the_rest_is_ours(
+    recording: MemorySink, words: Any
+) -> None:
+    """As the command lines of both tell it, of files of these texts."""
+    pytest.importorskip("rouge_score", reason="rouge-score is not installed: pip install rouge-score")
+    pytest.importorskip("sacrebleu", reason="sacrebleu is not installed: pip install sacrebleu")
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    answering = answering_trainer(words, rows=60, compute_metrics=lambda of: {"rouge2": 0.25})
+    told = answering.predict(answering.eval_dataset)
+    assert states == (random.getstate(), np.random.get_state()[1].tolist())
+    said = words.batch_decode(told.predictions, skip_special_tokens=True)
+    truth = words.batch_decode(np.where(told.label_ids < 0, 0, told.label_ids), skip_special_tokens=True)
+    said, truth = ([text.replace("\n", " ") or "-" for text in part] for part in (said, truth))
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("said.txt", "truth.txt", "scores.csv")]
+        files[0].write_text("\n".join(said) + "\n")
+        files[1].write_text("\n".join(truth) + "\n")
+        patterns = [f"--target_filepattern={files[1]}", f"--prediction_filepattern={files[0]}"]
+        command = [sys.executable, "-m", "rouge_score.rouge", *patterns, f"--output_filename={files[2]}"]
+        subprocess.run([*command, "--aggregate=false"], check=True, capture_output=True)
+        rouge = list(csv.DictReader(files[2].open()))
+        command = [sys.executable, "-m", "sacrebleu", str(files[1]), "-i", str(files[0]), "-w", "8"]
+        bleu = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["score"]
+    kept = only(recording)
+    for kind in ("rouge1", "rougeL"):
+        mean = np.mean([float(row[f"{kind}-F"]) for row in rouge])
+        assert kept.metrics[f"test/{kind}"] == pytest.approx(mean)
+    assert kept.values("test/rouge2") == [0.25]
+    assert kept.metrics["test/bleu"] == pytest.approx(bleu, abs=1e-6)
+
+
+def test_edits_are_the_fewest() -> None:
+    of_torch = pytest.importorskip("torchmetrics.functional.text", reason="torchmetrics is not installed")
+    pairs = [("the cat sat", "the cat sat"), ("a the cat", "the cat sat"), ("", "on the mat"), ("so so", "")]
+    pairs += [(texts[n][:90], texts[n + 1][:120]) for n in range(12)]
+    expected = float(of_torch.word_error_rate(*map(list, zip(*pairs, strict=True))))
+    assert word_error_rate(pairs) == pytest.approx(expected)
+    assert word_error_rate([("some", "")]) is None
+    assert [edits("kitten", "sitting"), edits("", "ab"), edits("ab", "")] == [3, 2, 2]
+
+
+def test_transcripts_have_an_error_rate(recording: MemorySink, words: Any) -> None:
+    from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
+
+    torch.manual_seed(0)
+    of_both = {f"{kind}_{name}": 16 for kind in ("encoder", "decoder") for name in ("ffn_dim",)}
+    of_both |= {f"{kind}_layers": 1 for kind in ("encoder", "decoder")}
+    of_both |= {f"{kind}_attention_heads": 2 for kind in ("encoder", "decoder")}
+    shape = {"d_model": 16, "input_feat_per_channel": 8, "conv_channels": 16, "max_target_positions": 64}
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "decoder_start_token_id": 1}
+    model = Speech2TextForConditionalGeneration(
+        Speech2TextConfig(vocab_size=len(words), **of_both, **shape, **tokens)
+    )
+    data = []
+    for text in texts[:6]:
+        labels = torch.tensor([*words(text)["input_ids"][:12], -100])
+        data.append({"input_features": torch.randn(24, 8), "labels": labels})
+    args = Seq2SeqTrainingArguments(**common(), predict_with_generate=True, generation_max_length=12)
+    more = {"processing_class": words, "data_collator": default_data_collator}
+    hearing = Seq2SeqTrainer(model, args, eval_dataset=data, **more)
+    told = hearing.predict(data)
+    said = words.batch_decode(told.predictions, skip_special_tokens=True)
+    truth = words.batch_decode(np.where(told.label_ids < 0, 0, told.label_ids), skip_special_tokens=True)
+    of_torch = pytest.importorskip("torchmetrics.functional.text", reason="torchmetrics is not installed")
+    kept = only(recording)
+    assert kept.metrics["test/wer"] == pytest.approx(float(of_torch.word_error_rate(said, truth)))
+    assert "test/bleu" not in kept.metrics
 
 
 def test_a_language_models_scores_are_not_taken_for_classes(recording: MemorySink, words: Any) -> None:
