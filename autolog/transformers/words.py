@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from autolog.core.recording import Recording
 from autolog.transformers.answers import IGNORED
+from autolog.transformers.samples import record_texts
 
 __all__ = ["Surprise", "Tokens", "describe_words"]
 
@@ -104,7 +105,8 @@ class Tokens:
             if not isinstance(ids, torch.Tensor) or ids.ndim != 2 or ids.is_floating_point():
                 return
             if not self._rows and not self._seen:
-                self._tell_words(ids, batch)
+                self._tell_words(ids)
+                record_texts(self._run, self._trainer, batch)
             mask = batch.get("attention_mask")
             is_mask = isinstance(mask, torch.Tensor) and mask.shape == ids.shape
             self._has_masks = self._has_masks and is_mask
@@ -162,7 +164,7 @@ class Tokens:
         if not self._is_whole and not self._is_told:
             self._run.note("perf/tokens_seen", "not recorded: the training goes on from a checkpoint")
 
-    def _tell_words(self, ids: torch.Tensor, batch: Mapping[str, Any]) -> None:
+    def _tell_words(self, ids: torch.Tensor) -> None:
         """How the tokenizer cuts the first texts."""
         tokenizer: Any = getattr(self._trainer, "processing_class", None)
         if not hasattr(tokenizer, "decode") or not hasattr(tokenizer, "all_special_ids"):

@@ -28,6 +28,7 @@ from autolog import MemorySink
 from autolog.sinks.memory import MemoryRun
 from autolog.transformers.compared import edits, word_error_rate
 from autolog.transformers.entities import Entities, entities
+from autolog.transformers.samples import _preferences
 from tests.transformers.models import (
     X,
     answering_trainer,
@@ -191,6 +192,51 @@ def test_texts_go_to_no_server_unasked(sink: MemorySink, words: Any) -> None:
     assert kept.config["autolog/notes"]["test/generations"].startswith("not sent to the server")
 
 
+# What is trained on -------------------------------------------------------------------------------------
+
+
+def test_prompts_and_completions_are_shown_as_the_model_gets_them(recording: MemorySink, words: Any) -> None:
+    data = []
+    for text in texts[:12]:
+        ids = words(text)["input_ids"][:20]
+        row = {"input_ids": [0, 0, *ids], "attention_mask": [0, 0, *[1] * 20]}
+        row["labels"] = [-100] * 10 + ids[8:]  # the padding and eight words are no answer
+        data.append({name: torch.tensor(values) for name, values in row.items()})
+    trainer(language_model(words), train_dataset=data, processing_class=words, max_steps=1).train()
+    shown = only(recording).tables["data/texts"]
+    assert len(shown) == 10
+    expected = [words(text)["input_ids"][:20] for text in texts[:12]]
+    told = {(row["prompt"], row["completion"]) for row in shown}
+    assert told <= {(words.decode(ids[:8]), words.decode(ids[8:])) for ids in expected}
+
+
+def test_prompts_of_an_encoder_and_texts_by_the_names_of_their_columns(
+    recording: MemorySink, words: Any
+) -> None:
+    answering_trainer(words, rows=4, max_steps=1).train()
+    (row, *_) = only(recording).tables["data/texts"]
+    told = [words(text)["input_ids"][:24] for text in texts[:4]]
+    assert (row["prompt"], row["completion"]) in {
+        (words.decode(ids[:12]), words.decode(ids[12:-1])) for ids in told
+    }
+    batch = {
+        f"{side}_{name}": torch.tensor([[1, n + 3, 0], [1, n + 4, n + 5]])
+        for n, side in enumerate(("prompt", "chosen", "rejected"))
+        for name in ("input_ids",)
+    }
+    rows = _preferences(object(), batch, words)
+    assert [list(row) for row in rows] == [["prompt", "chosen", "rejected"]] * 2
+    assert rows[1]["rejected"] == words.decode([1, 6, 7])
+
+
+def test_texts_that_are_trained_on_go_to_no_server_unasked(sink: MemorySink, words: Any) -> None:
+    with autolog.enabled("transformers", sink=sink, log_code=False, server_url="http://127.0.0.1:1"):
+        answering_trainer(words, rows=4, max_steps=1).train()
+    kept = only(sink)
+    assert "data/texts" not in kept.tables
+    assert kept.config["autolog/notes"]["data/texts"].startswith("not sent to the server")
+
+
 # Entities ---------------------------------------------------------------------------------------------
 
 
@@ -297,6 +343,7 @@ def test_supervised_fine_tuning_with_an_adapter(recording: MemorySink, words: An
     assert kept.config["model/trainable_parameters"] == 2 * 2 * 16
     assert kept.config["data/train"]["rows"] == 16
     assert "int32" in kept.config["data/train"]["dtypes"]["input_ids"]
+    assert {row["completion"].strip()[:40] for row in kept.tables["data/texts"]} <= {t[:40] for t in texts}
     for key in ("mean_token_accuracy", "val/mean_token_accuracy", "val/loss"):
         assert len(kept.values(key)) == 2
     assert "one for each word" in kept.config["autolog/notes"]["val/confusion_matrix"]
@@ -346,6 +393,13 @@ def test_preferences_have_their_own_metrics(recording: MemorySink, words: Any, s
     kept = only(recording)
     assert {"rewards/chosen", "rewards/margins", "val/rewards/chosen"} <= set(kept.metrics)
     assert len(kept.values("rewards/chosen")) == 2
+    shown = kept.tables["data/texts"]
+    assert len(shown) == 4
+    for row in shown:
+        said = {side: words.decode(words(text)["input_ids"]) for side, text in row.items()}
+        place = next(n for n in range(8) if texts[n][:40] == said["prompt"].strip()[:40])
+        assert said["chosen"].strip()[:40] == texts[place + 8][:40]
+        assert said["rejected"].strip()[:40] == texts[place + 16][:40]
 
 
 @pytest.mark.parametrize("at_every_log", [False, True])
