@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
 from autolog.transformers.answers import IGNORED
 from autolog.transformers.compared import scores_of_texts, word_error_rate
 
-__all__ = ["Generations", "completions", "tokenizer_of"]
+__all__ = ["Generations", "completions", "record_completions", "said_so_far", "tokenizer_of"]
 
 MOST_COMPARED = 500  # whose words are compared: a millisecond each
 _SOUNDS = ("input_features", "input_values")
@@ -110,10 +111,13 @@ def tokenizer_of(trainer: Any) -> Any:
     return getattr(processor, "tokenizer", processor)
 
 
-def completions(trainer: Any) -> list[dict[str, Any]]:
+def completions(trainer: Any, before: list[Any] | None = None) -> list[dict[str, Any]]:
     """The last completions of TRL's GRPOTrainer and its kin, with their rewards; of other Trainers none.
 
     They stand in an attribute of its own; the test of GRPO watches it.
+
+    Args:
+        before: what :func:`said_so_far` has returned earlier: only what was said since then.
     """
     logs = getattr(trainer, "_logs", None)
     if not isinstance(logs, Mapping) or not {"prompt", "completion"} <= logs.keys():
@@ -122,10 +126,33 @@ def completions(trainer: Any) -> list[dict[str, Any]]:
     if logs.get("advantages"):
         columns["advantage"] = logs["advantages"]
     whole = {name: list(values) for name, values in columns.items() if len(values) == len(logs["prompt"])}
-    return [
+    rows = [
         {name: _said(value) for name, value in zip(whole, values, strict=True)}
         for values in zip(*whole.values(), strict=True)
     ]
+    return rows if before is None else rows[_still_there(before, said_so_far(trainer)) :]
+
+
+def said_so_far(trainer: Any) -> list[Any]:
+    """The completions that stand there, as they are."""
+    logs = getattr(trainer, "_logs", None)
+    return list(logs.get("completion", ())) if isinstance(logs, Mapping) else []
+
+
+def _still_there(before: list[Any], now: list[Any]) -> int:
+    """How many of them stand first now: what is added takes the place of the oldest."""
+    for count in range(min(len(before), len(now)), 0, -1):
+        if all(one is other for one, other in zip(before[-count:], now[:count], strict=True)):
+            return count
+    return 0
+
+
+def record_completions(run: Recording, key: str, rows: list[dict[str, Any]], step: int) -> None:
+    """The table of them, if there are any."""
+    if rows and not run.keeps("predictions"):
+        run.note(key, "not sent to the server: Settings.share does not name 'predictions'")
+    elif rows:
+        record_long_table(run, key, rows, step=step)
 
 
 def _said(value: Any) -> Any:

@@ -26,7 +26,13 @@ from autolog.torch.evaluation import Kept, Known, metrics_of, record_evaluation
 from autolog.torch.reduced import as_array
 from autolog.transformers.answers import IGNORED, ByLoss, known_of, named_scores
 from autolog.transformers.entities import Entities
-from autolog.transformers.generation import Generations, tokenizer_of
+from autolog.transformers.generation import (
+    Generations,
+    completions,
+    record_completions,
+    said_so_far,
+    tokenizer_of,
+)
 from autolog.transformers.spans import Spans, span_scores
 from autolog.transformers.words import Surprise
 
@@ -71,6 +77,8 @@ class HeldOut:
         self._generations: Generations | None = None
         self._inputs: Mapping[str, Any] = {}  # of this batch
         self._spans = Spans()
+        self._said_before = said_so_far(trainer)
+        self._completions: list[dict[str, Any]] = []
         tags = dict(getattr(getattr(trainer.model, "config", None), "id2label", None) or {})
         self._entities = Entities(tags) if Entities.are_in(tags) else None
         self._handle = trainer.model.register_forward_hook(self._see, with_kwargs=True)
@@ -177,6 +185,15 @@ class HeldOut:
 
     # Afterwards -------------------------------------------------------------------------------------
 
+    def look_at_completions(self) -> None:
+        """What a model that is rewarded for its completions has said in this evaluation."""
+        self._completions = completions(self._trainer, self._said_before)
+
+    def record_completions(self) -> None:
+        """The table of these; once."""
+        record_completions(self.run, f"{self.name}/completions", self._completions, self.step)
+        self._completions = []
+
     def gathered(self, predictions: Any, labels: Any) -> None:
         """The Trainer has gathered predictions of all ranks, without what batches are filled up with.
 
@@ -229,6 +246,7 @@ class HeldOut:
         if self._is_recorded:
             return
         self._is_recorded = True
+        self.record_completions()
         run, name, ranks = self.run, self.name, self._trainer.args.world_size
         if not self._is_of_all:
             run.note(name, f"what is made from predictions is of rank 0's share, one of {ranks}")

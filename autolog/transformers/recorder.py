@@ -13,12 +13,11 @@ from transformers import TrainerCallback
 from autolog.core.given import log
 from autolog.core.health import Alerts
 from autolog.core.recording import Recording
-from autolog.core.results import record_long_table
 from autolog.process.guard import charge, shield
 from autolog.transformers.attempts import Attempts
 from autolog.transformers.checkpoints import Checkpoints
 from autolog.transformers.described import record_optimizer, record_parameters
-from autolog.transformers.generation import completions
+from autolog.transformers.generation import completions, record_completions
 from autolog.transformers.gradients import GradientNorms
 from autolog.transformers.names import canonical
 from autolog.transformers.predictions import HeldOut
@@ -78,6 +77,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._epoch_began = time.perf_counter()
         self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
         self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
+        self._of_training: list[Any] | None = None  # completions of the last step, if it was evaluated since
 
     def named(self, name: str, prefix: str | None = None) -> str:
         """A metric of the Trainer's, as every framework's runs call it.
@@ -117,6 +117,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.tokens.went_on()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._of_training = None
         self.tokens.stepped()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -152,8 +153,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self._last_logged = int(state.global_step)
             log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
-            if self._tells_completions and ("loss" in logs or "eval_loss" in logs):
-                self._record_completions(state)
+            if self._tells_completions and "loss" in logs:
+                record_completions(self.run, "completions", completions(self._trainer), self.step)
             self.tokens.went_on()
 
     def _counted(self) -> dict[str, float]:
@@ -188,6 +189,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         stem = next((one for one in behind if one in known), prefix)
         name = self.named(f"{prefix}_x", stem).removesuffix("/x")
         self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step, self._surprise)
+        if self._of_training is None:
+            self._of_training = completions(self._trainer)
         return self.evaluating
 
     def end_evaluation(self, held_out: HeldOut, result: Any) -> None:
@@ -196,6 +199,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         Args:
             result: what the loop has returned.
         """
+        held_out.look_at_completions()
+        if self._tells_completions:
+            held_out.record_completions()
         metrics = getattr(result, "metrics", None) or {}
         held_out.gathered(getattr(result, "predictions", None), getattr(result, "label_ids", None))
         held_out.told = {
@@ -240,12 +246,5 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     def record_completions(self, state: Any) -> None:
         """What a model that is rewarded for its completions has said last, unless it was told all along."""
         if not self._tells_completions:
-            self._record_completions(state)
-
-    def _record_completions(self, state: Any) -> None:
-        rows = completions(self._trainer)
-        if rows and not self.run.keeps("predictions"):
-            why = "not sent to the server: Settings.share does not name 'predictions'"
-            self.run.note("completions", why)
-        elif rows:
-            record_long_table(self.run, "completions", rows, step=state.global_step)
+            rows = completions(self._trainer) if self._of_training is None else self._of_training
+            record_completions(self.run, "completions", rows, int(state.global_step))

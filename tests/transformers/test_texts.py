@@ -432,3 +432,38 @@ def test_rewarded_completions_are_a_table(
     assert mean == pytest.approx(kept.metrics["rewards/length/mean"])
     told = [record for record in recording.records if "completions" in record.get("values", {})]
     assert [record["step"] for record in told] == ([1, 2] if at_every_log else [2])
+
+
+@pytest.mark.parametrize("at_every_log", [False, True])
+def test_completions_of_an_evaluation_stand_under_its_key(
+    recording: MemorySink, words: Any, saved: str, at_every_log: bool
+) -> None:
+    def length(completions: list[str], **more: Any) -> list[float]:
+        return [float(len(completion)) for completion in completions]
+
+    args = arguments(
+        trl.GRPOConfig,
+        num_generations=2,
+        per_device_train_batch_size=4,
+        per_device_eval_batch_size=2,
+        max_completion_length=8,
+        log_completions=at_every_log,
+        eval_strategy="steps",
+        eval_steps=1,
+    )
+    trained, held_out = ([text[:40] for text in texts[start : start + 8]] for start in (0, 8))
+    trl.GRPOTrainer(
+        LlamaForCausalLM.from_pretrained(saved),
+        reward_funcs=[length],
+        args=args,
+        train_dataset=data(prompt=trained),
+        eval_dataset=data(prompt=held_out[:1]),  # fewer than the training has left there
+        processing_class=words,
+    ).train()
+    kept = only(recording)
+    assert {row["prompt"] for row in kept.tables["completions"]} <= set(trained)
+    assert len(kept.tables["completions"]) == 4
+    shown = kept.tables["val/completions"]
+    assert {row["prompt"] for row in shown} == set(held_out[:1])
+    told = [record for record in recording.records if "val/completions" in record.get("values", {})]
+    assert [record["step"] for record in told] == ([1, 2] if at_every_log else [2])
