@@ -73,6 +73,12 @@ HOOKS = [
         kind="after",
         records="the tokens of a training",
     ),
+    Hook(
+        "transformers.generation.utils",
+        "GenerationMixin.generate",
+        "autolog.transformers.fit:observe_generate",
+        records="texts that you generate inside of an evaluation",
+    ),
     # It tells no steps: Trackio would count its rows, beside ours at the optimizer's steps.
     Hook(
         "transformers.integrations.integration_utils",

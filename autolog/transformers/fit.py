@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,13 +20,14 @@ from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 from autolog.transformers.checkpoints import checkpoint_of
 from autolog.transformers.described import record_model, record_outcome, record_parameters, suggested
-from autolog.transformers.predictions import HeldOut
+from autolog.transformers.predictions import HeldOut, evaluated_by
 from autolog.transformers.recorder import Recorder
 
 __all__ = [
     "observe_batches",
     "observe_evaluate",
     "observe_evaluation_loop",
+    "observe_generate",
     "observe_generating_step",
     "observe_predict",
     "observe_prediction_step",
@@ -224,6 +226,26 @@ def observe_batches(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
             recorder.tokens.see(result[0])
 
 
+def observe_generate(call: Call) -> Frame:
+    """``model.generate``: the user's own inside of an evaluation, in a callback or a step of theirs."""
+    held_out: HeldOut | None = None
+    with shield("transformers: texts that are generated"):
+        held_out = evaluated_by(call.subject)
+        if held_out is not None:
+            charge(held_out.run)
+    if held_out is None:
+        yield
+        return
+    began = time.perf_counter()
+    outcome = yield
+    seconds = time.perf_counter() - began
+    with shield("transformers: texts that are generated"):
+        if outcome.error is None:
+            name = getattr(call.subject, "main_input_name", "input_ids")
+            given = call.get("inputs") if call.get("inputs") is not None else call.get(name)
+            held_out.generated_by_user({name: given}, outcome.result, seconds)
+
+
 def observe_their_log(call: Call) -> Frame:
     """transformers' own Trackio callback logs, to the run that we have adopted."""
     with shield("transformers: steps of its own Trackio callback"):
@@ -299,5 +321,7 @@ def _listen(trainer: Any, run: Recording, data: Any = None, prefix: str | None =
 
 def _stop_listening(trainer: Any, recorder: Recorder | None) -> None:
     callbacks = trainer.callback_handler.callbacks
+    if recorder is not None:
+        recorder.close()
     if recorder is not None and recorder in callbacks:
         callbacks.remove(recorder)

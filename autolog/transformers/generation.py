@@ -12,7 +12,14 @@ from autolog.core.results import record_long_table
 from autolog.transformers.answers import IGNORED
 from autolog.transformers.compared import scores_of_texts, word_error_rate
 
-__all__ = ["Generations", "completions", "record_completions", "said_so_far", "tokenizer_of"]
+__all__ = [
+    "Generations",
+    "completions",
+    "keeps_completions",
+    "record_completions",
+    "said_so_far",
+    "tokenizer_of",
+]
 
 MOST_COMPARED = 500  # whose words are compared: a millisecond each
 _SOUNDS = ("input_features", "input_values")
@@ -51,11 +58,12 @@ class Generations:
         self._all += len(generated)
         if not hasattr(self._tokenizer, "decode"):
             return
+        each = max(1, len(generated) // len(prompts)) if is_text and len(prompts) else 1  # sequences of it
         room = MOST_COMPARED - len(self._pairs) if labels_are_answers else 0
         for place in range(min(room, len(generated))):
             self._pairs.append((self._text(generated[place]), self._text(labels[place])))
         for place in range(min(MOST_TEXTS - len(self._rows), len(generated))):
-            row = {"prompt": self._text(prompts[place])} if is_text else {}
+            row = {"prompt": self._text(prompts[place // each])} if is_text else {}
             row["output"] = self._text(generated[place])
             if labels is not None:
                 row["reference"] = self._text(labels[place])
@@ -131,6 +139,11 @@ def completions(trainer: Any, before: list[Any] | None = None) -> list[dict[str,
         for values in zip(*whole.values(), strict=True)
     ]
     return rows if before is None else rows[_still_there(before, said_so_far(trainer)) :]
+
+
+def keeps_completions(trainer: Any) -> bool:
+    """Whether it is one of these Trainers."""
+    return isinstance(getattr(trainer, "_logs", None), Mapping)
 
 
 def said_so_far(trainer: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from autolog.transformers.entities import Entities
 from autolog.transformers.generation import (
     Generations,
     completions,
+    keeps_completions,
     record_completions,
     said_so_far,
     tokenizer_of,
@@ -81,6 +83,9 @@ class HeldOut:
         self._completions: list[dict[str, Any]] = []
         tags = dict(getattr(getattr(trainer.model, "config", None), "id2label", None) or {})
         self._entities = Entities(tags) if Entities.are_in(tags) else None
+        self._is_in_step = self._has_said_more = False
+        self._model = trainer.model
+        _listening[self._model] = self
         self._handle = trainer.model.register_forward_hook(self._see, with_kwargs=True)
         self._is_recorded = False
 
@@ -91,7 +96,7 @@ class HeldOut:
         names = self._trainer.label_names
         self._inputs = inputs if isinstance(inputs, Mapping) else {}
         self._labels = self._inputs.get(names[0]) if len(names) == 1 else None
-        self._knows_batches, self._is_between = True, False
+        self._knows_batches, self._is_between, self._is_in_step = True, False, True
         self._asked = self._answered = time.perf_counter()
 
     def end_batch(self, loss: Any = None) -> None:
@@ -100,7 +105,8 @@ class HeldOut:
         Args:
             loss: of the batch, where it is known.
         """
-        self._labels, self._is_between, self._inputs = None, True, {}
+        self._labels, self._is_between, self._is_in_step = None, True, False
+        self._inputs = {}
         self._surprise.tell(loss)
 
     def generated(self, inputs: Mapping[str, Any], result: Any) -> None:
@@ -114,9 +120,35 @@ class HeldOut:
         labels = None if labels is None else labels[:rows]
         self._generations.add(inputs, tokens[:rows], labels, self._answered - self._asked)
 
+    def generated_by_user(self, inputs: Mapping[str, Any], result: Any, seconds: float) -> None:
+        """The user has had the model generate, beside what its Trainer has it do."""
+        tokens = getattr(result, "sequences", result)
+        if not isinstance(tokens, torch.Tensor) or tokens.ndim != 2:
+            return
+        labels = self._inputs.get("labels")
+        is_of_batch = isinstance(labels, torch.Tensor) and labels.ndim == 2 and len(labels) == len(tokens)
+        if self._generations is None:
+            self._generations = Generations(self._trainer)
+        self._generations.add(inputs, tokens, labels if is_of_batch else None, seconds)
+        self._has_said_more = True
+
     def close(self) -> None:
-        """The evaluation has ended, or failed: the model has no hook of ours."""
+        """The loop over its batches has ended, or failed: the model has no hook of ours."""
         self._handle.remove()
+
+    def stop_listening(self) -> None:
+        """What the model generates from now on is none of this evaluation."""
+        _listening.pop(self._model, None)
+
+    def end(self) -> None:
+        """All of it has ended, with what callbacks do in it."""
+        self.stop_listening()
+        if self._has_said_more and self._generations is not None:  # since the metrics were told
+            found = self._generations.metrics(self.name)
+            metrics = {key: value for key, value in found.items() if key not in self.told}
+            self.run.log(metrics, step=self.step)
+            if self._is_recorded:
+                self._generations.record(self.run, self.name, self.step)
 
     def _see(self, module: Any, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
         with shield("transformers: held-out predictions"):
@@ -224,6 +256,7 @@ class HeldOut:
 
     def measures(self) -> dict[str, float]:
         """Metrics of this evaluation that the Trainer does not tell, whether it is the last one or not."""
+        self._has_said_more = False
         found = self._generations.metrics(self.name) if self._generations is not None else {}
         found = {key: value for key, value in found.items() if key not in self.told}
         if self._entities is not None and not self._kept.is_empty:
@@ -284,6 +317,20 @@ class HeldOut:
         if is_text and hasattr(tokenizer, "decode"):
             return [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
         return rows
+
+
+_listening: weakref.WeakKeyDictionary[Any, HeldOut] = weakref.WeakKeyDictionary()  # by model
+
+
+def evaluated_by(model: Any) -> HeldOut | None:
+    """The evaluation of a model that goes on, and that the user may generate in; None: there is none.
+
+    What the Trainer itself generates is told by it.
+    """
+    held_out = _listening.get(model)
+    if held_out is None or held_out._is_in_step or keeps_completions(held_out._trainer):
+        return None
+    return held_out
 
 
 def _begins_with(whole: Any, part: Any) -> bool:

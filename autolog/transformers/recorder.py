@@ -57,6 +57,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.evaluating: HeldOut | None = None
         self._trainer = trainer
         self._prefix = prefix
+        self._listening: HeldOut | None = None  # whose callbacks are still to come
         self._sets = [
             str(name) for each in (data, trainer.eval_dataset) if isinstance(each, Mapping) for name in each
         ]
@@ -121,7 +122,25 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.tokens.stepped()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: after an evaluation"):
+            self.end_listening()
         self.tokens.went_on()
+
+    def on_predict(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:
+        with shield("transformers: after an evaluation"):
+            self.end_listening()
+
+    def end_listening(self) -> None:
+        """The evaluation has ended, also for the user's callbacks."""
+        held_out, self._listening = self._listening, None
+        if held_out is not None:
+            charge(self.run)
+            held_out.end()
+
+    def close(self) -> None:
+        """The call has ended, also if it has failed."""
+        if self._listening is not None:
+            self._listening.stop_listening()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: an epoch"):
@@ -189,6 +208,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         stem = next((one for one in behind if one in known), prefix)
         name = self.named(f"{prefix}_x", stem).removesuffix("/x")
         self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step, self._surprise)
+        self._listening = self.evaluating
         if self._of_training is None:
             self._of_training = completions(self._trainer)
         return self.evaluating

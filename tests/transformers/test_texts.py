@@ -20,6 +20,9 @@ from transformers import (
     LlamaForCausalLM,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
     default_data_collator,
 )
 
@@ -28,6 +31,7 @@ from autolog import MemorySink
 from autolog.sinks.memory import MemoryRun
 from autolog.transformers.compared import edits, word_error_rate
 from autolog.transformers.entities import Entities, entities
+from autolog.transformers.predictions import _listening as listening
 from autolog.transformers.samples import _preferences
 from tests.transformers.models import (
     X,
@@ -102,6 +106,73 @@ def test_metrics_of_texts_are_those_that_the_user_computes(recording: MemorySink
     assert len(kept.values("perf/val_generation_seconds")) == 2
     assert len(kept.tables["val/generations"]) == 50  # of the weights that it ends with, once
     assert kept.config["autolog/notes"]["val/generations"] == "the first 50 of 60 texts"
+
+
+class Telling(TrainerCallback):  # type: ignore[misc]
+    """Generates a few texts after each evaluation, as many users do."""
+
+    def __init__(self, words: Any) -> None:
+        self.given = words([text[:30] for text in texts[:3]], padding=True, return_tensors="pt")
+        self.words = words
+        self.said: list[list[str]] = []
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        plain = {name: self.given[name] for name in ("input_ids", "attention_mask")}
+        found = model.generate(**plain, max_new_tokens=5, do_sample=False)
+        new = found[:, plain["input_ids"].shape[1] :]
+        self.said.append(self.words.batch_decode(new, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_the_user_generates_in_an_evaluation_is_a_table(
+    recording: MemorySink, words: Any, by_hand: bool
+) -> None:
+    data = [{"input_ids": row, "labels": row} for row in torch.tensor(words([texts[0]] * 4)["input_ids"])]
+    telling = Telling(words)
+    more = {"train_dataset": data, "eval_dataset": data, "processing_class": words}
+    strategy = "no" if by_hand else "epoch"
+    carrying = trainer(language_model(words), callbacks=[telling], eval_strategy=strategy, **more)
+    if by_hand:
+        carrying.evaluate()
+    else:
+        carrying.train()
+    carrying.model.generate(telling.given["input_ids"], max_new_tokens=2)  # none of an evaluation
+    assert not listening
+    kept = only(recording)
+    rows = kept.tables["val/generations"]
+    assert [row["output"] for row in rows] == telling.said[-1]
+    prompts = words.batch_decode(telling.given["input_ids"], skip_special_tokens=True)
+    assert [row["prompt"] for row in rows] == prompts
+    assert len(kept.values("perf/val_generation_seconds")) == len(telling.said) == (1 if by_hand else 2)
+
+
+def test_what_the_user_generates_in_a_step_of_their_own_is_a_table(recording: MemorySink, words: Any) -> None:
+    class Own(Trainer):  # type: ignore[misc]
+        def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            found = model.generate(inputs["input_ids"], max_new_tokens=4, num_return_sequences=2, num_beams=2)
+            return None, found, None
+
+    data = [{"input_ids": row, "labels": row} for row in torch.tensor(words([texts[0]] * 4)["input_ids"])]
+    args = TrainingArguments(**common())
+    Own(language_model(words), args, eval_dataset=data, processing_class=words).predict(data)
+    kept = only(recording)
+    assert len(kept.tables["test/generations"]) == 8
+    assert {row["prompt"] for row in kept.tables["test/generations"]} == {words.decode(data[0]["input_ids"])}
+    assert kept.metrics["perf/test_generation_seconds"] > 0
+
+
+def test_an_evaluation_that_fails_listens_no_more(recording: MemorySink, words: Any) -> None:
+    class Fails(TrainerCallback):  # type: ignore[misc]
+        def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            raise KeyboardInterrupt
+
+    data = [{"input_ids": row, "labels": row} for row in torch.tensor(words([texts[0]] * 4)["input_ids"])]
+    carrying = trainer(language_model(words), callbacks=[Fails()], eval_dataset=data)
+    with pytest.raises(KeyboardInterrupt):
+        carrying.evaluate()
+    assert not listening
+    assert not carrying.model._forward_hooks
+    assert only(recording).status == "killed"
 
 
 def test_what_the_user_computes_of_texts_stands_alone_and_the_rest_is_ours(
