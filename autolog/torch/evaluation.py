@@ -364,6 +364,8 @@ def evaluated(
     Raises:
         ValueError: the shapes do not go together, or targets are shares of classes or labels.
     """
+    if not truth.size:
+        raise ValueError("there is nothing to evaluate: no target counts")
     known = known or Known()
     kind = known.kind or _kind(truth, predicted)
     if kind != "classes":
@@ -492,10 +494,16 @@ def _class_of(shares: Any) -> Any:
 
 
 def _counted(truth: Any, predicted: Any, ignored: int | None) -> tuple[Any, Any, tuple[str, ...]]:
-    """Without the targets that count for none, and what is to be said of it."""
+    """Without the targets that count for none, and what is to be said of it.
+
+    Raises:
+        ValueError: none is left.
+    """
     counted = truth != ignored
-    if ignored is None or counted.all() or not counted.any():
+    if ignored is None or counted.all():
         return truth, predicted, ()
+    if not counted.any():
+        raise ValueError(f"each target is {ignored}: the loss ignores them")
     left_out = f"without the {int((~counted).sum()):,} targets that are {ignored}: the loss ignores them"
     return truth[counted], predicted[counted], (left_out,)
 
@@ -577,9 +585,10 @@ def of_counts(counts: Any, classes: list[str] | None = None) -> Evaluation:
     """
     names = _names(classes, len(counts))
     labels = np.asarray(names)
-    truth, guesses = (part.reshape(-1) for part in np.indices(counts.shape))
+    # Of many classes most are never taken for each other; each one is there with itself.
+    truth, guesses = np.nonzero((counts > 0) | np.eye(len(counts), dtype=bool))
     result = evaluation.classification(
-        labels[truth], labels[guesses], classes=names, sample_weight=counts.reshape(-1)
+        labels[truth], labels[guesses], classes=names, sample_weight=counts[truth, guesses]
     )
     why = "counted batch by batch: what needs every score (ROC, best and worst) is left out, it was too large"
     tables = {key: table for key, table in result.tables.items() if key != "best_and_worst"}

@@ -175,8 +175,11 @@ class HeldOut:
         labels, logits = given.detach().to(logits.device), logits.detach()
         if _is_of_words(module, logits):
             self._why = f"{_OF_WORDS} ({logits.shape[-1]:,})"
-            if not getattr(module.config, "is_encoder_decoder", False):
-                self._surprise.see(logits, labels)
+            base = module.get_base_model() if hasattr(module, "get_base_model") else module  # in PEFT's
+            is_masked = "MaskedLM" in type(base).__name__
+            is_both = getattr(getattr(base, "config", None), "is_encoder_decoder", False)
+            if is_masked or (_is_generative(base) and not is_both):
+                self._surprise.see(logits, labels, is_masked=is_masked)
             return
         if self._kept.is_empty:
             self._kept.known = known_of(module) if is_named else Known(self._by_loss.kind, False)

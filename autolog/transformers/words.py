@@ -30,8 +30,8 @@ class Surprise:
     """Whether the exponential of a Trainer's evaluation loss is the perplexity of its language model.
 
     It is not if another loss is used: of smoothed labels, of the user's, with the balance of experts in it.
-    So the loss of each evaluation's first batch is held against the mean cross entropy of its words: a model
-    that knows nothing yet has the same loss by either.
+    So the loss of an evaluation's first batch is held against the mean cross entropy of its words: in the
+    first evaluation, the second, the fourth and so on; what knows nothing yet has one loss by all of them.
 
     Attributes:
         is_perplexity: None: not known yet.
@@ -41,38 +41,45 @@ class Surprise:
         is_other = trainer.label_smoother is not None or trainer.compute_loss_func is not None
         self.is_perplexity: bool | None = None
         self._is_due = False
+        self._evaluations = 0
         self._is_other = is_other
-        self._means: list[float] = []
+        self._mean = math.nan
 
     def begin(self) -> None:
         """An evaluation begins."""
-        self._is_due = True
+        self._evaluations += 1
+        self._is_due = self._evaluations.bit_count() == 1
 
-    def see(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """The scores and the labels of a batch whose loss will be told."""
+    def see(self, logits: torch.Tensor, labels: torch.Tensor, *, is_masked: bool) -> None:
+        """The scores and the labels of a batch whose loss will be told.
+
+        Args:
+            is_masked: whether the words that are to be guessed are hidden in their places.
+        """
         if not self._is_due or self.is_perplexity is False:
             return
         if self._is_other:
             self.is_perplexity = False
         elif logits.shape[:-1] == labels.shape and labels.ndim == 2:
-            # Of a causal model each word's label is that of the next place.
-            pairs = ((logits[:, :-1], labels[:, 1:]), (logits, labels))
-            self._means = [_mean_surprise(scores, truth) for scores, truth in pairs]
+            if not is_masked:  # each word's label is that of the next place
+                logits, labels = logits[:, :-1], labels[:, 1:]
+            self._mean = _mean_surprise(logits, labels)
 
     def tell(self, loss: Any) -> None:
         """The loss that the Trainer takes for this batch."""
-        means, self._means = self._means, []
-        if means and isinstance(loss, torch.Tensor) and loss.numel() == 1 and not math.isnan(float(loss)):
+        mean, self._mean = self._mean, math.nan
+        if math.isnan(mean) or not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            return
+        if not math.isnan(float(loss)):
             self._is_due = False
-            self.is_perplexity = any(math.isclose(float(loss), mean, rel_tol=SAME) for mean in means)
+            self.is_perplexity = math.isclose(float(loss), mean, rel_tol=SAME)
 
 
 def _mean_surprise(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    total, count = torch.zeros((), device=logits.device), 0
+    total, count = torch.zeros((), device=logits.device), int((labels != IGNORED).sum())
     for scores, truth in zip(logits, labels.to(logits.device), strict=True):
         for part, known in zip(scores.split(MOST_WORDS), truth.split(MOST_WORDS), strict=True):
             total += functional.cross_entropy(part.float(), known, ignore_index=IGNORED, reduction="sum")
-            count += int((known != IGNORED).sum())
     return float(total) / count if count else math.nan
 
 

@@ -226,6 +226,22 @@ def test_each_evaluation_of_masks_is_told(
     assert "val/pictures" in found.charts
 
 
+def test_very_many_classes_of_a_module_of_ones_own(recording: MemorySink) -> None:
+    class Plain(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(64, 1_500)
+
+        def forward(self, input_ids: Any, labels: Any = None) -> dict[str, Any]:
+            logits = self.layer(input_ids.float())
+            return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    trainer(Plain(), eval_strategy="epoch").train()
+    found = only(recording)
+    assert "val/perplexity" not in found.metrics
+    assert "are not kept (1,500)" in found.config["autolog/notes"]["val/confusion_matrix"]
+
+
 def test_metrics_of_the_users_stand_alone_at_each_evaluation(recording: MemorySink) -> None:
     trainer(eval_strategy="epoch", compute_metrics=lambda given: {"accuracy": 0.125}).train()
     found = only(recording)
@@ -233,16 +249,25 @@ def test_metrics_of_the_users_stand_alone_at_each_evaluation(recording: MemorySi
     assert len(found.values("val/f1_macro")) == 2
 
 
-def test_an_evaluation_of_nothing_and_of_nothing_that_counts(recording: MemorySink) -> None:
+@pytest.mark.parametrize("per_token", [False, True])
+def test_an_evaluation_of_nothing_that_counts(recording: MemorySink, per_token: bool) -> None:
     class Unlabelled(Digits):
         def __getitem__(self, place: int) -> dict[str, Any]:
             found = super().__getitem__(place)
             return {**found, "labels": torch.full_like(found["labels"], -100)}
 
-    trainer(eval_dataset=Unlabelled(128, 192), eval_strategy="epoch").train()
+    model = token_classifier() if per_token else classifier()
+    data = Digits(0, 32, per_token=per_token)
+    trainer(
+        model,
+        train_dataset=data,
+        eval_dataset=Unlabelled(128, 192, per_token=per_token),
+        eval_strategy="epoch",
+    ).train()
     found = only(recording)
     assert "val/accuracy" not in found.metrics
-    assert "val" in found.config["autolog/notes"]
+    why = "no target counts" if per_token else "each target is -100"
+    assert why in found.config["autolog/notes"]["val"]
 
 
 # Of several processes -------------------------------------------------------------------------------------
