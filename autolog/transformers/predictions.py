@@ -11,6 +11,7 @@ Of several processes each sees its own share. Where the Trainer gathers the pred
 from __future__ import annotations
 
 import math
+import threading
 import time
 import weakref
 from collections.abc import Mapping
@@ -84,7 +85,7 @@ class HeldOut:
         tags = dict(getattr(getattr(trainer.model, "config", None), "id2label", None) or {})
         self._entities = Entities(tags) if Entities.are_in(tags) else None
         self._is_in_step = self._has_said_more = False
-        self._model = trainer.model
+        self._model, self._thread = trainer.model, threading.get_ident()
         _listening[self._model] = self
         self._handle = trainer.model.register_forward_hook(self._see, with_kwargs=True)
         self._is_recorded = False
@@ -326,14 +327,14 @@ _listening: weakref.WeakKeyDictionary[Any, HeldOut] = weakref.WeakKeyDictionary(
 
 
 def evaluated_by(model: Any) -> HeldOut | None:
-    """The evaluation of a model that goes on, and that the user may generate in; None: there is none.
+    """The evaluation of a model that goes on here, and that the user may generate in; None: there is none.
 
     What the Trainer itself generates is told by it.
     """
     held_out = _listening.get(model)
     if held_out is None or held_out._is_in_step or keeps_completions(held_out._trainer):
         return None
-    return held_out
+    return held_out if held_out._thread == threading.get_ident() else None
 
 
 def _begins_with(whole: Any, part: Any) -> bool:

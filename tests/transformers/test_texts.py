@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,20 @@ def test_what_the_user_generates_in_a_step_of_their_own_is_a_table(recording: Me
     assert len(kept.tables["test/generations"]) == 8
     assert {row["prompt"] for row in kept.tables["test/generations"]} == {words.decode(data[0]["input_ids"])}
     assert kept.metrics["perf/test_generation_seconds"] > 0
+
+
+def test_what_another_thread_generates_is_none_of_the_evaluation(recording: MemorySink, words: Any) -> None:
+    class Asks(TrainerCallback):  # type: ignore[misc]
+        def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+            given = words([texts[0]], return_tensors="pt")["input_ids"]
+            thread = threading.Thread(target=lambda: model.generate(given, max_new_tokens=2))
+            thread.start()
+            thread.join()
+
+    data = [{"input_ids": row, "labels": row} for row in torch.tensor(words([texts[0]] * 4)["input_ids"])]
+    more = {"eval_dataset": data, "processing_class": words}
+    trainer(language_model(words), callbacks=[Asks()], **more).evaluate()
+    assert "val/generations" not in only(recording).tables
 
 
 def test_an_evaluation_that_fails_listens_no_more(recording: MemorySink, words: Any) -> None:
