@@ -162,6 +162,11 @@ class Recording(Writer):
         """Whether it is a child of the other one, or a child's child."""
         return self.parent is not None and (self.parent is other or self.parent.is_below(other))
 
+    def align(self, step: int) -> None:
+        """What another integration is about to log to its run, that we have adopted, is of this step."""
+        if self._ambient is not None:
+            self._ambient.go_to(step)
+
     def claim(self) -> bool:
         """Whether a training may write in place: the first one in a run that somebody else opened."""
         with self.lock:

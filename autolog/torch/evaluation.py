@@ -18,7 +18,16 @@ from autolog.core.results import record_evaluation as record_evaluation_of
 from autolog.torch.heard import HeardCall, Kind
 from autolog.torch.reduced import MOST_COUNTED, Counts, Errors, Labels, as_array, classes_second
 
-__all__ = ["Kept", "Known", "decided", "evaluate_given", "evaluated", "record_evaluation", "why_left_out"]
+__all__ = [
+    "Kept",
+    "Known",
+    "decided",
+    "evaluate_given",
+    "evaluated",
+    "metrics_of",
+    "record_evaluation",
+    "why_left_out",
+]
 
 MOST_VALUES = 8_000_000  # numbers of targets and predictions that are kept, 32 MB
 SMALLEST_MASK = 8  # pixels of a side
@@ -355,6 +364,8 @@ def evaluated(
     Raises:
         ValueError: the shapes do not go together, or targets are shares of classes or labels.
     """
+    if not truth.size:
+        raise ValueError("there is nothing to evaluate: no target counts")
     known = known or Known()
     kind = known.kind or _kind(truth, predicted)
     if kind != "classes":
@@ -391,8 +402,48 @@ def evaluated(
         )
     names = _names(classes, predicted.shape[1])
     truth = np.asarray(names)[truth]
-    result = evaluation.classification(truth, scores=evaluation.probabilities(predicted), classes=names)
+    scores = evaluation.probabilities(predicted, are_logits=_are_logits(known))
+    result = evaluation.classification(truth, scores=scores, classes=names)
     return _without_rows(_noted(result, (*notes, *more)), shape)
+
+
+def metrics_of(kept: Kept, classes: list[str] | None = None) -> Mapping[str, float]:
+    """The metrics of :func:`evaluated` that need no order of the scores: for one evaluation of many.
+
+    Args:
+        classes: their names, where they are known.
+
+    Returns:
+        Empty, if they are too many to be kept and were not counted, or do not go together.
+    """
+    try:
+        if not kept.too_large:
+            kept.reduce_uneven()
+        if kept.is_lost:
+            return {}
+        if kept.too_large:
+            return _reduced(kept, classes).metrics
+        truth, predicted = kept.arrays()
+        known = kept.known
+        kind = known.kind or _kind(truth, predicted)
+        if kind == "amounts" or _are_masks(_one_mask(truth)):
+            return evaluated(truth, predicted, classes, known).metrics
+        if np.isnan(predicted).any():  # a training that has diverged
+            return {}
+        true, guesses = decided(truth, predicted, known)
+        true, guesses = true.astype(int), guesses.astype(int)
+        if kind == "labels" and true.shape[1] > 1:
+            return evaluation.multilabel(true, guesses).metrics
+        if predicted.dtype.kind in "iub":
+            return evaluation.classification(true.reshape(-1), guesses.reshape(-1)).metrics
+        count = 2 if kind == "labels" else classes_second(truth, predicted).shape[1]
+        if count > MOST_COUNTED:
+            return {}
+        counted = Counts(count, known.ignored)
+        counted.count(torch.as_tensor(true), torch.as_tensor(guesses), None)
+        return {} if counted.counts is None else of_counts(as_array(counted.counts), classes).metrics
+    except ValueError:
+        return {}
 
 
 def decided(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any]:
@@ -443,10 +494,16 @@ def _class_of(shares: Any) -> Any:
 
 
 def _counted(truth: Any, predicted: Any, ignored: int | None) -> tuple[Any, Any, tuple[str, ...]]:
-    """Without the targets that count for none, and what is to be said of it."""
+    """Without the targets that count for none, and what is to be said of it.
+
+    Raises:
+        ValueError: none is left.
+    """
     counted = truth != ignored
-    if ignored is None or counted.all() or not counted.any():
+    if ignored is None or counted.all():
         return truth, predicted, ()
+    if not counted.any():
+        raise ValueError(f"each target is {ignored}: the loss ignores them")
     left_out = f"without the {int((~counted).sum()):,} targets that are {ignored}: the loss ignores them"
     return truth[counted], predicted[counted], (left_out,)
 
@@ -528,9 +585,10 @@ def of_counts(counts: Any, classes: list[str] | None = None) -> Evaluation:
     """
     names = _names(classes, len(counts))
     labels = np.asarray(names)
-    truth, guesses = (part.reshape(-1) for part in np.indices(counts.shape))
+    # Of many classes most are never taken for each other; each one is there with itself.
+    truth, guesses = np.nonzero((counts > 0) | np.eye(len(counts), dtype=bool))
     result = evaluation.classification(
-        labels[truth], labels[guesses], classes=names, sample_weight=counts.reshape(-1)
+        labels[truth], labels[guesses], classes=names, sample_weight=counts[truth, guesses]
     )
     why = "counted batch by batch: what needs every score (ROC, best and worst) is left out, it was too large"
     tables = {key: table for key, table in result.tables.items() if key != "best_and_worst"}
@@ -593,8 +651,11 @@ def _one_number_each(
 
 def _likely(scores: Any, known: Known) -> Any:
     """Of each label by itself."""
-    are_logits = None if known.is_probabilities is None else not known.is_probabilities
-    return evaluation.probabilities(scores, are_logits=are_logits, are_independent=True)
+    return evaluation.probabilities(scores, are_logits=_are_logits(known), are_independent=True)
+
+
+def _are_logits(known: Known) -> bool | None:
+    return None if known.is_probabilities is None else not known.is_probabilities
 
 
 def _rows(truth: torch.Tensor, predicted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -67,6 +67,26 @@ HOOKS = [
         records=_PREDICTED,
     ),
     Hook(
+        _TRAINER,
+        "Trainer.get_batch_samples",
+        "autolog.transformers.fit:observe_batches",
+        kind="after",
+        records="the tokens of a training",
+    ),
+    Hook(
+        "transformers.generation.utils",
+        "GenerationMixin.generate",
+        "autolog.transformers.fit:observe_generate",
+        records="texts that you generate inside of an evaluation",
+    ),
+    # It tells no steps: Trackio would count its rows, beside ours at the optimizer's steps.
+    Hook(
+        "transformers.integrations.integration_utils",
+        "TrackioCallback.on_log",
+        "autolog.transformers.fit:observe_their_log",
+        records='the steps of `report_to="trackio"`',
+    ),
+    Hook(
         "transformers.trainer_seq2seq",
         "Seq2SeqTrainer.prediction_step",
         "autolog.transformers.fit:observe_generating_step",

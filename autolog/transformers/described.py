@@ -15,6 +15,7 @@ from autolog.core.recording import Recording
 from autolog.core.settings import SettingError, Settings
 from autolog.process.guard import shield
 from autolog.torch.measures import describe, is_sharded
+from autolog.transformers.words import describe_words
 
 __all__ = ["record_model", "record_optimizer", "record_outcome", "record_parameters", "suggested", "title_of"]
 
@@ -79,6 +80,7 @@ def record_parameters(run: Recording, trainer: Any) -> None:
     args, model = trainer.args, trainer.model
     if model is not None:  # else `model_init` makes it
         describe(run, model, None)
+        run.describe(describe_words(model))
     given = args.to_dict()
     run.describe(
         {
@@ -146,6 +148,7 @@ def _tokenizer(trainer: Any) -> dict[str, Any]:
     found = {"class": type(tokenizer).__name__, "name": getattr(tokenizer, "name_or_path", None)}
     if hasattr(tokenizer, "vocab_size"):
         found |= {"vocab_size": tokenizer.vocab_size, "special_tokens": tokenizer.special_tokens_map}
+        found |= {"size": len(tokenizer)} if hasattr(tokenizer, "__len__") else {}  # with added tokens
         found |= {"model_max_length": tokenizer.model_max_length, "padding_side": tokenizer.padding_side}
     return {"tokenizer": found}
 

@@ -35,12 +35,12 @@ def entities(tags: Sequence[str]) -> Iterator[Entity]:
 class Entities:
     """Counts over many texts.
 
-    Args:
+    Attributes:
         tags: the classes' names by their number.
     """
 
     def __init__(self, tags: Mapping[int, str]):
-        self._tags = tags
+        self.tags = tags
         self._true: Counter[str] = Counter()
         self._found: Counter[str] = Counter()
         self._right: Counter[str] = Counter()
@@ -52,8 +52,8 @@ class Entities:
 
     def add(self, truth: Sequence[int], predicted: Sequence[int]) -> None:
         """One text: the classes of its tokens."""
-        true = set(entities([self._tags[number] for number in truth]))
-        found = set(entities([self._tags[number] for number in predicted]))
+        true = set(entities([self.tags[number] for number in truth]))
+        found = set(entities([self.tags[number] for number in predicted]))
         for counter, which in ((self._true, true), (self._found, found), (self._right, true & found)):
             counter.update(kind for kind, _, _ in which)
 

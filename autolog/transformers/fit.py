@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +13,7 @@ from autolog.core.opening import silent_run
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
+from autolog.core.statuses import status_of
 from autolog.core.training import Frame, Training, bind_run, find_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
@@ -24,16 +26,19 @@ from autolog.transformers.described import (
     suggested,
     title_of,
 )
-from autolog.transformers.predictions import HeldOut
+from autolog.transformers.predictions import HeldOut, evaluated_by
 from autolog.transformers.recorder import Recorder
 
 __all__ = [
+    "observe_batches",
     "observe_evaluate",
     "observe_evaluation_loop",
+    "observe_generate",
     "observe_generating_step",
     "observe_predict",
     "observe_prediction_step",
     "observe_search",
+    "observe_their_log",
     "observe_train",
 ]
 
@@ -67,9 +72,12 @@ def observe_train(call: Call) -> Frame:
                 recorder = _listen(trainer, run)
 
         def after(outcome: Outcome, seconds: float) -> None:
-            bind_run(trainer.model, run)
+            bind_run(trainer.model, run if recorder is None else recorder.run)
             if recorder is not None:
-                _record_result(run, trainer, recorder, is_whole=outcome.error is None)
+                _record_result(trainer, recorder, is_whole=outcome.error is None)
+                recorder.end(outcome.error)
+            if run.is_adopted and _theirs(trainer) is not None:  # nobody else says how it has ended
+                run.describe({"status": status_of(outcome.error)})
 
         def close() -> None:
             _stop_listening(trainer, recorder)
@@ -77,11 +85,13 @@ def observe_train(call: Call) -> Frame:
         yield from recorded("transformers", training, before=before, after=after, close=close)
 
 
-def _record_result(run: Recording, trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
+def _record_result(trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
     """What came out; of a training that failed its checkpoints alone."""
+    run = recorder.run
     has_checkpoint = False
     with shield("transformers: gradient norms"):
         recorder.gradients.note_left_out()
+        recorder.tokens.note()
     with shield("transformers: checkpoints"):
         has_checkpoint = recorder.record_checkpoints(trainer.args, trainer.state)
     if not is_whole:
@@ -187,7 +197,7 @@ def observe_evaluation_loop(call: Call) -> Frame:
     if outcome.error is None and held_out is not None:
         with shield("transformers: held-out predictions"):
             charge(recorder.run)
-            recorder.end_evaluation(held_out, getattr(outcome.result, "metrics", None) or {})
+            recorder.end_evaluation(held_out, outcome.result)
 
 
 def observe_prediction_step(call: Call) -> Frame:
@@ -195,9 +205,10 @@ def observe_prediction_step(call: Call) -> Frame:
     held_out = _evaluation_of(call.subject)
     if held_out is not None:
         held_out.begin_batch(call.get("inputs"))
-    yield
+    outcome = yield
     if held_out is not None:
-        held_out.end_batch()
+        is_told = outcome.error is None and isinstance(outcome.result, tuple) and outcome.result
+        held_out.end_batch(outcome.result[0] if is_told else None)
 
 
 def observe_generating_step(call: Call) -> Frame:
@@ -211,6 +222,43 @@ def observe_generating_step(call: Call) -> Frame:
         if outcome.error is None and call.subject.args.predict_with_generate:
             charge(held_out.run)
             held_out.generated(call.get("inputs"), outcome.result)
+
+
+def observe_batches(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
+    """The batches of the next step were collected."""
+    recorder = _recorder_of(trainer)
+    if recorder is not None:
+        with shield("transformers: tokens"):
+            recorder.tokens.see(result[0])
+
+
+def observe_generate(call: Call) -> Frame:
+    """``model.generate``: the user's own inside of an evaluation, in a callback or a step of theirs."""
+    held_out: HeldOut | None = None
+    with shield("transformers: texts that are generated"):
+        held_out = evaluated_by(call.subject)
+        if held_out is not None:
+            charge(held_out.run)
+    if held_out is None:
+        yield
+        return
+    began = time.perf_counter()
+    outcome = yield
+    seconds = time.perf_counter() - began
+    with shield("transformers: texts that are generated"):
+        if outcome.error is None:
+            name = getattr(call.subject, "main_input_name", "input_ids")
+            given = call.get("inputs") if call.get("inputs") is not None else call.get(name)
+            held_out.generated_by_user({name: given}, outcome.result, seconds)
+
+
+def observe_their_log(call: Call) -> Frame:
+    """transformers' own Trackio callback logs, to the run that we have adopted."""
+    with shield("transformers: steps of its own Trackio callback"):
+        run, state = find_run(call.get("model")), call.get("state")
+        if run is not None and run.is_training and state is not None:
+            run.align(int(state.global_step))
+    yield
 
 
 # Whose call it is --------------------------------------------------------------------------------------
@@ -279,5 +327,7 @@ def _listen(trainer: Any, run: Recording, data: Any = None, prefix: str | None =
 
 def _stop_listening(trainer: Any, recorder: Recorder | None) -> None:
     callbacks = trainer.callback_handler.callbacks
+    if recorder is not None:
+        recorder.close()
     if recorder is not None and recorder in callbacks:
         callbacks.remove(recorder)

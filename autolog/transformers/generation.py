@@ -8,11 +8,22 @@ from typing import Any
 import torch
 
 from autolog.core.recording import Recording
+from autolog.core.results import record_long_table
+from autolog.transformers.answers import IGNORED
+from autolog.transformers.compared import scores_of_texts, word_error_rate
 
-__all__ = ["Generations", "completions"]
+__all__ = [
+    "Generations",
+    "completions",
+    "keeps_completions",
+    "record_completions",
+    "said_so_far",
+    "tokenizer_of",
+]
 
+MOST_COMPARED = 500  # whose words are compared: a millisecond each
+_SOUNDS = ("input_features", "input_values")
 MOST_TEXTS = 50  # of an evaluation: its first ones, so that evaluations can be compared
-IGNORED = -100  # the label that transformers takes for none
 
 
 class Generations:
@@ -25,6 +36,8 @@ class Generations:
     def __init__(self, trainer: Any):
         self._trainer = trainer
         self._rows: list[dict[str, Any]] = []
+        self._pairs: list[tuple[str, str]] = []
+        self._compared: dict[str, float] = {}
         self.seconds = 0.0
         self._tokens = 0
         self._all = 0
@@ -36,15 +49,21 @@ class Generations:
         is_text = isinstance(prompts, torch.Tensor) and prompts.ndim == 2 and not prompts.is_floating_point()
         if is_text and not model.config.is_encoder_decoder:
             generated = generated[:, prompts.shape[1] :]  # it begins with its prompt
+            labels_are_answers = False  # they may begin with the prompt, too
+        else:
+            labels_are_answers = labels is not None
         pad = self._pad()
         self.seconds += seconds
         self._tokens += int((generated != pad).sum()) if pad is not None else generated.numel()
         self._all += len(generated)
-        room = MOST_TEXTS - len(self._rows)
-        if room <= 0 or not hasattr(self._tokenizer, "decode"):
+        if not hasattr(self._tokenizer, "decode"):
             return
+        each = max(1, len(generated) // len(prompts)) if is_text and len(prompts) else 1  # sequences of it
+        room = MOST_COMPARED - len(self._pairs) if labels_are_answers else 0
         for place in range(min(room, len(generated))):
-            row = {"prompt": self._text(prompts[place])} if is_text else {}
+            self._pairs.append((self._text(generated[place]), self._text(labels[place])))
+        for place in range(min(MOST_TEXTS - len(self._rows), len(generated))):
+            row = {"prompt": self._text(prompts[place // each])} if is_text else {}
             row["output"] = self._text(generated[place])
             if labels is not None:
                 row["reference"] = self._text(labels[place])
@@ -55,11 +74,24 @@ class Generations:
         found = {f"perf/{name}_generation_seconds": self.seconds}
         if self.seconds:
             found[f"perf/{name}_generated_tokens_per_second"] = self._tokens / self.seconds
-        return found
+        self._compared = self._compare()
+        return {**found, **{f"{name}/{key}": value for key, value in self._compared.items()}}
+
+    def _compare(self) -> dict[str, float]:
+        """Of transcripts the errors in their words; of other texts what is installed for it."""
+        if not self._pairs:
+            return {}
+        if getattr(self._trainer.model, "main_input_name", "") not in _SOUNDS:
+            return scores_of_texts(self._pairs)
+        rate = word_error_rate(self._pairs)
+        return {} if rate is None else {"wer": rate}
 
     def record(self, run: Recording, name: str, step: int) -> None:
         """The table of the first texts."""
         key = f"{name}/generations"
+        if self._all > len(self._pairs) and self._compared:
+            names = ", ".join(self._compared)
+            run.note(name, f"{names}: of the first {len(self._pairs):,} of {self._all:,} texts")
         if not run.keeps("predictions"):
             run.note(key, "not sent to the server: Settings.share does not name 'predictions'")
         elif not self._rows:
@@ -71,8 +103,7 @@ class Generations:
 
     @property
     def _tokenizer(self) -> Any:
-        processor = getattr(self._trainer, "processing_class", None)
-        return getattr(processor, "tokenizer", processor)
+        return tokenizer_of(self._trainer)
 
     def _pad(self) -> int | None:
         found = getattr(self._tokenizer, "pad_token_id", None)
@@ -82,10 +113,19 @@ class Generations:
         return str(self._tokenizer.decode(ids[ids != IGNORED], skip_special_tokens=True))
 
 
-def completions(trainer: Any) -> list[dict[str, Any]]:
+def tokenizer_of(trainer: Any) -> Any:
+    """The Trainer's tokenizer, or its processor's; None: it has none."""
+    processor = getattr(trainer, "processing_class", None)
+    return getattr(processor, "tokenizer", processor)
+
+
+def completions(trainer: Any, before: list[Any] | None = None) -> list[dict[str, Any]]:
     """The last completions of TRL's GRPOTrainer and its kin, with their rewards; of other Trainers none.
 
     They stand in an attribute of its own; the test of GRPO watches it.
+
+    Args:
+        before: what :func:`said_so_far` has returned earlier: only what was said since then.
     """
     logs = getattr(trainer, "_logs", None)
     if not isinstance(logs, Mapping) or not {"prompt", "completion"} <= logs.keys():
@@ -94,10 +134,38 @@ def completions(trainer: Any) -> list[dict[str, Any]]:
     if logs.get("advantages"):
         columns["advantage"] = logs["advantages"]
     whole = {name: list(values) for name, values in columns.items() if len(values) == len(logs["prompt"])}
-    return [
+    rows = [
         {name: _said(value) for name, value in zip(whole, values, strict=True)}
         for values in zip(*whole.values(), strict=True)
     ]
+    return rows if before is None else rows[_still_there(before, said_so_far(trainer)) :]
+
+
+def keeps_completions(trainer: Any) -> bool:
+    """Whether it is one of these Trainers."""
+    return isinstance(getattr(trainer, "_logs", None), Mapping)
+
+
+def said_so_far(trainer: Any) -> list[Any]:
+    """The completions that stand there, as they are."""
+    logs = getattr(trainer, "_logs", None)
+    return list(logs.get("completion", ())) if isinstance(logs, Mapping) else []
+
+
+def _still_there(before: list[Any], now: list[Any]) -> int:
+    """How many of them stand first now: what is added takes the place of the oldest."""
+    for count in range(min(len(before), len(now)), 0, -1):
+        if all(one is other for one, other in zip(before[-count:], now[:count], strict=True)):
+            return count
+    return 0
+
+
+def record_completions(run: Recording, key: str, rows: list[dict[str, Any]], step: int) -> None:
+    """The table of them, if there are any."""
+    if rows and not run.keeps("predictions"):
+        run.note(key, "not sent to the server: Settings.share does not name 'predictions'")
+    elif rows:
+        record_long_table(run, key, rows, step=step)
 
 
 def _said(value: Any) -> Any:

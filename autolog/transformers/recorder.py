@@ -13,14 +13,15 @@ from transformers import TrainerCallback
 from autolog.core.given import log
 from autolog.core.health import Alerts
 from autolog.core.recording import Recording
-from autolog.core.results import record_long_table
 from autolog.process.guard import charge, shield
+from autolog.transformers.attempts import Attempts
 from autolog.transformers.checkpoints import Checkpoints
-from autolog.transformers.described import record_optimizer
-from autolog.transformers.generation import completions
+from autolog.transformers.described import record_optimizer, record_parameters
+from autolog.transformers.generation import completions, record_completions
 from autolog.transformers.gradients import GradientNorms
 from autolog.transformers.names import canonical
 from autolog.transformers.predictions import HeldOut
+from autolog.transformers.words import Surprise, Tokens
 
 __all__ = ["Recorder"]
 
@@ -33,7 +34,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     """Our ears inside one call of a Trainer. Every method is shielded: an exception would end the training.
 
     Args:
-        run: the run.
+        run: the run that the call begins in.
         trainer: the Trainer.
         logs: whether its metrics are ours to record; not if transformers' own Trackio callback does it, in
             the same run.
@@ -41,9 +42,11 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         prefix: what the user has this evaluation call its metrics by.
 
     Attributes:
+        run: where it is recorded by now.
         logs: as given.
         evaluating: the evaluation that goes on.
         gradients: what is recorded of them.
+        tokens: what is counted of them.
     """
 
     def __init__(
@@ -54,18 +57,28 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.evaluating: HeldOut | None = None
         self._trainer = trainer
         self._prefix = prefix
+        self._listening: HeldOut | None = None  # whose callbacks are still to come
         self._sets = [
             str(name) for each in (data, trainer.eval_dataset) if isinstance(each, Mapping) for name in each
         ]
         self._names: dict[tuple[str, str | None], str] = {}
         self._logged_next: str | None = None  # the prefix of an evaluation that the Trainer is about to log
         self._tells_completions = bool(getattr(trainer.args, "log_completions", False))
-        self._alerts = Alerts(run)
-        self.gradients = GradientNorms(run, trainer, self._alerts)
-        self._checkpoints = Checkpoints(run)
+        self._attempts = Attempts(run, trainer)
+        self._last_logged: int | None = None
+        self._surprise = Surprise(trainer)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is known yet of this training, or of this attempt at it."""
+        self._alerts = Alerts(self.run)
+        self.gradients = GradientNorms(self.run, self._trainer, self._alerts)
+        self._checkpoints = Checkpoints(self.run)
+        self.tokens = Tokens(self.run, self._trainer)
         self._epoch_began = time.perf_counter()
         self._evaluated: dict[str, HeldOut] = {}  # of each set the last evaluation
         self._best: dict[str, HeldOut] = {}  # and that of the weights that are gone back to
+        self._of_training: list[Any] | None = None  # completions of the last step, if it was evaluated since
 
     def named(self, name: str, prefix: str | None = None) -> str:
         """A metric of the Trainer's, as every framework's runs call it.
@@ -89,12 +102,45 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     # The training -----------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: batch size"):
+            charge(self.run)
+            is_apart = self._attempts.begin(state, self._last_logged)
+            self.run, self._last_logged = self._attempts.run, None
+            self._begin()
+            if is_apart:
+                record_parameters(self.run, self._trainer)
         with shield("transformers: optimizer"):
             charge(self.run)
             record_optimizer(self.run, self._trainer)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._epoch_began = time.perf_counter()
+        self.tokens.went_on()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._of_training = None
+        self.tokens.stepped()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with shield("transformers: after an evaluation"):
+            self.end_listening()
+        self.tokens.went_on()
+
+    def on_predict(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:
+        with shield("transformers: after an evaluation"):
+            self.end_listening()
+
+    def end_listening(self) -> None:
+        """The evaluation has ended, also for the user's callbacks."""
+        held_out, self._listening = self._listening, None
+        if held_out is not None:
+            charge(self.run)
+            held_out.end()
+
+    def close(self) -> None:
+        """The call has ended, also if it has failed."""
+        if self._listening is not None:
+            self._listening.stop_listening()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: an epoch"):
@@ -122,10 +168,18 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             }
             if "loss" in logs:
                 row |= self._norms(state, logs.get("grad_norm"))
+                row |= self._counted()
+            self._last_logged = int(state.global_step)
             log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
-            if self._tells_completions and ("loss" in logs or "eval_loss" in logs):
-                self._record_completions(state)
+            if self._tells_completions and "loss" in logs:
+                record_completions(self.run, "completions", completions(self._trainer), self.step)
+            self.tokens.went_on()
+
+    def _counted(self) -> dict[str, float]:
+        with shield("transformers: tokens"):
+            return self.tokens.row()
+        return {}
 
     def _norms(self, state: Any, reported: float | None) -> dict[str, float]:
         with shield("transformers: gradient norms"):  # a fault here costs these alone
@@ -139,6 +193,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         with shield("transformers: checkpoints"):
             charge(self.run)
             self._checkpoints.saved(args, state, self._sets)
+            self.tokens.went_on()
 
     # Evaluations ------------------------------------------------------------------------------------
 
@@ -152,11 +207,23 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         known = (self._prefix, "eval", "test")
         stem = next((one for one in behind if one in known), prefix)
         name = self.named(f"{prefix}_x", stem).removesuffix("/x")
-        self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step)
+        self.evaluating = HeldOut(self.run, self._trainer, name, stem, self.step, self._surprise)
+        self._listening = self.evaluating
+        if self._of_training is None:
+            self._of_training = completions(self._trainer)
         return self.evaluating
 
-    def end_evaluation(self, held_out: HeldOut, metrics: Mapping[str, Any]) -> None:
-        """It has ended well. In a training it is known later whether it was the last, or the best."""
+    def end_evaluation(self, held_out: HeldOut, result: Any) -> None:
+        """It has ended well. In a training it is known later whether it was the last, or the best.
+
+        Args:
+            result: what the loop has returned.
+        """
+        held_out.look_at_completions()
+        if self._tells_completions:
+            held_out.record_completions()
+        metrics = getattr(result, "metrics", None) or {}
+        held_out.gathered(getattr(result, "predictions", None), getattr(result, "label_ids", None))
         held_out.told = {
             self.named(key, held_out.prefix): float(value) if isinstance(value, Real) else math.nan
             for key, value in metrics.items()
@@ -170,6 +237,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self._evaluated[held_out.name] = held_out
         if is_wanted or not self._trainer.is_in_train:
             held_out.record()
+        else:
+            held_out.summarize()
 
     def _keep_best(self, name: str, state: Any) -> None:
         last = self._evaluated.get(name)
@@ -177,6 +246,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self._best[name] = last
 
     # The end ----------------------------------------------------------------------------------------
+
+    def end(self, error: BaseException | None) -> None:
+        """The training has ended."""
+        self._attempts.end(error)
 
     def record_evaluations(self, args: Any, state: Any) -> None:
         """What can be said of the predictions of the weights that the training ends with."""
@@ -193,12 +266,5 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     def record_completions(self, state: Any) -> None:
         """What a model that is rewarded for its completions has said last, unless it was told all along."""
         if not self._tells_completions:
-            self._record_completions(state)
-
-    def _record_completions(self, state: Any) -> None:
-        rows = completions(self._trainer)
-        if rows and not self.run.keeps("predictions"):
-            why = "not sent to the server: Settings.share does not name 'predictions'"
-            self.run.note("completions", why)
-        elif rows:
-            record_long_table(self.run, "completions", rows, step=state.global_step)
+            rows = completions(self._trainer) if self._of_training is None else self._of_training
+            record_completions(self.run, "completions", rows, int(state.global_step))

@@ -222,6 +222,12 @@ def test_the_users_own_run_can_be_found() -> None:
         assert found.add_config({"x": 2, "y": 3}) == {"y": 3}
         assert run.config["x"] == 1
         assert run.config["y"] == 3
+        for step, following in ((7, 7), (8, 8), (8, 8), (3, 8)):  # never back to what is there
+            found.go_to(step)
+            assert run._next_step == following
+        found.go_to(8)
+        run.log({"m": 1})
+        assert run._next_step == 9
         run._space_id, run._server_base_url, run._write_token = None, "http://host", "t"
         assert ambient_run().destination == ("server", "http://host")  # type: ignore[union-attr]
         assert ambient_run().token == "t"  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 import autolog
 from autolog import MemorySink
@@ -196,10 +196,10 @@ def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
         if "grad_norm" in row:
             parts = [value for key, value in row.items() if key.startswith("grad_norm/")]
             assert sum(part**2 for part in parts) == pytest.approx(row["grad_norm"] ** 2, rel=1e-4)
-    for name in ("val", "test"):
-        assert config["autolog/notes"][name].endswith("of rank 0's share, one of 2")
+    assert config["autolog/notes"]["val"].endswith("of rank 0's share, one of 2")
+    for name, rows in (("val", 32), ("test", 64)):  # `predict` gathers those of all ranks
         (matrix,) = values(kept, f"{name}/confusion_matrix_counts")
-        assert sum(n for row in matrix["_value"] for n in row.values() if isinstance(n, int)) == 32
+        assert sum(n for row in matrix["_value"] for n in row.values() if isinstance(n, int)) == rows
     (table,) = values(kept, "checkpoints")
     assert [row["step"] for row in table["_value"]] == [4, 8]
 
@@ -358,3 +358,76 @@ def test_a_search_by_optuna_is_a_study_with_its_trials_below(sink: MemorySink, b
     for trial in trials:
         assert {"train/loss", "val/loss", "objective/value"} <= set(trial.metrics)
         assert "autolog/faults" not in trial.config
+
+
+# A batch size that fits -----------------------------------------------------------------------------------
+
+
+def _too_large(model: Any, after: int) -> Any:
+    """As on a device whose memory does not suffice for 16 rows, from the call after these on."""
+    calls = 0
+
+    def look(module: Any, args: Any, kwargs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if len(kwargs["input_ids"]) > 13 and calls > after and module.training:
+            raise RuntimeError("CUDA out of memory.")
+
+    model.register_forward_pre_hook(look, with_kwargs=True)
+    return model
+
+
+def test_the_batch_size_is_the_one_that_was_used(recording: MemorySink) -> None:
+    model = _too_large(classifier(), after=0)
+    carrying = trainer(model, auto_find_batch_size=True, gradient_accumulation_steps=3)
+    carrying.train()
+    (kept,) = recording.runs
+    assert "autolog/faults" not in kept.config
+    assert kept.config["params/per_device_train_batch_size"] == 16
+    used = carrying.state.train_batch_size
+    assert used < 14
+    told = {name: kept.config[f"batch_size/{name}"] for name in ("per_device", "effective", "attempts")}
+    assert told == {"per_device": used, "effective": 3 * used, "attempts": [16, 14, used]}
+    logged = [(one["step"], one["loss"]) for one in carrying.state.log_history if "loss" in one]
+    assert [(step, row["train/loss"]) for step, row in kept.rows if "train/loss" in row] == logged
+
+
+def test_what_an_aborted_attempt_has_logged_is_not_mixed_with_the_next_one(recording: MemorySink) -> None:
+    model = _too_large(classifier(), after=6)
+
+    class Own(TrainerCallback):  # type: ignore[misc]
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            autolog.current_run().log({"own": state.global_step}, step=state.global_step)
+
+    more = {"auto_find_batch_size": True, "logging_steps": 2, "eval_strategy": "epoch"}
+    carrying = trainer(model, callbacks=[Own()], **more)
+    carrying.train()
+    told = carrying.evaluate()
+    names = [found.name for found in recording.runs]
+    aborted, whole = recording.runs
+    assert [found.status for found in recording.runs] == ["finished", "finished"], names
+    assert whole.parent == aborted.id
+    assert [step for step, row in aborted.rows if "train/loss" in row] == [2, 4, 6]
+    assert (
+        f"up to step 6, is of that attempt. It was begun again, smaller, in {names[1]}"
+        in (aborted.config["autolog/notes"]["train"])
+    )
+    logged = [(one["step"], one["loss"]) for one in carrying.state.log_history if "loss" in one]
+    assert [(step, row["train/loss"]) for step, row in whole.rows if "train/loss" in row] == logged
+    assert len(whole.values("own")) == 2
+    assert whole.config["batch_size/per_device"] == carrying.state.train_batch_size
+    assert (whole.config["trainer"], whole.config["steps"]) == ("Trainer", carrying.state.global_step)
+    assert whole.values("val/loss")[-1] == pytest.approx(told["eval_loss"])
+    assert "val/loss" not in aborted.metrics
+
+
+def test_an_attempt_that_fails_after_another_was_aborted(recording: MemorySink) -> None:
+    class Broken(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.train_batch_size < 14 and state.global_step == 3:
+                raise ValueError("of the user's")
+
+    model = _too_large(classifier(), after=6)
+    with pytest.raises(ValueError, match="of the user's"):
+        trainer(model, auto_find_batch_size=True, logging_steps=1, callbacks=[Broken()]).train()
+    assert [found.status for found in recording.runs] == ["failed", "failed"]

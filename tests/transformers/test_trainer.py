@@ -474,7 +474,13 @@ def test_beside_transformers_own_callback_it_is_one_run(tmp_path: Path) -> None:
     assert "autolog/faults" not in kept["config"]
     assert values(kept, "val/confusion_matrix")
     assert not values(kept, "val/loss")  # theirs is eval/loss
-    assert values(kept, "eval/loss")
+    assert len(values(kept, "eval/loss")) == 2
+    assert kept["config"]["status"] == "finished"
+    for row in kept["logs"]:  # one axis: theirs would count its rows
+        assert row["step"] == row.get("train/global_step", row["step"])
+    steps = {key: [row["step"] for row in kept["logs"] if key in row] for row in kept["logs"] for key in row}
+    assert steps["train/loss"] == [4, 8, 12, 16]
+    assert steps["eval/loss"] == steps["val/accuracy"] == [8, 16]
 
 
 def test_classes_have_their_names(recording: MemorySink) -> None:
@@ -495,6 +501,20 @@ class Tuples(torch.nn.Module):
         return self.model(input_ids=input_ids, labels=labels).to_tuple()
 
 
-def test_scores_without_a_name_are_told_to_be_unknown(recording: MemorySink) -> None:
-    trainer(Tuples()).evaluate()
-    assert "an output named `logits`" in only(recording).config["autolog/notes"]["val/confusion_matrix"]
+def test_scores_without_a_name_are_those_that_the_loss_is_of(recording: MemorySink) -> None:
+    carrying = trainer(Tuples())
+    carrying.evaluate()
+    right = predicted(carrying.model.model, val_set.rows) == y[128:192]
+    assert only(recording).metrics["val/accuracy"] == pytest.approx(float(right.float().mean()))
+
+
+def test_scores_that_the_loss_is_not_of_are_told_to_be_unknown(recording: MemorySink) -> None:
+    class Weighted(Tuples):
+        def forward(self, input_ids: Any, labels: Any = None) -> Any:
+            loss, *others = super().forward(input_ids, labels)
+            return (2 * loss, *others)
+
+    trainer(Weighted()).evaluate()
+    kept = only(recording)
+    assert "that its loss was seen to be of" in kept.config["autolog/notes"]["val/confusion_matrix"]
+    assert "val/accuracy" not in kept.metrics

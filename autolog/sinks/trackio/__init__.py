@@ -31,6 +31,7 @@ Private names of Trackio that are used here, each with the test that fails when 
 - ``config`` and ``context_vars.current_project``: what a current run brings along.
 - ``context_vars.current_run`` and the run's ``_server_base_url``, ``_space_id``, ``_write_token``: to find
   and join the run that the user opened themselves.
+- the run's ``_next_step``: an integration that tells no steps counts its rows, and we the optimizer's steps.
 - the config keys ``_Group``, ``_Created``, ``_Username``, which the dashboard reads.
 - ``cpu.collect_cpu_metrics``, ``gpu.collect_gpu_metrics``: Trackio's own names for the machine's load.
 """

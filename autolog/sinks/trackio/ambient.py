@@ -54,6 +54,12 @@ class AmbientRun:
 
         self._run.finish = told
 
+    def go_to(self, step: int) -> None:
+        """What is logged to it next without a step is at this one, unless what is there already is later."""
+        following = getattr(self._run, "_next_step", None)
+        if isinstance(following, int) and following <= step + 1:
+            self._run._next_step = step
+
     def add_config(self, values: dict[str, Any]) -> dict[str, Any]:
         """Add keys that the user has not set; returns what was added."""
         added = {k: v for k, v in values.items() if k not in self.config or k in self._ours}
