@@ -14,9 +14,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autolog.core import hooked, started, statuses
+from autolog.core import hooked, started, statuses, telling
 from autolog.core import settings as settings_module
 from autolog.core.settings import Settings, disabled_by_environment
 from autolog.process.hooks import Hook, install, uninstall
@@ -184,6 +185,8 @@ def enable(*frameworks: str, **settings: Any) -> None:
     with _lock:
         settings_module.use(wanted)
         _wait_for(_with_namesakes(*frameworks) or TABLE)
+    packages = {name: TABLE[name].trigger.partition(".")[0] for name in frameworks or TABLE}
+    telling.recording({name: find_spec(package) is not None for name, package in packages.items()}, wanted)
 
 
 def _with_namesakes(*names: str) -> list[str]:

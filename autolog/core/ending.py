@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from autolog.core import live, outlet, started
+from autolog.core import live, outlet, started, telling
 from autolog.core.recording import Recording
 from autolog.core.statuses import status_of
 from autolog.core.training import loop_of
@@ -49,6 +49,7 @@ def _look_after(run: Recording) -> None:
 def ended(run: Recording) -> None:
     """A run that has ended."""
     is_last = live.remove(run)
+    telling.ended(run)
     live.remove_adopted(run)
     # SIGTERM is still watched for: what was recorded last is on its way.
     if not live.live_runs() and not live.adopted_runs():
@@ -90,6 +91,7 @@ def finish() -> bool:
     for run in [run for run in live.live_runs() if run.is_left_open]:  # first: one's end may end another one
         run.end("finished")
     _complete_adopted_runs()
+    telling.tell_of_those_that_ended()
     arrived = outlet.deliver(end) and done
     if arrived and not live.live_runs() and not live.adopted_runs() and not started.is_worker():
         with shield("watching for SIGTERM"):
@@ -176,6 +178,7 @@ def _end_all(status: str, timeout: float | None = None) -> None:
             _end(run, status)
     for run in live.adopted_runs():
         run.end(status)
+    telling.tell_of_those_that_ended()
     for what, is_warning in outlet.close(end):
         if is_warning:
             logger.warning("autolog: not everything has arrived: %s.", what)

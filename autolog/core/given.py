@@ -30,6 +30,7 @@ def log(run: Recording, metrics: Mapping[str, Any], step: int | None, strict: bo
         _log_others(run, values, others, step, strict)
     elif values or step is not None:
         run.write("row", step=run.step(step), values=values)
+        run.latest.update(values)
 
 
 def log_with_tables(run: Recording, metrics: Any, step: int | None, strict: bool = False) -> None:
@@ -109,6 +110,7 @@ def _log_others(
         # A list in a record is a table, unless the record says that its values are in Trackio's form.
         form = {"as_stored": True} if has_list else {}
         run.write("row", step=at, values=values, **form)
+        run.latest.update({key: value for key, value in values.items() if isinstance(value, (int, float))})
     for key, page in pages.items():
         run.write("html", text=page, step=at, key=key, caption=None)
     if not run.is_local:

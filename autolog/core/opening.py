@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import inspect
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -14,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from autolog.capture.origin.provenance import project_name
 from autolog.capture.params import label, sanitize
-from autolog.core import current, ending, hooked, outlet, started, surroundings
+from autolog.core import current, ending, hooked, outlet, started, surroundings, telling
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.recording import Keeper, Recording
@@ -108,7 +107,7 @@ def open_run(
     run.put(values)
     if framework is not None:
         hooked.is_of(run, framework)
-    begin(run, is_told=by_user or parent is None)
+    begin(run, is_told=parent is None)
     return run
 
 
@@ -122,11 +121,10 @@ def begin(run: Recording, *, is_told: bool) -> None:
     """It is running from now on: it ends with the process at the latest."""
     ending.began(run)
     surroundings.record(run)
-    # The one line per run. To stderr: the user's own output stays as it was.
-    place = run.url or (in_words(run.destination) if run.destination[1].startswith("@") else None)
-    if is_told and not run.settings.quiet and run.records and place is not None:
-        where = " (while `trackio show` runs)" if run.is_local else ""
-        print(f"autolog: {run.name} in project {run.project} -> {place}{where}", file=sys.stderr)
+    run.is_told = is_told
+    if is_told:
+        is_unnamed = run.destination[1].startswith("@")  # a Space whose owner the Hub has yet to name
+        telling.begun(run, run.url or (in_words(run.destination) if is_unnamed else None))
 
 
 def default_project() -> str:

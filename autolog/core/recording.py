@@ -69,6 +69,8 @@ class Recording(Writer):
         status: ``running``, ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``.
         is_closed: whether the user has finished it.
         exits: how to leave the ``with`` blocks that the user has entered with it.
+        is_told: whether a line is printed of it; not of one below another.
+        latest: the last value of each metric that this process has logged.
         left_out: names that the user logs values under which nobody takes, as they were told.
         top: what the user has given for the top level of its config, as it was given.
     """
@@ -94,6 +96,8 @@ class Recording(Writer):
         self.status = "running"
         self.is_closed = False
         self.exits: list[Callable[[], None]] = []
+        self.is_told = False
+        self.latest: dict[str, Any] = {}
         self.tags = list(tags)
         self._keeper = keeper
         self._make_face = face
@@ -258,6 +262,7 @@ class Recording(Writer):
                 self.note(key, f"not recorded: {error}")
         if values or step is not None:
             self.write("row", step=self.step(step), values=values)
+            self.latest.update(values)
 
     def row(self, values: Mapping[str, float], step: int) -> None:
         """Metrics of a step as :meth:`log` records them, by a shorter way: all are numbers of Python's."""
@@ -265,6 +270,7 @@ class Recording(Writer):
         for name, value in values.items():
             named[known_metric_keys.get(name) or metric_key(name)] = value
         self.write("row", step=self.step(step), values=named)
+        self.latest.update(named)
 
     def figure(self, key: str, figure: Any, *, step: int | None = None, caption: str | None = None) -> None:
         """Record a picture.
@@ -600,12 +606,17 @@ class Recording(Writer):
         self.put({"status": "running", "error": None})
         self._keeper.went_on(self)
 
+    @property
+    def seconds(self) -> float:
+        """How long it has taken, until its end or until now."""
+        return max((self._ended or time.time()) - self._started, 1e-9)
+
     def report_overhead(self) -> None:
         """What we cost the caller in this run so far. Whoever delivers it adds its CPU time."""
         if not self.records:
             return
         seconds = self.overhead_seconds + guard.spent_here()
-        whole = max((self._ended or time.time()) - self._started, 1e-9)
+        whole = self.seconds
         self.put(
             {
                 "autolog/overhead_seconds": round(seconds, 6),

@@ -14,7 +14,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
     "test before val": ({"val/loss": 0.5, "test/loss": 0.25}, {"test/loss": 0.25}),
     "what people compare by": (
         {"val/log_loss": 0.5, "val/roc_auc": 0.8, "val/accuracy": 0.9, "val/f1": 0.7, "val/loss": 0.4},
-        {"val/accuracy": 0.9, "val/f1": 0.7, "val/roc_auc": 0.8},
+        {"val/accuracy": 0.9, "val/roc_auc": 0.8, "val/f1": 0.7},
     ),
     "a metric of the user's": ({"val/cost": 12.5, "train/accuracy": 1.0}, {"val/cost": 12.5}),
     "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),

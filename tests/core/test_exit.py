@@ -42,16 +42,6 @@ def test_an_unhandled_exception_fails_the_run(tmp_path: Path) -> None:
     assert values(kept, "m") == [1]
 
 
-def test_one_printed_line_per_run_and_none_when_quiet(tmp_path: Path) -> None:
-    program = 'with autolog.run("one"): print("his")'
-    loud = run(tmp_path, program, AUTOLOG_QUIET="0").splitlines()
-    assert loud[0] == "his"
-    (line,) = loud[1:]
-    assert "one in project p" in line
-    assert "http://127.0.0.1:7860/run?project=p&selected_run_id=" in line
-    assert run(tmp_path, program, AUTOLOG_QUIET="1").splitlines() == ["his"]
-
-
 def test_what_is_logged_after_the_end_of_the_process_raises_nothing(tmp_path: Path) -> None:
     out = run(
         tmp_path,

@@ -1,0 +1,141 @@
+"""What is printed: once what is recorded and where it lies, and of each run one line with its result.
+
+To stderr: the user's own output stays as it was. With ``Settings.quiet`` nothing is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from autolog.core.settings import Settings
+from autolog.process import forks
+from autolog.process.guard import shield
+from autolog.sinks.identity import Destination
+
+if TYPE_CHECKING:
+    from autolog.core.recording import Recording
+
+__all__ = ["begun", "ended", "recording", "tell_of_those_that_ended"]
+
+_where: set[str] = set()  # what has been said already
+_ended: dict[str, Recording] = {}  # of which nothing was said yet: they may still be evaluated
+_lock = threading.RLock()  # a signal handler may come back to it
+
+
+def recording(frameworks: Mapping[str, bool], settings: Settings) -> None:
+    """These frameworks are recorded from now on.
+
+    Args:
+        frameworks: and whether each is installed.
+    """
+    if settings.quiet:
+        return
+    installed = ", ".join(name for name, is_installed in frameworks.items() if is_installed)
+    into = f"into project {settings.project} " if settings.project else ""
+    if installed:
+        _say_once(f"recording {installed} {into}{_place(settings)}")
+    else:
+        _say_once(f"nothing is recorded: none of {', '.join(frameworks)} is installed")
+
+
+def begun(run: Recording, place: str | None) -> None:
+    """A run has begun that nobody above it tells of.
+
+    Args:
+        place: where a person looks at it; None: nowhere.
+    """
+    tell_of_those_that_ended()
+    if run.settings.quiet or not run.records or place is None:
+        return
+    if not run.is_local or _dashboard_answers():
+        _say(f"{run.name} in project {run.project} -> {place}")
+    elif not _where:
+        _say_once(f"recording into project {run.project} {_place(run.settings, run.destination)}")
+
+
+def ended(run: Recording) -> None:
+    """A run has ended. What is evaluated after its end is its result: it is told of a little later."""
+    if run.is_told and run.records and not run.settings.quiet:
+        with _lock:
+            _ended[run.id] = run
+
+
+def tell_of_those_that_ended() -> None:
+    """Whoever has ended was evaluated by now, if ever: another run begins, or the program ends."""
+    if not _ended:
+        return
+    with _lock:
+        runs = list(_ended.values())
+        _ended.clear()
+    for run in runs:
+        with shield("what is printed of a run"):
+            _say(_line_of(run))
+
+
+def _line_of(run: Recording) -> str:
+    from autolog.capture.summary import result_of
+
+    result = ", ".join(f"{key} {value:.4g}" for key, value in result_of(run.latest).items())
+    line = f"{run.name} {run.status} in {_duration(run.seconds)}{f': {result}' if result else ''}"
+    return f"{line} · trackio show --project {run.project}" if run.is_local else line
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _place(settings: Settings, destination: Destination | None = None) -> str:
+    if settings.sink != "trackio":
+        return "in memory" if settings.sink == "memory" else "by the sink that was given"
+    where = destination or _destination(settings)
+    if where[0] != "local":
+        return f"on {where[1]}"
+    from autolog.sinks.trackio.directory import data_directory
+
+    return f"in {data_directory()}"
+
+
+def _destination(settings: Settings) -> Destination:
+    from autolog.core.outlet import destination_of
+
+    return destination_of(settings)
+
+
+def _dashboard_answers() -> bool:
+    """Whether something listens where ``trackio show`` does, on this machine."""
+    import socket
+
+    port = os.environ.get("GRADIO_SERVER_PORT", "7860")
+    try:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=0.05):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _say_once(text: str) -> None:
+    if text not in _where:
+        _where.add(text)
+        _say(text)
+
+
+def _say(text: str) -> None:
+    print(f"autolog: {text}", file=sys.stderr)
+
+
+def _forget_in_child() -> None:
+    """What the parent's runs have come to is the parent's to say."""
+    global _lock
+    _lock = threading.RLock()
+    _ended.clear()
+
+
+forks.when_forked("telling", in_child=_forget_in_child)
