@@ -38,6 +38,7 @@ _MEANS = (
     "model/",
     "fit/",
     "seconds",
+    "trials/",
 )
 
 
@@ -57,6 +58,9 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         for key, value in latest.items()
         if isinstance(value, (int, float)) and not key.startswith(_MEANS)
     }
+    best = {k: v for k, v in numbers.items() if k.startswith("objective/") and k.endswith("/best")}
+    if best:  # of a study
+        return _first(best)
     for of_set in (main, *_SETS) if main else _SETS:
         found = {key: numbers[key] for name in _METRICS if (key := f"{of_set}/{name}") in numbers}
         found = found or {

@@ -121,7 +121,6 @@ def begin(run: Recording, *, is_told: bool) -> None:
     """It is running from now on: it ends with the process at the latest."""
     ending.began(run)
     surroundings.record(run)
-    run.is_told = is_told
     if is_told:
         is_unnamed = run.destination[1].startswith("@")  # a Space whose owner the Hub has yet to name
         telling.begun(run, run.url or (in_words(run.destination) if is_unnamed else None))

@@ -69,7 +69,7 @@ class Recording(Writer):
         status: ``running``, ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``.
         is_closed: whether the user has finished it.
         exits: how to leave the ``with`` blocks that the user has entered with it.
-        is_told: whether a line is printed of it; not of one below another.
+        is_told: whether a line is printed of it: not of one below another, nor where nobody looks at it.
         latest: the last value of each metric that this process has logged.
         left_out: names that the user logs values under which nobody takes, as they were told.
         top: what the user has given for the top level of its config, as it was given.

@@ -32,7 +32,7 @@ def recording(frameworks: Mapping[str, bool], settings: Settings) -> None:
     Args:
         frameworks: and whether each is installed.
     """
-    if settings.quiet:
+    if settings.quiet or settings.sink != "trackio":
         return
     installed = ", ".join(name for name, is_installed in frameworks.items() if is_installed)
     into = f"into project {settings.project} " if settings.project else ""
@@ -49,7 +49,8 @@ def begun(run: Recording, place: str | None) -> None:
         place: where a person looks at it; None: nowhere.
     """
     tell_of_those_that_ended()
-    if run.settings.quiet or not run.records or place is None:
+    run.is_told = run.records and not run.settings.quiet and place is not None
+    if not run.is_told:
         return
     if not run.is_local or _dashboard_answers():
         _say(f"{run.name} in project {run.project} -> {place}")
@@ -59,7 +60,7 @@ def begun(run: Recording, place: str | None) -> None:
 
 def ended(run: Recording) -> None:
     """A run has ended. What is evaluated after its end is its result: it is told of a little later."""
-    if run.is_told and run.records and not run.settings.quiet:
+    if run.is_told:
         with _lock:
             _ended[run.id] = run
 
@@ -93,8 +94,6 @@ def _duration(seconds: float) -> str:
 
 
 def _place(settings: Settings, destination: Destination | None = None) -> str:
-    if settings.sink != "trackio":
-        return "in memory" if settings.sink == "memory" else "by the sink that was given"
     where = destination or _destination(settings)
     if where[0] != "local":
         return f"on {where[1]}"

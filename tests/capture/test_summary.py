@@ -17,6 +17,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
         {"val/accuracy": 0.9, "val/roc_auc": 0.8, "val/f1": 0.7},
     ),
     "a metric of the user's": ({"val/cost": 12.5, "train/accuracy": 1.0}, {"val/cost": 12.5}),
+    "a study": ({"objective/value": 3.0, "objective/value/best": 0.5}, {"objective/value/best": 0.5}),
     "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),
     "only means": ({"lr": 0.1, "perf/seconds": 2.0}, {}),
     "six digits": ({"val/accuracy": 2 / 3}, {"val/accuracy": 0.666667}),
