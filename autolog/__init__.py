@@ -70,7 +70,9 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(_TABLE[name].module)
     if name in _BY_HAND:
         return importlib.import_module(f"autolog.{name}")
-    raise AttributeError(f"module 'autolog' has no attribute {name!r}")
+    from autolog.core.words import of_the_module
+
+    raise AttributeError(of_the_module(name))
 
 
 def __dir__() -> list[str]:

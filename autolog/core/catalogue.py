@@ -350,7 +350,9 @@ def _turn_off(name: str) -> None:
 def _check_name(name: Any) -> None:
     known = ", ".join(TABLE)
     if not isinstance(name, str):
-        raise FrameworkError(f"expected names of frameworks ({known}), got {name!r}.")
+        several = isinstance(name, (list, tuple, set)) and name and all(one in TABLE for one in name)
+        hint = f" Write autolog.enable({', '.join(map(repr, name))})." if several else ""
+        raise FrameworkError(f"expected names of frameworks ({known}), got {name!r}.{hint}")
     if name in TABLE:
         return
     from autolog.core.unlisted import instead_of  # most programs ask for what there is
@@ -362,8 +364,8 @@ def _check_name(name: Any) -> None:
     names = {**{key: key for key in TABLE}, **{f.distribution: key for key, f in TABLE.items()}}
     first = plain.partition(".")[0]
     close = [first] if first in TABLE else difflib.get_close_matches(plain, names, n=1)
-    hint = f" Did you mean {names[close[0]]!r}?" if close else ""
-    raise FrameworkError(f"autolog does not know the framework {name!r}.{hint} It knows: {known}.")
+    hint = f"Did you mean {names[close[0]]!r}?" if close else f"A project is named by project={name!r}."
+    raise FrameworkError(f"autolog does not know the framework {name!r}. {hint} It knows: {known}.")
 
 
 def _installed(name: str) -> tuple[str | None, str | None]:

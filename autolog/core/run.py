@@ -36,6 +36,13 @@ class Run:
             )
         self._recording = recording
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        from autolog.core.words import of_run
+
+        raise AttributeError(of_run(name))
+
     @property
     def id(self) -> str:
         """Unique, also in Trackio."""

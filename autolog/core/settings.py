@@ -209,7 +209,9 @@ class Settings:
         known = {item.name for item in fields(self)}
         for name in overrides:
             if name not in known:
-                raise SettingError(_unknown("setting", name, sorted(known)))
+                from autolog.core.words import of_settings
+
+                raise SettingError(_unknown("setting", name, sorted(known), of_settings(name)))
         values = {**variables, **overrides}
         for name in ("tags", "share"):
             if isinstance(values.get(name), list):
@@ -347,8 +349,8 @@ def _without_token(url: str) -> tuple[str, str | None]:
         raise SettingError(str(error)) from None
 
 
-def _unknown(what: str, name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+def _unknown(what: str, name: str, known: Any, ours: str | None = None) -> str:
+    close = [ours] if ours is not None else difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"unknown {what} {name!r}.{hint} Valid: {', '.join(known)}."
 
