@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Keeper", "Recording"]
 
 MOST_CHILDREN = 100  # that are listed: a longer list would be written ever again, and each knows its parent
+SHORT_SECONDS = 10.0  # of a run that is no longer a percentage says nothing
 
 
 class Keeper(Protocol):
@@ -616,13 +617,10 @@ class Recording(Writer):
         if not self.records:
             return
         seconds = self.overhead_seconds + guard.spent_here()
-        whole = self.seconds
-        self.put(
-            {
-                "autolog/overhead_seconds": round(seconds, 6),
-                "autolog/overhead_percent": round(100 * seconds / whole, 2),
-            }
-        )
+        cost = {"autolog/overhead_seconds": round(seconds, 6)}
+        if self.seconds > SHORT_SECONDS:
+            cost["autolog/overhead_percent"] = round(100 * seconds / self.seconds, 2)
+        self.put(cost)
 
     # Copies -----------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class RunState:
         self.changes: list[Config] = []  # of a shared run: what has not been written yet
         self.forgotten = False  # whether the config stands only at the place, and is read when needed
         self.seconds = 0.0  # of CPU that delivering it has cost
-        self._overhead: tuple[float, float] | None = None  # of the caller's time: seconds, percent
+        self._overhead: tuple[float, float | None] | None = None  # of the caller's time: seconds, percent
         self._told_seconds = 0.0  # of delivery, by the config that was put together last
         if not self.identity.adopted:  # the user's own run has its own
             self.config = {"_created": record["time"], "_group": record["group"]}
@@ -91,11 +91,10 @@ class RunState:
             self._told_seconds = self.seconds
             callers, percent = self._overhead
             seconds = callers + self.seconds
-            config = {
-                **config,
-                "autolog/overhead_seconds": round(seconds, 6),
-                "autolog/overhead_percent": round(percent * seconds / callers, 2) if callers else percent,
-            }
+            config = {**config, "autolog/overhead_seconds": round(seconds, 6)}
+            if percent is not None:
+                share = percent * seconds / callers if callers else percent
+                config["autolog/overhead_percent"] = round(share, 2)
         if not self._has_own_result and (result := self.result()):
             config["result"] = self.told_result = result
         return in_reading_order(config)
@@ -164,7 +163,7 @@ class RunState:
             if "group" in values:
                 values["_group"] = values.pop("group")
             if "autolog/overhead_seconds" in values:
-                self._overhead = values["autolog/overhead_seconds"], values["autolog/overhead_percent"]
+                self._overhead = values["autolog/overhead_seconds"], values.get("autolog/overhead_percent")
             self.change(values)
         elif record["kind"] == "finish":
             self.running = False

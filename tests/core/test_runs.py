@@ -435,7 +435,16 @@ def test_overhead_is_measured(sink: MemorySink) -> None:
             run.log({"a": 1.0})
     config = sink.runs[0].config
     assert 0 < config["autolog/overhead_seconds"] < time.perf_counter() - began
-    assert config["autolog/overhead_percent"] > 0
+    assert "autolog/overhead_percent" not in config  # of a tenth of a second it says nothing
+
+
+def test_of_a_run_that_has_lasted_the_overhead_is_a_percentage_too(sink: MemorySink) -> None:
+    with autolog.run() as run:
+        run._recording._started -= 100.0  # seconds ago
+        run.log({"a": 1.0})
+    config = sink.runs[0].config
+    expected = config["autolog/overhead_seconds"]  # of a hundred seconds
+    assert config["autolog/overhead_percent"] == pytest.approx(expected, abs=0.006)
 
 
 names = st.text(min_size=0, max_size=40)

@@ -547,7 +547,6 @@ def test_a_run_says_what_its_delivery_has_cost_too(tmp_path: Path) -> None:
     kept = {r["name"]: r["config"] for r in read(tmp_path)}
     for name in ("with pictures", "without"):
         assert kept[name]["autolog/overhead_seconds"] > callers, name
-        assert kept[name]["autolog/overhead_percent"] > 0
     assert "autolog/lost" not in str(kept)
 
 
