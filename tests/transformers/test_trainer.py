@@ -361,7 +361,7 @@ def test_checkpoints_that_were_deleted_are_not_claimed(recording: MemorySink) ->
     assert kept.config["checkpoint/best"] == carrying.state.best_model_checkpoint
     best = next(artifact for artifact in kept.artifacts if "best" in artifact["aliases"])
     assert list(best["files"].values()) == [os.path.realpath(carrying.state.best_model_checkpoint)]
-    assert best["name"] == f"checkpoint-{kept.name}", "each run has a best one of its own"
+    assert best["name"] == artifact_name(f"checkpoint-{kept.name}"), "each run has a best one of its own"
     told = {name: best["metadata"][name] for name in ("step", "metric", "score")}
     score = pytest.approx(min(kept.values("val/loss")), rel=1e-5)
     assert told == {"step": carrying.state.best_global_step, "metric": "val/loss", "score": score}
