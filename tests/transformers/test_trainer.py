@@ -17,6 +17,7 @@ import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
 from autolog.sinks.memory import MemoryRun
+from autolog.sinks.trackio.names import artifact_name
 from autolog.torch import evaluation as evaluation_of_torch
 from autolog.transformers import TrackioCallback
 from autolog.transformers.gradients import _coarser
