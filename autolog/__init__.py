@@ -19,7 +19,7 @@ from autolog.core.settings import SettingError, Settings
 if TYPE_CHECKING:
     from autolog.core.ending import finish
     from autolog.core.evaluations import evaluation, log_evaluation
-    from autolog.core.opening import current_run, run
+    from autolog.core.opening import current_run, last_run, run
     from autolog.core.run import Run
     from autolog.core.writer import RunError
     from autolog.sinks.memory import MemorySink
@@ -39,6 +39,7 @@ __all__ = [
     "evaluation",
     "explain",
     "finish",
+    "last_run",
     "log_evaluation",
     "run",
     "status",
@@ -56,6 +57,7 @@ _LAZY = {
     "evaluation": "autolog.core.evaluations",
     "explain": "autolog.sklearn.explaining",
     "finish": "autolog.core.ending",
+    "last_run": "autolog.core.opening",
     "log_evaluation": "autolog.core.evaluations",
     "run": "autolog.core.opening",
 }

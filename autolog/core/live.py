@@ -13,6 +13,7 @@ __all__ = [
     "adopted",
     "adopted_runs",
     "is_live",
+    "last_of_all",
     "live_runs",
     "remove",
     "remove_adopted",
@@ -20,13 +21,16 @@ __all__ = [
 
 _live: dict[str, Recording] = {}
 _adopted: dict[str, Recording] = {}  # Trackio's id -> the run that the user opened with Trackio itself
+_last: Recording | None = None
 _lock = threading.RLock()  # a signal handler may come back to it
 
 
 def add(run: Recording) -> None:
     """It is running."""
+    global _last
     with _lock:
         _live[run.id] = run
+        _last = run if run.parent is None else _last
 
 
 def remove(run: Recording) -> bool:
@@ -39,6 +43,11 @@ def live_runs() -> list[Recording]:
     """Those that are running, in the order of their opening."""
     with _lock:
         return list(_live.values())
+
+
+def last_of_all() -> Recording | None:
+    """The run that this process has opened last, and no child; whether it has ended or not."""
+    return _last
 
 
 def is_live(run_id: str) -> bool:
@@ -71,8 +80,8 @@ def adopted_runs() -> list[Recording]:
 
 def _forget_in_child() -> None:
     """A forked child has none of its parent's runs."""
-    global _lock
-    _lock = threading.RLock()
+    global _lock, _last
+    _lock, _last = threading.RLock(), None
     _live.clear()
     _adopted.clear()
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from autolog.capture.origin.provenance import project_name
 from autolog.capture.params import label, sanitize
-from autolog.core import current, ending, hooked, outlet, started, surroundings, telling
+from autolog.core import current, ending, hooked, live, outlet, started, surroundings, telling
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.recording import Keeper, Recording
@@ -29,6 +29,7 @@ __all__ = [
     "current_run",
     "default_project",
     "given_run",
+    "last_run",
     "make",
     "open_run",
     "rejoin",
@@ -327,6 +328,27 @@ def current_run() -> Run:
         "no run is open here. Open one with `with autolog.run():`, or call this inside a training that "
         "autolog records (autolog.status() says which those are)."
     )
+
+
+def last_run() -> Run:
+    """The run that this program has opened last, whether it has ended or not: of a fit that is over, say.
+
+    A run below another one is not asked for: its parent is.
+
+    Raises:
+        RunError: there was none.
+
+    Example:
+        >>> model.fit(X, y)
+        >>> autolog.last_run().log({"cost": 12.5})
+    """
+    run = live.last_of_all()
+    if run is None:
+        raise RunError(
+            "nothing was recorded in this program yet. autolog.enable() before a training records it; "
+            "autolog.status() says of what."
+        )
+    return run.face
 
 
 def given_run(what: str, run: Run | None) -> Recording | None:

@@ -26,6 +26,26 @@ def test_metrics_of_threads_are_neither_lost_nor_crossed(tmp_path: Path) -> None
         assert values(one, "m") == [n * 1000 + i for i in range(200)]
 
 
+def test_the_last_run_is_there_when_its_training_is_over(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        autolog.enable(log_code=False)
+        try: autolog.last_run()
+        except autolog.RunError as error: assert "nothing was recorded" in str(error)
+        else: raise AssertionError
+        from sklearn.linear_model import LinearRegression
+        LinearRegression().fit([[0.], [1.], [2.]], [0., 1., 2.])
+        autolog.last_run().log({"cost": 12.5})
+        with autolog.run("outer") as outer:
+            with outer.child("inner"): pass
+            assert autolog.last_run() is outer
+        """,
+    )
+    fitted, *_ = read(tmp_path)
+    assert values(fitted, "cost") == [12.5]
+
+
 def test_a_trackio_run_of_the_users_own_is_adopted_and_never_finished(tmp_path: Path) -> None:
     out = run(
         tmp_path,
