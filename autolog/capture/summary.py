@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["in_reading_order", "result_of"]
 
 MOST_NUMBERS = 3
-_SETS = ("test", "val", "eval", "cv", "oof", "train")
+_SETS = ("test", "val", "eval", "cv", "oof", "objective", "train")
 # Of each kind of task what people compare by, before what they train by.
 _METRICS = (
     "best_score",
@@ -39,6 +39,7 @@ _MEANS = (
     "model/",
     "fit/",
     "seconds",
+    "trials/",
 )
 
 
@@ -47,8 +48,8 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
 
     Args:
         latest: the last value of each metric, by its key.
-        main: the set that a person looks at first. None: ``test``, else ``val`` and so on; what the model has
-            learned from comes last.
+        main: the set that a person looks at first. None: what a study has found best, else ``test``, ``val``
+            and so on; what the model has learned from comes last.
 
     Returns:
         At most three, rounded to six digits; empty if there is no number but of the training itself.
@@ -58,6 +59,9 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         for key, value in latest.items()
         if isinstance(value, (int, float)) and not key.startswith(_MEANS)
     }
+    best = {k: v for k, v in numbers.items() if k.startswith("objective/") and k.endswith("/best")}
+    if best and not main:  # of a study: what it says beside that is of one trial
+        return _first(best)
     for of_set in (main, *_SETS) if main else _SETS:
         found = {key: numbers[key] for name in _METRICS if (key := f"{of_set}/{name}") in numbers}
         found = found or {
