@@ -59,6 +59,8 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         for key, value in latest.items()
         if isinstance(value, (int, float)) and not key.startswith(_MEANS)
     }
+    # A fold's own number is none of the run's, whose mean stands beside it.
+    numbers = {k: v for k, v in numbers.items() if f"{k}_mean" not in numbers}
     best = {k: v for k, v in numbers.items() if k.startswith("objective/") and k.endswith("/best")}
     if best and not main:  # of a study: what it says beside that is of one trial
         return _first(best)
@@ -67,6 +69,7 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         found = found or {
             k: v for k, v in numbers.items() if k.startswith(f"{of_set}/") and k.count("/") == 1
         }
+        found = {k: v for k, v in found.items() if not k.startswith("cv/train_")} or found
         if found:
             return _first(found)
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)

@@ -17,6 +17,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
         {"val/accuracy": 0.9, "val/f1": 0.7, "val/roc_auc": 0.8},
     ),
     "a metric of the user's": ({"val/cost": 12.5, "train/accuracy": 1.0}, {"val/cost": 12.5}),
+    "means of a cross-validation, not its last fold": (
+        {"cv/test_score": 1.0, "cv/train_score": 1.0, "cv/train_score_mean": 0.9, "cv/test_score_mean": 0.8},
+        {"cv/test_score_mean": 0.8},
+    ),
     "the best of a study, not its last trial": (
         {"objective/value": 0.1, "trials/complete": 9, "objective/value/best": 0.9},
         {"objective/value/best": 0.9},
