@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["in_reading_order", "result_of"]
+__all__ = ["in_reading_order", "is_metric", "result_of"]
 
 MOST_NUMBERS = 3
-_SETS = ("test", "val", "eval", "cv", "oof", "train")
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+_SETS = ("test", "val", "eval", "cv", "oof", "objective", "train")
 # Of each kind of task what people compare by, before what they train by.
 _METRICS = (
     "best_score",
@@ -42,37 +44,49 @@ _MEANS = (
 )
 
 
-def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, float]:
+def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, float | str]:
     """The two or three numbers that a run is about, with the set that they are of.
 
     Args:
         latest: the last value of each metric, by its key.
-        main: the set that a person looks at first. None: ``test``, else ``val`` and so on; what the model has
-            learned from comes last.
+        main: the set that a person looks at first. None: what a study has found best, else ``test``, ``val``
+            and so on; what the model has learned from comes last.
 
     Returns:
-        At most three, rounded to six digits; empty if there is no number but of the training itself.
+        At most three, rounded to six digits, NaN and infinities by their names as Trackio stores them: a
+        training that has diverged is not as good as it was before. Empty if there is no number but of the
+        training itself.
     """
-    numbers = {
-        key: value
-        for key, value in latest.items()
-        if isinstance(value, (int, float)) and not key.startswith(_MEANS)
-    }
+    numbers = {key: value for key, value in latest.items() if is_metric(value) and not key.startswith(_MEANS)}
+    # A fold's own number is none of the run's, whose mean stands beside it.
+    numbers = {key: value for key, value in numbers.items() if f"{key}_mean" not in numbers}
     best = {k: v for k, v in numbers.items() if k.startswith("objective/") and k.endswith("/best")}
-    if best:  # of a study
+    if best and not main:  # of a study: what it says beside that is of one trial
         return _first(best)
     for of_set in (main, *_SETS) if main else _SETS:
         found = {key: numbers[key] for name in _METRICS if (key := f"{of_set}/{name}") in numbers}
         found = found or {
             k: v for k, v in numbers.items() if k.startswith(f"{of_set}/") and k.count("/") == 1
         }
+        found = {k: v for k, v in found.items() if not k.startswith("cv/train_")} or found
         if found:
             return _first(found)
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)
 
 
-def _first(found: Mapping[str, float]) -> dict[str, float]:
-    return {key: float(f"{value:.6g}") for key, value in list(found.items())[:MOST_NUMBERS]}
+def is_metric(value: Any) -> bool:
+    """Whether a stored value is a number: also NaN and infinities, of which a record has the name."""
+    return isinstance(value, (int, float)) or (isinstance(value, str) and value in _NOT_FINITE)
+
+
+def _first(found: Mapping[str, Any]) -> dict[str, float | str]:
+    return {key: _told(float(value)) for key, value in list(found.items())[:MOST_NUMBERS]}
+
+
+def _told(value: float) -> float | str:
+    if math.isfinite(value):
+        return float(f"{value:.6g}")
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 # What is first, what is last; between them scalars, by which one groups, before what is nested.

@@ -80,7 +80,7 @@ def tell_of_those_that_ended() -> None:
 def _line_of(run: Recording) -> str:
     from autolog.capture.summary import result_of
 
-    result = ", ".join(f"{key} {value:.4g}" for key, value in result_of(run.latest).items())
+    result = ", ".join(f"{key} {float(value):.4g}" for key, value in result_of(run.latest).items())
     line = f"{run.name} {run.status} in {_duration(run.seconds)}{f': {result}' if result else ''}"
     return f"{line} · trackio show --project {run.project}" if run.is_local else line
 

@@ -6,7 +6,6 @@ __all__ = ["of_run", "of_settings", "of_the_module"]
 
 _MODULE = {
     "autolog": "autolog.enable()",
-    "sklearn_autolog": "autolog.enable('sklearn')",
     "init": "autolog.enable() to record trainings, or `with autolog.run(name) as run:` for a run of your own",
     "start_run": "`with autolog.run(name) as run:`",
     "end_run": "the end of the `with autolog.run():` block, or run.finish()",

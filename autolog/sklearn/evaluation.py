@@ -29,7 +29,7 @@ from autolog.sklearn.unseen import say_if_unknown
 from autolog.sklearn.values import (
     Awaited,
     Values,
-    name_of_scorer,
+    name_of_score,
     observe_check,
     record_value,
     wait_for_value,
@@ -77,7 +77,7 @@ def _record_score(scoring: Scoring, y: Any, weight: Any, value: Any) -> None:
         sight = Sight(which, True) if which is not None else None
     if sight is None:
         return
-    name, arguments = name_of_scorer(getattr(subject, "scoring", None))
+    name, arguments = name_of_score(subject)
     plain = name.removeprefix("neg_")
     same = value if name == plain else -value
     values = sight.which.values

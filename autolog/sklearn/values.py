@@ -28,7 +28,7 @@ __all__ = [
     "Awaited",
     "Values",
     "name_of_metric",
-    "name_of_scorer",
+    "name_of_score",
     "observe_check",
     "observe_value",
     "record_value",
@@ -49,6 +49,7 @@ _SHORT = {
 }
 _KINDS = ("multi_class", "average")  # arguments that make another metric of it: they stand in its name
 _CHOICES = ("labels", "pos_label")  # which classes it is of: without them it is no number of that name
+_NOT_CHOSEN = {"warn", "deprecated"}  # what scikit-learn sets a parameter to whose default is going to change
 
 
 @dataclass
@@ -110,8 +111,16 @@ def _with_arguments(name: str, arguments: Mapping[str, Any]) -> str:
     return "_".join(parts)
 
 
-def name_of_scorer(scoring: Any) -> tuple[str, Mapping[str, Any]]:
-    """What a ``scoring`` is called, and the arguments of its metric. ``score``: it has no name."""
+def name_of_score(estimator: Any) -> tuple[str, Mapping[str, Any]]:
+    """What its ``score`` returns is called, and the arguments of that metric. ``score``: it has no name.
+
+    Not every ``scoring`` is that of ``score``: ``RidgeCV`` and ``HistGradientBoostingClassifier`` use theirs
+    in the fit alone, and have the ``score`` of every regressor and classifier.
+    """
+    is_of_its_kind = getattr(getattr(type(estimator), "score", None), "__module__", None) == "sklearn.base"
+    scoring = None if is_of_its_kind else getattr(estimator, "scoring", None)
+    if isinstance(scoring, str) and scoring in _NOT_CHOSEN:
+        return "score", {}
     if isinstance(scoring, str):
         return scoring, {}
     function = getattr(scoring, "_score_func", None)

@@ -274,7 +274,8 @@ class HeldOut:
         if self._surprise.is_perplexity is None or key in self.told:
             return {}
         if not self._surprise.is_perplexity:
-            self.run.note(key, "not recorded: the loss is not the mean cross entropy of the words")
+            why = f"the loss is not the mean cross entropy of the words{self._surprise.why_not}"
+            self.run.note(key, f"not recorded: {why}")
             return {}
         return {key: math.exp(loss)} if loss < LARGEST_LOSS else {}
 

@@ -35,11 +35,13 @@ class Surprise:
 
     Attributes:
         is_perplexity: None: not known yet.
+        why_not: the two numbers, where they differ.
     """
 
     def __init__(self, trainer: Any):
         is_other = trainer.label_smoother is not None or trainer.compute_loss_func is not None
         self.is_perplexity: bool | None = None
+        self.why_not = ""
         self._is_due = False
         self._evaluations = 0
         self._is_other = is_other
@@ -73,6 +75,7 @@ class Surprise:
         if not math.isnan(float(loss)):
             self._is_due = False
             self.is_perplexity = math.isclose(float(loss), mean, rel_tol=SAME)
+            self.why_not = "" if self.is_perplexity else f": {float(loss):.6g} of a batch, and not {mean:.6g}"
 
 
 def _mean_surprise(logits: torch.Tensor, labels: torch.Tensor) -> float:

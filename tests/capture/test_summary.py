@@ -17,7 +17,19 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
         {"val/accuracy": 0.9, "val/roc_auc": 0.8, "val/f1": 0.7},
     ),
     "a metric of the user's": ({"val/cost": 12.5, "train/accuracy": 1.0}, {"val/cost": 12.5}),
-    "a study": ({"objective/value": 3.0, "objective/value/best": 0.5}, {"objective/value/best": 0.5}),
+    "means of a cross-validation, not its last fold": (
+        {"cv/test_score": 1.0, "cv/train_score": 1.0, "cv/train_score_mean": 0.9, "cv/test_score_mean": 0.8},
+        {"cv/test_score_mean": 0.8},
+    ),
+    "the best of a study, not its last trial": (
+        {"objective/value": 0.1, "trials/complete": 9, "objective/value/best": 0.9},
+        {"objective/value/best": 0.9},
+    ),
+    "a trial by what it was asked for": (
+        {"intermediate/value": 0.5, "train/loss": 0.2, "objective/value": 0.4},
+        {"objective/value": 0.4},
+    ),
+    "a study without a trial that is complete": ({"trials/complete": 0, "trials/failed": 3}, {}),
     "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),
     "only means": ({"lr": 0.1, "perf/seconds": 2.0}, {}),
     "six digits": ({"val/accuracy": 2 / 3}, {"val/accuracy": 0.666667}),

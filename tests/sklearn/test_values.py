@@ -17,8 +17,15 @@ from sklearn import metrics
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, make_multilabel_classification
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import RFE
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifierCV,
+)
 from sklearn.metrics import cohen_kappa_score, f1_score, fbeta_score, make_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
@@ -431,6 +438,24 @@ def test_a_score_that_is_there_already_is_not_there_twice(recording: MemorySink,
     search = GridSearchCV(LogisticRegression(), {"C": [0.01, 1]}, scoring=scoring, cv=2).fit(X_train, y_train)
     search.score(X_test, y_test)
     assert of_set(recording.runs[1], "val") == of_set(recording.runs[0], "val")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        HistGradientBoostingClassifier(max_iter=3),  # scoring="loss" is how its fit would stop early
+        RidgeClassifierCV(scoring="neg_mean_squared_error"),
+        LogisticRegressionCV(max_iter=300, cv=2),  # scoring="warn" in 1.9
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_scoring_that_is_not_that_of_score_gives_it_no_name(recording: MemorySink, model: Any) -> None:
+    model.fit(X_train, y_train)
+    plain = fitted()
+    assert model.score(X_test, y_test) == np.mean(model.predict(X_test) == y_test)
+    plain.score(X_test, y_test)
+    scores = {"log_loss", "brier", "roc_auc_ovr", "average_precision_macro"}  # not every model has them
+    assert of_set(recording.runs[0], "val") - scores == of_set(recording.runs[1], "val") - scores
 
 
 def test_a_score_that_has_no_metric(recording: MemorySink) -> None:

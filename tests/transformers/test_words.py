@@ -120,7 +120,9 @@ def test_a_loss_that_is_no_surprise_has_no_perplexity(recording: MemorySink, wor
     kept = only(recording)
     assert kept.metrics["val/loss"] == pytest.approx(told["eval_loss"])
     assert "val/perplexity" not in kept.metrics
-    assert "not the mean cross entropy" in kept.config["autolog/notes"]["val/perplexity"]
+    why = kept.config["autolog/notes"]["val/perplexity"]
+    assert "not the mean cross entropy" in why
+    assert (" of a batch, and not " in why) == (loss == "weighted"), "both numbers, where both are known"
 
 
 def test_neither_a_translation_nor_a_classifier_has_a_perplexity(recording: MemorySink, words: Any) -> None:
