@@ -120,7 +120,7 @@ def test_no_framework_is_named_below_the_rooms_outside_the_catalogue(floor: str)
     wrong = [
         f"{path.relative_to(ROOT)}:{line} {word}"
         for path in files(floor)
-        if path.name not in ("catalogue.py", "unlisted.py", "words.py")  # the table, and what people ask for beside it
+        if path.name not in ("catalogue.py", "unlisted.py", "words.py")  # the table, and beside it
         for line, word in words(path)
         if any(name in word.lower() for name in names)
     ]
