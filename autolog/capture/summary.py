@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["in_reading_order", "result_of"]
+__all__ = ["in_reading_order", "is_metric", "result_of"]
 
 MOST_NUMBERS = 3
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _SETS = ("test", "val", "eval", "cv", "oof", "train")
 # Of each kind of task what people compare by, before what they train by.
 _METRICS = (
@@ -42,7 +44,7 @@ _MEANS = (
 )
 
 
-def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, float]:
+def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, float | str]:
     """The two or three numbers that a run is about, with the set that they are of.
 
     Args:
@@ -51,13 +53,11 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
             learned from comes last.
 
     Returns:
-        At most three, rounded to six digits; empty if there is no number but of the training itself.
+        At most three, rounded to six digits, NaN and infinities by their names as Trackio stores them: a
+        training that has diverged is not as good as it was before. Empty if there is no number but of the
+        training itself.
     """
-    numbers = {
-        key: value
-        for key, value in latest.items()
-        if isinstance(value, (int, float)) and not key.startswith(_MEANS)
-    }
+    numbers = {key: value for key, value in latest.items() if is_metric(value) and not key.startswith(_MEANS)}
     for of_set in (main, *_SETS) if main else _SETS:
         found = {key: numbers[key] for name in _METRICS if (key := f"{of_set}/{name}") in numbers}
         found = found or {
@@ -68,8 +68,19 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)
 
 
-def _first(found: Mapping[str, float]) -> dict[str, float]:
-    return {key: float(f"{value:.6g}") for key, value in list(found.items())[:MOST_NUMBERS]}
+def is_metric(value: Any) -> bool:
+    """Whether a stored value is a number: also NaN and infinities, of which a record has the name."""
+    return isinstance(value, (int, float)) or (isinstance(value, str) and value in _NOT_FINITE)
+
+
+def _first(found: Mapping[str, Any]) -> dict[str, float | str]:
+    return {key: _told(float(value)) for key, value in list(found.items())[:MOST_NUMBERS]}
+
+
+def _told(value: float) -> float | str:
+    if math.isfinite(value):
+        return float(f"{value:.6g}")
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 # What is first, what is last; between them scalars, by which one groups, before what is nested.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autolog.capture.summary import in_reading_order, result_of
+from autolog.capture.summary import in_reading_order, is_metric, result_of
 from autolog.sinks import OpenRecord, Record
 from autolog.sinks.identity import Identity
 from autolog.sinks.journal import one_at_a_time
@@ -173,8 +173,7 @@ class RunState:
                 self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
-            numbers = {k: v for k, v in record["values"].items() if isinstance(v, (int, float))}
-            self._latest.update(numbers)
+            self._latest.update({k: v for k, v in record["values"].items() if is_metric(v)})
 
 
 @functools.cache

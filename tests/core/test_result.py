@@ -30,6 +30,19 @@ model.score(X[::2] + 0.5, y[::2])
     assert [key for key in kept["config"] if not key.startswith("_")][:2] == ["result", "status"]
 
 
+def test_what_has_diverged_is_not_as_good_as_it_was_before(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+with autolog.run("r") as r:
+    r.log({"val/loss": 0.3, "val/cost": 1.0})
+    r.log({"val/loss": float("nan"), "val/cost": float("inf")})
+""",
+    )
+    (kept,) = read(tmp_path)
+    assert kept["config"]["result"] == {"val/loss": "NaN"}
+
+
 def test_one_of_the_users_own_stays(tmp_path: Path) -> None:
     run(tmp_path, 'with autolog.run("r", config={"result": "mine"}) as r: r.log({"val/accuracy": 1.0})')
     (kept,) = read(tmp_path)
