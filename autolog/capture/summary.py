@@ -57,7 +57,11 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         training that has diverged is not as good as it was before. Empty if there is no number but of the
         training itself.
     """
-    numbers = {key: value for key, value in latest.items() if is_metric(value) and not key.startswith(_MEANS)}
+    numbers = {
+        key: value
+        for key, value in latest.items()
+        if is_metric(value) and not key.startswith(_MEANS) and not _is_of_one_fold(key, latest)
+    }
     for of_set in (main, *_SETS) if main else _SETS:
         found = {key: numbers[key] for name in _METRICS if (key := f"{of_set}/{name}") in numbers}
         found = found or {
@@ -66,6 +70,11 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         if found:
             return _first(found)
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)
+
+
+def _is_of_one_fold(key: str, latest: Mapping[str, Any]) -> bool:
+    """Whether it is the last fold's number of a cross-validation, of which there is the mean of all."""
+    return key.startswith("cv/") and f"{key}_mean" in latest
 
 
 def is_metric(value: Any) -> bool:

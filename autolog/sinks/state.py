@@ -102,7 +102,12 @@ class RunState:
 
     def result(self) -> dict[str, Any]:
         """What the run is about, as far as its metrics have gone by here."""
-        return result_of(self._latest, self.config.get("evaluation/main"))
+        latest = self._latest
+        if "best/objective" in self.config or "best/trials" in self.config:
+            # A search's: the last of its trials, of whichever process, is not the best.
+            latest = {k: v for k, v in latest.items() if not k.startswith(("objective/", "trials/"))}
+            latest["best/objective"] = self.config.get("best/objective")
+        return result_of(latest, self.config.get("evaluation/main"))
 
     @property
     def has_another_result(self) -> bool:
