@@ -20,6 +20,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),
     "only means": ({"lr": 0.1, "perf/seconds": 2.0}, {}),
     "six digits": ({"val/accuracy": 2 / 3}, {"val/accuracy": 0.666667}),
+    "several sets of a kind": (
+        {
+            "train/loss": 0.1,
+            "val/easy/loss": 0.2,
+            "val/hard/loss": 0.9,
+            "val/hard/f1": 0.5,
+            "val/easy/f1": 1.0,
+        },
+        {"val/hard/f1": 0.5, "val/easy/f1": 1.0},
+    ),
     "all folds, and not the last one": (
         {"cv/test_f1": 0.9, "cv/test_f1_mean": 0.5, "cv/test_f1_std": 0.1},
         {"cv/test_f1_mean": 0.5, "cv/test_f1_std": 0.1},
