@@ -29,6 +29,7 @@ IN_CHILD = (
     "background",
     "signals",  # lets go of the parent's pipe, then SIGTERM comes again
     "live",  # the parent's runs are the parent's
+    "adopting",
     "started",  # what it records is left to the parent
     "outlet",  # and so are its journals
     "current",
