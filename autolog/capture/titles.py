@@ -75,7 +75,7 @@ def short_class(name: str) -> str:
 
 
 def _piece(key: str, value: Any) -> str | None:
-    name = re.split(r"__|[./]", key)[-1]
+    name = re.split(r"__|[./](?!\d)", key)[-1]  # of `lr/0` the number alone says nothing
     value = scalar(value)
     if name in _SAYS_NOTHING or is_secret(key) or value is None:
         return None

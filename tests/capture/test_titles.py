@@ -45,6 +45,7 @@ def test_a_class_is_called_what_people_call_it(name: str, short: str) -> None:
         ({"learning_rate": 1e-05, "batch_size": 8}, "Net batch=8 lr=1e-05"),
         ({"clf__max_depth": 5}, "Net depth=5"),
         ({"optimizer/momentum": -0.5}, "Net momentum=-.5"),
+        ({"optimizer/lr/0": 0.1, "lr/1": 0.2}, "Net lr/0=.1 lr/1=.2"),
         ({"random_state": 1, "n_jobs": 2, "verbose": 3}, "Net"),
         ({"kernel": "rbf", "path": "/a/very/long/path"}, "Net kernel=rbf"),
         ({"a": None, "b": [1], "c": object()}, "Net"),
