@@ -146,3 +146,31 @@ print(len(set(map(id, runs))), {run.status for run in runs})
 """,
     )
     assert out.splitlines()[-1] == "1 {'finished'}"
+
+
+def test_ctrl_c_while_we_end_it_keeps_trackio_from_nothing(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        HIS
+        + """
+from autolog.core import ending
+
+end = ending._end_adopted
+
+def interrupted(*args):
+    ending._end_adopted = end
+    raise KeyboardInterrupt
+
+ending._end_adopted = interrupted
+trackio.log({f"its/{number}": 1 for number in range(5)})
+try:
+    trackio.finish()
+except KeyboardInterrupt:
+    assert his._stop_flag.is_set()  # Trackio's own finish was called
+else:
+    raise SystemExit(2)
+""",
+    )
+    (his,) = read(tmp_path)
+    assert his["config"]["status"] == "finished"
+    assert values(his, "its/4") == [1]
