@@ -546,6 +546,19 @@ def _unreadable(value: Any, error: Exception) -> str:
     return f"{type(value).__name__} (unreadable: {type(error).__name__})"
 
 
+def scalar(value: Any) -> bool | int | float | str | None:
+    """A truth, a number or a text as Python's own, of NumPy's and of subclasses too; None: something else."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else None
+
+
 # --------------------------------------------------------------------------- metrics
 
 

@@ -69,9 +69,19 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
             k: v for k, v in numbers.items() if k.startswith(f"{of_set}/") and k.count("/") == 1
         }
         found = {k: v for k, v in found.items() if not k.startswith("cv/train_")} or found
+        found = found or _of_parts(of_set, numbers)
         if found:
             return _first(found)
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)
+
+
+def _of_parts(of_set: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a set that is several (``val/easy/loss``, ``val/hard/loss``): the same metric of each of them."""
+    for name in _METRICS:
+        of_each = {k: v for k, v in numbers.items() if k.startswith(f"{of_set}/") and k.endswith(f"/{name}")}
+        if of_each:
+            return of_each
+    return {}
 
 
 def is_metric(value: Any) -> bool:

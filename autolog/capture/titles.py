@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.capture.params import is_secret, mask
+from autolog.capture.params import is_secret, mask, scalar
 
 __all__ = ["LETTERS", "short_class", "title"]
 
@@ -44,6 +44,7 @@ _PARAMETERS = {
 _SAYS_NOTHING = {"n_jobs", "num_workers", "random_state", "seed", "verbose", "verbosity"}
 _ENDINGS = re.compile(r"(Classifier|Regressor|For[A-Z]\w*|LMHeadModel)$")
 MOST_LETTERS = 8  # of a text
+MOST_OF_CLASS = 40  # else there is no room for what tells two runs of it apart
 
 
 def title(what: str, was_set: Mapping[str, Any] | None = None) -> str:
@@ -57,7 +58,7 @@ def title(what: str, was_set: Mapping[str, Any] | None = None) -> str:
         >>> title(short_class("HistGradientBoostingClassifier"), {"max_depth": 5, "learning_rate": 0.03})
         'HistGB depth=5'
     """
-    text = what
+    text = what[:MOST_OF_CLASS]
     pieces = [_piece(str(key), value) for key, value in (was_set or {}).items()]
     for piece in sorted(dict.fromkeys(filter(None, pieces)), key=len):
         if len(f"{text} {piece}") > LETTERS:
@@ -74,8 +75,11 @@ def short_class(name: str) -> str:
 
 
 def _piece(key: str, value: Any) -> str | None:
-    name = re.split(r"__|[./]", key)[-1]
-    if name in _SAYS_NOTHING or is_secret(key) or not isinstance(value, (bool, int, float, str)):
+    name = re.split(r"__|[./](?!\d)", key)[-1]  # of `lr/0` the number alone says nothing
+    value = scalar(value)
+    if name in _SAYS_NOTHING or is_secret(key) or value is None:
+        return None
+    if isinstance(value, int) and abs(value) >= 10**LETTERS:  # Python may refuse to write it out
         return None
     name = _PARAMETERS.get(name, name)
     if isinstance(value, float):

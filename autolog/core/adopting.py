@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from typing import Any
 
 from autolog.core import ending, live, outlet, surroundings
@@ -11,6 +12,7 @@ from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.opening import make
 from autolog.core.recording import Recording
+from autolog.process import forks
 from autolog.sinks.identity import Identity
 
 __all__ = ["adopted_run", "is_inside_a_run", "trackio_run"]
@@ -22,24 +24,46 @@ def adopted_run() -> Recording | None:
     if ambient is None:
         return None
     run = live.adopted(ambient.id)
-    if run is None:
-        settings = settings_module.current()
-        if ambient.token:
-            outlet.know_token(ambient.destination, ambient.token)
-        identity = Identity(
-            id=ambient.id,
-            name=ambient.name,
-            project=ambient.project,
-            group=ambient.group,
-            destination=ambient.destination,
-            adopted=True,
-        )
-        run = make(identity, settings, ambient=ambient, opened_by_user=True)
-        run.put({"status": "running"})
-        ending.adopted(run)
-        ambient.when_finished(functools.partial(ending.finished_by_trackio, run))
-        surroundings.record(run)
+    if run is not None:
+        return run
+    with _lock:
+        run = live.adopted(ambient.id)
+        if run is not None:  # another thread was faster
+            return run
+        run = _adopt(ambient)
+    surroundings.record(run)
     return run
+
+
+_lock = threading.RLock()  # a signal handler may come back to it
+
+
+def _adopt(ambient: Any) -> Recording:
+    settings = settings_module.current()
+    if ambient.token:
+        outlet.know_token(ambient.destination, ambient.token)
+    identity = Identity(
+        id=ambient.id,
+        name=ambient.name,
+        project=ambient.project,
+        group=ambient.group,
+        destination=ambient.destination,
+        adopted=True,
+    )
+    run = make(identity, settings, ambient=ambient, opened_by_user=True)
+    run.put({"status": "running"})
+    ending.adopted(run)
+    ambient.when_finished(functools.partial(ending.finished_by_trackio, run))
+    return run
+
+
+def _unlock_in_child() -> None:
+    """A thread that held it is not in a forked child."""
+    global _lock
+    _lock = threading.RLock()
+
+
+forks.when_forked("adopting", in_child=_unlock_in_child)
 
 
 def trackio_run() -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from autolog.capture import datasets
+from autolog.capture.params import scalar
 from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
 from autolog.process.guard import shield
@@ -95,7 +96,8 @@ def initial_and_current(module: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _is_short(value: Any) -> bool:
-    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 100)
+    plain = scalar(value)
+    return plain is not None and not (isinstance(plain, str) and len(plain) > 100)
 
 
 def record_optimizers(run: Recording, trainer: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autolog.capture.summary import in_reading_order, result_of
+from autolog.capture.summary import in_reading_order, is_metric, result_of
 from autolog.sinks import OpenRecord, Record
 from autolog.sinks.identity import Identity
 from autolog.sinks.journal import one_at_a_time
@@ -101,7 +101,14 @@ class RunState:
 
     def result(self) -> dict[str, Any]:
         """What the run is about, as far as its metrics have gone by here."""
-        return result_of(self._latest, self.config.get("evaluation/main"))
+        latest = self._latest
+        if (best := self.config.get("best/objective")) is not None:
+            # Of a study that several processes work on none has seen all trials; its config knows.
+            latest = {
+                key: best if key.startswith("objective/") and key.endswith("/best") else value
+                for key, value in latest.items()
+            }
+        return result_of(latest, self.config.get("evaluation/main"))
 
     @property
     def has_another_result(self) -> bool:
@@ -172,8 +179,7 @@ class RunState:
                 self.change({"status": record["status"]})
         elif record["kind"] == "row":
             self.last_step = max(self.last_step, record["step"])
-            numbers = {k: v for k, v in record["values"].items() if isinstance(v, (int, float))}
-            self._latest.update(numbers)
+            self._latest.update({k: v for k, v in record["values"].items() if is_metric(v)})
 
 
 @functools.cache

@@ -13,11 +13,12 @@ import numpy as np
 
 from autolog.capture import datasets
 from autolog.capture.overlap import KnownRows
+from autolog.capture.params import scalar
 from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
 from autolog.process.guard import shield
 from autolog.process.signatures import signature_of
-from autolog.sklearn.inside import attribute, final_estimator
+from autolog.sklearn.inside import attribute, final_estimator, is_estimator, is_one, steps_of
 from autolog.sklearn.known import TrainingData, is_full, place_of, read_of, training_data
 
 __all__ = [
@@ -149,11 +150,12 @@ def _set_by_hand(estimator: Any, everything: Mapping[str, Any]) -> dict[str, Any
     for key, value in everything.items():
         owner_key, _, name = key.rpartition("__")
         owner = everything.get(owner_key) if owner_key else estimator
-        if not isinstance(value, (str, int, float, bool)) or owner is None:
+        plain = scalar(value)
+        if plain is None or owner is None:
             continue
         parameter = _parameters(type(owner)).get(name)
-        if parameter is None or (parameter.default is not value and parameter.default != value):
-            found[key] = value
+        if parameter is None or (parameter.default is not plain and parameter.default != plain):
+            found[key] = plain
     return found
 
 
@@ -201,14 +203,14 @@ _DOES = {
 
 def _to_be_trained(estimator: Any) -> Any:
     """What an estimator that has not learned yet will train in its place; None: itself."""
-    steps = getattr(estimator, "steps", None)
-    if isinstance(steps, list) and steps:
+    inner = None
+    if steps := steps_of(estimator):
         inner = steps[-1][1]
     elif type(estimator).__name__ in _DOES:
-        inner = getattr(estimator, "estimator", None)
-    else:
-        inner = getattr(estimator, "regressor", None)  # TransformedTargetRegressor
-    return inner if hasattr(inner, "get_params") else None
+        inner = attribute(estimator, "estimator")
+    elif is_one(estimator, "sklearn.TransformedTargetRegressor"):
+        inner = attribute(estimator, "regressor")
+    return inner if is_estimator(inner) else None
 
 
 # Data -----------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from autolog.sklearn.described import (
     task_of,
 )
 from autolog.sklearn.given import data_of, record_arguments
+from autolog.sklearn.inside import is_estimator, steps_of
 from autolog.sklearn.known import MOST_BATCHES, is_full, training_data
 from autolog.sklearn.learned import record_curves, record_importances, record_selected
 from autolog.sklearn.outcome import record_criteria, record_outcome
@@ -214,10 +215,9 @@ def _parts(estimator: Any) -> list[Any]:
     """The inner estimators that the user may go on with by themselves, and that score for the outer one."""
     parts: list[Any] = []
     inner = getattr(estimator, "best_estimator_", None)
-    steps = getattr(estimator, "steps", None)
-    if inner is None and isinstance(steps, list) and steps:
+    if inner is None and (steps := steps_of(estimator)):
         inner = steps[-1][1]
-    if inner is not None and hasattr(inner, "get_params"):
+    if is_estimator(inner):
         parts += [inner, *_parts(inner)]
     return parts
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["attribute", "final_estimator", "inner_of", "is_fitted", "is_number", "is_one", "way_in"]
+__all__ = [
+    "attribute",
+    "final_estimator",
+    "inner_of",
+    "is_estimator",
+    "is_fitted",
+    "is_number",
+    "is_one",
+    "steps_of",
+    "way_in",
+]
 
 MOST_LEVELS = 10  # of estimators inside of each other
 
@@ -26,7 +36,6 @@ def way_in(estimator: Any) -> list[Any]:
 
 def inner_of(estimator: Any) -> Any:
     """What an estimator has trained in its place; None if it has learned by itself."""
-    steps = getattr(estimator, "steps", None)
     inner = attribute(estimator, "best_estimator_")
     if inner is None:
         inner = attribute(estimator, "regressor_")  # TransformedTargetRegressor
@@ -34,9 +43,22 @@ def inner_of(estimator: Any) -> Any:
         inner = (
             found  # of RFE, RANSAC, SelfTrainingClassifier; an ensemble's is what its parts were made like
         )
-    if inner is None and isinstance(steps, list) and steps:
+    if inner is None and (steps := steps_of(estimator)):
         inner = steps[-1][1]
-    return inner if hasattr(inner, "get_params") else None
+    return inner if is_estimator(inner) else None
+
+
+def steps_of(estimator: Any) -> list[tuple[str, Any]]:
+    """The steps of a pipeline, by name; empty: it is none, whatever else it calls its ``steps``."""
+    steps = attribute(estimator, "steps")
+    if not isinstance(steps, list) or not all(isinstance(s, (tuple, list)) and len(s) == 2 for s in steps):
+        return []
+    return [(name, step) for name, step in steps]
+
+
+def is_estimator(thing: Any) -> bool:
+    """Whether it is an estimator, rather than the class of one."""
+    return hasattr(thing, "get_params") and not isinstance(thing, type)
 
 
 def is_fitted(estimator: Any) -> bool:

@@ -13,7 +13,15 @@ from autolog.core.recording import Recording
 from autolog.core.results import record_finals, record_long_table
 from autolog.process.guard import charge, shield
 from autolog.sklearn.boosting import Given, best_iteration, kept_round, rounds_of
-from autolog.sklearn.inside import attribute, final_estimator, inner_of, is_fitted, is_number, is_one
+from autolog.sklearn.inside import (
+    attribute,
+    final_estimator,
+    inner_of,
+    is_fitted,
+    is_number,
+    is_one,
+    steps_of,
+)
 from autolog.sklearn.outputs import latest
 
 __all__ = [
@@ -222,8 +230,8 @@ def _known_names(estimator: Any) -> list[Any]:
         if inner is None:
             return [names, own]
         names = _of_selected(estimator, inner, names)
-        steps = getattr(estimator, "steps", None)
-        if isinstance(steps, list) and len(steps) > 1 and inner is steps[-1][1]:
+        steps = steps_of(estimator)
+        if len(steps) > 1 and inner is steps[-1][1]:
             try:
                 names = estimator[:-1].get_feature_names_out(names)
             except Exception:  # a step that names nothing
@@ -251,8 +259,7 @@ def record_selected(run: Recording, estimator: Any) -> None:
     """Which features the selections in an estimator have kept, by their names where they are known."""
     found: dict[str, Any] = {}
     names = attribute(estimator, "feature_names_in_")
-    steps = getattr(estimator, "steps", None)
-    for name, part in steps if isinstance(steps, list) else [("", estimator)]:
+    for name, part in steps_of(estimator) or [("", estimator)]:
         if callable(getattr(part, "get_support", None)) and is_fitted(part):
             support = np.asarray(part.get_support())
             known = _names([names], len(support))

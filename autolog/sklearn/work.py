@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from autolog.sklearn.inside import steps_of
+
 __all__ = ["Cost", "cost_of", "fit_factor"]
 
 TEXT_LENGTH = 100  # characters of a text, where nothing tells
@@ -83,10 +85,8 @@ def _cost_of(estimator: Any, columns: float, depth: int) -> Cost | None:
 
 def _chain(estimator: Any) -> list[Any] | None:
     """What the rows go through one after the other. (What samples anew does so in a fit only.)"""
-    steps = getattr(estimator, "steps", None)
-    if isinstance(steps, list):
-        return [step for _, step in steps if not hasattr(step, "fit_resample")]
-    return None
+    steps = steps_of(estimator)
+    return [step for _, step in steps if not hasattr(step, "fit_resample")] if steps else None
 
 
 def _in_turn(chain: Iterable[Any], columns: float, depth: int) -> Cost | None:

@@ -8,7 +8,7 @@ import pytest
 
 from autolog.capture.summary import in_reading_order, result_of
 
-CASES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing": ({}, {}),
     "held out before learned": ({"train/accuracy": 1.0, "val/accuracy": 0.9}, {"val/accuracy": 0.9}),
     "test before val": ({"val/loss": 0.5, "test/loss": 0.25}, {"test/loss": 0.25}),
@@ -33,12 +33,30 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
     "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),
     "only means": ({"lr": 0.1, "perf/seconds": 2.0}, {}),
     "six digits": ({"val/accuracy": 2 / 3}, {"val/accuracy": 0.666667}),
+    "several sets of a kind": (
+        {
+            "train/loss": 0.1,
+            "val/easy/loss": 0.2,
+            "val/hard/loss": 0.9,
+            "val/hard/f1": 0.5,
+            "val/easy/f1": 1.0,
+        },
+        {"val/hard/f1": 0.5, "val/easy/f1": 1.0},
+    ),
+    "all folds, and not the last one": (
+        {"cv/test_f1": 0.9, "cv/test_f1_mean": 0.5, "cv/test_f1_std": 0.1},
+        {"cv/test_f1_mean": 0.5, "cv/test_f1_std": 0.1},
+    ),
+    "what has diverged": (
+        {"val/loss": "NaN", "val/mae": "Infinity", "val/rmse": float("-inf")},
+        {"val/rmse": "-Infinity", "val/mae": "Infinity", "val/loss": "NaN"},
+    ),
     "no number": ({"val/accuracy": "good", "val/table": [{"a": 1}]}, {}),
 }
 
 
 @pytest.mark.parametrize(("latest", "expected"), CASES.values(), ids=CASES)
-def test_the_numbers_that_a_run_is_about(latest: dict[str, Any], expected: dict[str, float]) -> None:
+def test_the_numbers_that_a_run_is_about(latest: dict[str, Any], expected: dict[str, Any]) -> None:
     assert result_of(latest) == expected
     assert list(result_of(latest)) == list(expected)
 

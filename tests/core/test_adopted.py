@@ -117,3 +117,60 @@ def test_its_machine_is_sampled_unless_trackio_does_so(tmp_path: Path) -> None:
     run(tmp_path / "theirs", program.replace("auto_log_cpu=False", "auto_log_cpu=True") + "time.sleep(2)")
     (his,) = read(tmp_path / "theirs")
     assert his["system"] == []  # theirs would be every ten seconds
+
+
+def test_threads_that_train_in_it_at_once_write_to_one_and_the_same(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        """
+import contextvars, threading
+import trackio
+from autolog.core import adopting
+
+make, runs = adopting.make, []
+
+def slow(*args, **kwargs):
+    time.sleep(0.1)
+    return make(*args, **kwargs)
+
+adopting.make = slow
+trackio.init(project="p", name="his", embed=False, auto_log_cpu=False, auto_log_gpu=False)
+adopt = lambda: runs.append(adopting.adopted_run())
+threads = [threading.Thread(target=contextvars.copy_context().run, args=(adopt,)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+trackio.finish()
+print(len(set(map(id, runs))), {run.status for run in runs})
+""",
+    )
+    assert out.splitlines()[-1] == "1 {'finished'}"
+
+
+def test_ctrl_c_while_we_end_it_keeps_trackio_from_nothing(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        HIS
+        + """
+from autolog.core import ending
+
+end = ending._end_adopted
+
+def interrupted(*args):
+    ending._end_adopted = end
+    raise KeyboardInterrupt
+
+ending._end_adopted = interrupted
+trackio.log({f"its/{number}": 1 for number in range(5)})
+try:
+    trackio.finish()
+except KeyboardInterrupt:
+    assert his._stop_flag.is_set()  # Trackio's own finish was called
+else:
+    raise SystemExit(2)
+""",
+    )
+    (his,) = read(tmp_path)
+    assert his["config"]["status"] == "finished"
+    assert values(his, "its/4") == [1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.programs import read, run, start, until_on_disk
 
 FIT = """
@@ -28,6 +30,34 @@ model.score(X[::2] + 0.5, y[::2])
     assert kept["config"]["result"]["val/accuracy"] == 1.0
     assert all(key.startswith("val/") for key in kept["config"]["result"])
     assert [key for key in kept["config"] if not key.startswith("_")][:2] == ["result", "status"]
+
+
+def test_what_has_diverged_is_not_as_good_as_it_was_before(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+with autolog.run("r") as r:
+    r.log({"val/loss": 0.3, "val/cost": 1.0})
+    r.log({"val/loss": float("nan"), "val/cost": float("inf")})
+""",
+    )
+    (kept,) = read(tmp_path)
+    assert kept["config"]["result"] == {"val/loss": "NaN"}
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]], ids=len)
+def test_that_of_a_study_is_its_best_and_not_its_last_trial(tmp_path: Path, directions: list[str]) -> None:
+    run(
+        tmp_path,
+        f"""
+import optuna
+autolog.enable(log_code=False)
+study = optuna.create_study(directions={directions})
+study.optimize(lambda trial: [float(trial.number)] * {len(directions)}, n_trials=4)
+""",
+    )
+    (study,) = [one for one in read(tmp_path) if "parent" not in one["config"]]
+    assert study["config"].get("result") == ({"best/objective": 0.0} if len(directions) == 1 else None)
 
 
 def test_one_of_the_users_own_stays(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import sklearn
 from lightgbm import LGBMClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import DBSCAN, HDBSCAN, SpectralClustering
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import pairwise_distances, silhouette_score
 from sklearn.model_selection import (
     GridSearchCV,
@@ -34,6 +35,7 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from autolog import MemorySink
+from autolog.process import guard
 from autolog.sinks.memory import MemoryRun
 from tests import programs
 
@@ -341,3 +343,40 @@ def test_training_data_in_the_eval_set_of_a_step_is_known_by_its_target(recordin
     run = only(recording)
     assert len(run.values("rounds/train/mlogloss")) == len(run.values("rounds/val/mlogloss")) == 3
     assert "val/set-2/mlogloss" not in run.metrics
+
+
+class Odd(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """One whose parameters are called like those of a pipeline or a wrapper, and are something else."""
+
+    def __init__(self, steps: Any = None, regressor: Any = None):
+        self.steps = steps
+        self.regressor = regressor
+
+    def fit(self, X: Any, y: Any) -> Any:
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.full(len(X), self.classes_[0])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"steps": [10, 20]}, {"steps": [()]}, {"steps": [("a", 3)]}, {"regressor": RandomForestRegressor}],
+    ids=str,
+)
+def test_what_is_called_like_a_pipelines_steps_may_be_anything(
+    recording: MemorySink, given: dict[str, Any]
+) -> None:
+    Odd(**given).fit(X_train, y_train).score(X_test, y_test)
+    run = only(recording)
+    assert run.name.startswith("Odd ·")
+    assert not guard.faults
+    assert "val/accuracy" in run.metrics
+
+
+def test_parameters_of_numpys_kind_are_set_by_hand_as_well(recording: MemorySink) -> None:
+    SGDClassifier(alpha=np.float32(0.5), max_iter=np.int64(7), shuffle=np.bool_(False)).fit(X_train, y_train)
+    run = only(recording)
+    assert [run.config[f"params/{name}"] for name in ("alpha", "max_iter", "shuffle")] == [0.5, 7, False]
+    assert run.name.startswith("SGD iter=7 alpha=.5 ·")

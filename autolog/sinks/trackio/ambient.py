@@ -49,8 +49,11 @@ class AmbientRun:
         @functools.wraps(finish)
         def told() -> Any:
             self._run.finish = finish
-            tell()
-            return finish()
+            try:
+                tell()
+            finally:  # Ctrl-C while we tell: what the user has logged still goes out
+                result = finish()
+            return result
 
         self._run.finish = told
 
