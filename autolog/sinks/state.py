@@ -124,7 +124,9 @@ class RunState:
         """Take in what stands at the place by now, but for what is ours to say."""
         self.config.update(place.config(self.identity) or {})
         self.config.pop(PENDING_KEY, None)
-        if isinstance(result := self.config.get("result"), dict) and not self._has_own_result:
+        result = self.config.get("result")
+        is_ours = isinstance(result, dict) and all(map(is_metric, result.values()))
+        if is_ours and not self._has_own_result:
             self._latest = {**self.config.pop("result"), **self._latest}
         elif result is not None:
             self._has_own_result = True

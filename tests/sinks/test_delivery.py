@@ -293,6 +293,16 @@ def change(batch: Batch, **values: object) -> Batch:
     return batch
 
 
+def test_a_result_of_the_users_own_is_kept_by_who_has_only_read_it(tmp_path: Path) -> None:
+    board: Any = Board()
+    one, other = owner_of_a_shared_run(tmp_path), owner_of_a_shared_run(tmp_path)
+    assert change(one, result={"verdict": "good", "n": 1}).deliver(board)
+    row: Any = {"kind": "row", "run": "r", "id": "1", "time": 0.0, "step": 0, "values": {"val/f1": 0.5}}
+    other.run.take(row)
+    assert change(other, b=2).deliver(board)
+    assert board.written["result"] == {"verdict": "good", "n": 1}
+
+
 def test_owners_of_one_run_keep_what_the_others_have_made_of_its_config(tmp_path: Path) -> None:
     board: Any = Board()
     one, other = owner_of_a_shared_run(tmp_path), owner_of_a_shared_run(tmp_path)
