@@ -76,7 +76,7 @@ def test_two_workers_share_a_run(tmp_path: Path, kind: str) -> None:
         row["step"]: row["objective/value/best"] for row in study["logs"] if "objective/value/best" in row
     }
     assert best[29] == config["best/objective"]
-    assert config["result"] == {"best/objective": pytest.approx(config["best/objective"], rel=1e-5)}
+    assert config["result"] == {"objective/value/best": pytest.approx(config["best/objective"], rel=1e-5)}
     tables = [row["trials"] for row in study["logs"] if "trials" in row]
     assert max(len(table["_value"]) for table in tables) == 30
     trials = trials_below(kept, study)
