@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+import weakref
+from collections.abc import Callable
 
 from autolog.core.recording import Recording
 from autolog.process import forks
@@ -21,7 +24,7 @@ __all__ = [
 
 _live: dict[str, Recording] = {}
 _adopted: dict[str, Recording] = {}  # Trackio's id -> the run that the user opened with Trackio itself
-_last: Recording | None = None
+_last: Callable[[], Recording | None] = lambda: None  # noqa: E731 - set by add()
 _lock = threading.RLock()  # a signal handler may come back to it
 
 
@@ -30,7 +33,10 @@ def add(run: Recording) -> None:
     global _last
     with _lock:
         _live[run.id] = run
-        _last = run if run.parent is None else _last
+        if run.parent is None:
+            # It is kept for whoever asks for it; not with a sink of the user's own, which they may let go of.
+            is_ours = isinstance(run.settings.sink, str)
+            _last = functools.partial(_itself, run) if is_ours else weakref.ref(run)
 
 
 def remove(run: Recording) -> bool:
@@ -47,7 +53,11 @@ def live_runs() -> list[Recording]:
 
 def last_of_all() -> Recording | None:
     """The run that this process has opened last, and no child; whether it has ended or not."""
-    return _last
+    return _last()
+
+
+def _itself(run: Recording) -> Recording:
+    return run
 
 
 def is_live(run_id: str) -> bool:
@@ -81,7 +91,7 @@ def adopted_runs() -> list[Recording]:
 def _forget_in_child() -> None:
     """A forked child has none of its parent's runs."""
     global _lock, _last
-    _lock, _last = threading.RLock(), None
+    _lock, _last = threading.RLock(), lambda: None
     _live.clear()
     _adopted.clear()
 

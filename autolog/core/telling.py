@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from autolog.core.settings import Settings
 from autolog.process import forks
 from autolog.process.guard import shield
-from autolog.sinks.identity import Destination
 
 if TYPE_CHECKING:
     from autolog.core.recording import Recording
+    from autolog.sinks.identity import Destination
 
 __all__ = ["begun", "ended", "recording", "tell_of_those_that_ended"]
 

@@ -26,6 +26,9 @@ from transformers import (
 )
 from transformers.utils import logging as of_transformers
 
+from autolog import MemorySink
+from autolog.sinks.memory import MemoryRun
+
 of_transformers.set_verbosity_error()
 of_transformers.disable_progress_bar()
 logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -175,3 +178,15 @@ def answering_trainer(words: Any, rows: int = 12, *, encoder: bool = True, **mor
         **{**common(), "predict_with_generate": True, "generation_max_length": 30, **more}
     )
     return Seq2SeqTrainer(model, args, **given)
+
+
+def only(sink: MemorySink) -> MemoryRun:
+    """The one run, in which no fault of ours is noted."""
+    (found,) = sink.runs
+    assert "autolog/faults" not in found.config
+    return found
+
+
+def series(found: MemoryRun, key: str) -> list[tuple[int, Any]]:
+    """A metric's steps and values."""
+    return [(step, row[key]) for step, row in found.rows if key in row]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import torch
 from sklearn import metrics as of_sklearn
 from transformers import BertForSequenceClassification, Trainer, TrainerCallback
 
-import autolog
 from autolog import MemorySink
-from autolog.sinks.memory import MemoryRun
 from autolog.torch import evaluation as evaluation_of_torch
 from tests.programs import read, torchrun, values
 from tests.transformers.models import (
@@ -24,6 +21,8 @@ from tests.transformers.models import (
     arguments,
     classifier,
     config,
+    only,
+    series,
     token_classifier,
     trainer,
     val_set,
@@ -31,23 +30,6 @@ from tests.transformers.models import (
 )
 
 HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-@pytest.fixture
-def recording(sink: MemorySink) -> Iterator[MemorySink]:
-    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
-        yield sink
-    autolog.finish()
-
-
-def only(sink: MemorySink) -> MemoryRun:
-    (found,) = sink.runs
-    assert "autolog/faults" not in found.config
-    return found
-
-
-def series(found: MemoryRun, key: str) -> list[tuple[int, Any]]:
-    return [(step, row[key]) for step, row in found.rows if key in row]
 
 
 class Guesses(TrainerCallback):  # type: ignore[misc]

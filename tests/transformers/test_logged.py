@@ -13,25 +13,16 @@ from transformers import BertForSequenceClassification, TrainerCallback
 
 import autolog
 from autolog import MemorySink
-from autolog.sinks.memory import MemoryRun
-from tests.transformers.models import Digits, config, test_set, train_set, trainer, val_set
-
-
-@pytest.fixture
-def recording(sink: MemorySink) -> Iterator[MemorySink]:
-    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
-        yield sink
-    autolog.finish()
-
-
-def only(sink: MemorySink) -> MemoryRun:
-    (found,) = sink.runs
-    assert "autolog/faults" not in found.config
-    return found
-
-
-def series(found: MemoryRun, key: str) -> list[tuple[int, Any]]:
-    return [(step, row[key]) for step, row in found.rows if key in row]
+from tests.transformers.models import (
+    Digits,
+    config,
+    only,
+    series,
+    test_set,
+    train_set,
+    trainer,
+    val_set,
+)
 
 
 class Calls(TrainerCallback):  # type: ignore[misc]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from tests.programs import ACCELERATE, TORCHRUN, hub, read, run, run_warm, torch
 from tests.transformers.models import arguments, classifier, train_set, trainer, val_set
 
 HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-@pytest.fixture
-def recording(sink: MemorySink) -> Iterator[MemorySink]:
-    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
-        yield sink
-    autolog.finish()
 
 
 # Its place --------------------------------------------------------------------------------------------

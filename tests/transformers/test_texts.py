@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from transformers import (
 
 import autolog
 from autolog import MemorySink
-from autolog.sinks.memory import MemoryRun
 from autolog.transformers.compared import edits, word_error_rate
 from autolog.transformers.entities import Entities, entities
 from autolog.transformers.predictions import _listening as listening
@@ -41,29 +39,10 @@ from tests.transformers.models import (
     common,
     config,
     language_model,
+    only,
     texts,
-    tokenizer,
     trainer,
 )
-
-
-@pytest.fixture
-def recording(sink: MemorySink) -> Iterator[MemorySink]:
-    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
-        yield sink
-    autolog.finish()
-
-
-@pytest.fixture(scope="module")
-def words() -> Any:
-    return tokenizer()
-
-
-def only(sink: MemorySink) -> MemoryRun:
-    (found,) = sink.runs
-    assert "autolog/faults" not in found.config
-    return found
-
 
 # Generation -------------------------------------------------------------------------------------------
 

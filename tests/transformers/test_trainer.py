@@ -16,7 +16,6 @@ from transformers import BertForSequenceClassification, EarlyStoppingCallback, T
 import autolog
 from autolog import MemorySink
 from autolog.core import settings as settings_module
-from autolog.sinks.memory import MemoryRun
 from autolog.sinks.trackio.names import artifact_name
 from autolog.torch import evaluation as evaluation_of_torch
 from autolog.transformers import TrackioCallback
@@ -30,25 +29,13 @@ from tests.transformers.models import (
     arguments,
     classifier,
     config,
+    only,
     test_set,
     token_classifier,
     trainer,
     val_set,
     y,
 )
-
-
-@pytest.fixture
-def recording(sink: MemorySink) -> Iterator[MemorySink]:
-    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
-        yield sink
-    autolog.finish()
-
-
-def only(sink: MemorySink) -> MemoryRun:
-    (found,) = sink.runs
-    assert "autolog/faults" not in found.config
-    return found
 
 
 def predicted(model: Any, rows: range) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,37 +10,17 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, Trainer, TrainerCallback
 
-import autolog
 from autolog import MemorySink
-from autolog.sinks.memory import MemoryRun
 from autolog.transformers import words as words_of_transformers
 from tests.transformers.models import (
     answering_trainer,
     arguments,
     language_model,
+    only,
     test_set,
     texts,
-    tokenizer,
     trainer,
 )
-
-
-@pytest.fixture
-def recording(sink: MemorySink) -> Iterator[MemorySink]:
-    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
-        yield sink
-    autolog.finish()
-
-
-@pytest.fixture(scope="module")
-def words() -> Any:
-    return tokenizer()
-
-
-def only(sink: MemorySink) -> MemoryRun:
-    (found,) = sink.runs
-    assert "autolog/faults" not in found.config
-    return found
 
 
 def rows(words: Any, count: int = 16) -> list[dict[str, Any]]:
