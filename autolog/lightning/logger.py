@@ -37,7 +37,7 @@ from autolog.lightning.names import Names
 from autolog.lightning.packages import arm
 from autolog.lightning.recorder import is_telling
 from autolog.process.guard import charge, measured, shield
-from autolog.sinks.trackio.names import plain_run_name
+from autolog.sinks.trackio.names import artifact_name, plain_run_name
 
 if TYPE_CHECKING:
     from autolog.lightning.recorder import Recorder
@@ -220,8 +220,8 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
 
     @property
     def trackio_folder(self) -> tuple[str, str] | None:
-        """Name and id of the run, once it has begun and this rank was told of it."""
-        return (self.run.name, self.run.id) if self.run is not None else self._told
+        """Name and id of the run, once it has begun and this rank was told of it: of folders, so plainly."""
+        return (artifact_name(self.run.name), self.run.id) if self.run is not None else self._told
 
     @trackio_folder.setter
     def trackio_folder(self, told: tuple[str, str]) -> None:

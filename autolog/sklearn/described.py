@@ -18,7 +18,7 @@ from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
 from autolog.process.guard import shield
 from autolog.process.signatures import signature_of
-from autolog.sklearn.inside import attribute, final_estimator, is_estimator, is_one, steps_of
+from autolog.sklearn.inside import MOST_LEVELS, attribute, final_estimator, is_estimator, is_one, steps_of
 from autolog.sklearn.known import TrainingData, is_full, place_of, read_of, training_data
 
 __all__ = [
@@ -182,7 +182,10 @@ def name_of(estimator: Any, what: str = "") -> str:
     name = type(estimator).__name__
     with shield("scikit-learn: a run's name"):
         asked = estimator
-        while (inner := _to_be_trained(asked)) is not None:
+        for _ in range(MOST_LEVELS):  # one may hold itself
+            inner = _to_be_trained(asked)
+            if inner is None:
+                break
             what = what or _DOES.get(type(asked).__name__, "")
             asked = inner
         head = f"{what} {short_class(type(asked).__name__)}".strip()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "MOST_LEVELS",
     "attribute",
     "final_estimator",
     "inner_of",

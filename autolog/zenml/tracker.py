@@ -104,7 +104,7 @@ class TrackioExperimentTracker(BaseExperimentTracker):  # type: ignore[misc]
         step = steps.find(info)
         with shield("ZenML: the URL of a step's run"):
             if step is not None and not step.is_published:
-                return step.metadata()
+                return dict(step.metadata())
         return {}
 
     def cleanup_step_run(self, info: Any, step_failed: bool) -> None:

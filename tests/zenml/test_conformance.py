@@ -139,7 +139,7 @@ class TestZenML(Promises):
 CLASSES = (Step, StepRun, TrackioExperimentTracker)
 # What stands in for a run when something else breaks; what ZenML itself calls, which is all shield inside.
 LEFT_OUT = {
-    "stand_in",
+    "enter_step",
     "unrecorded",
     "enter",
     "prepare_step_run",
