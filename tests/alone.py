@@ -158,7 +158,9 @@ print(json.dumps([
 ]))
 """
 
-RECORDING_LINE = r"autolog: recording [a-z_, ]+ into project alone in .*"
+RECORDING_LINE = (
+    r"autolog: (recording [a-z_, ]+ into project alone in .*|nothing is recorded by itself: none of .*)"
+)
 RUNS_LINE = r"autolog: .* finished in .* · trackio show --project alone"
 NO_PICTURES = r"autolog: no pictures are recorded: matplotlib is not installed.*"
 

@@ -39,7 +39,7 @@ def recording(frameworks: Mapping[str, bool], settings: Settings) -> None:
     if installed:
         _say_once(f"recording {installed} {into}{_place(settings)}")
     else:
-        _say_once(f"nothing is recorded: none of {', '.join(frameworks)} is installed")
+        _say_once(f"nothing is recorded by itself: none of {', '.join(frameworks)} is installed")
 
 
 def begun(run: Recording, place: str | None) -> None:

@@ -71,4 +71,4 @@ def test_what_is_not_installed_is_said(tmp_path: Path) -> None:
     telling.recording({"keras": False, "optuna": False}, autolog.Settings())
     """
     (line,) = told(tmp_path, program)
-    assert line == "autolog: nothing is recorded: none of keras, optuna is installed"
+    assert line == "autolog: nothing is recorded by itself: none of keras, optuna is installed"
