@@ -13,7 +13,6 @@ __all__ = ["LETTERS", "short_class", "title"]
 LETTERS = 20  # Trackio cuts a label at 120 pixels
 
 _CLASSES = {
-    "AdaBoost": "AdaBoost",
     "DecisionTree": "Tree",
     "GaussianProcess": "GP",
     "GradientBoosting": "GB",
