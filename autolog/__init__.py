@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autolog.core.opening import current_run, last_run, run
     from autolog.core.run import Run
     from autolog.core.writer import RunError
+    from autolog.review.listing import runs
     from autolog.sinks.memory import MemorySink
     from autolog.sklearn.explaining import explain
 
@@ -42,6 +43,7 @@ __all__ = [
     "last_run",
     "log_evaluation",
     "run",
+    "runs",
     "status",
 ]
 
@@ -60,6 +62,7 @@ _LAZY = {
     "last_run": "autolog.core.opening",
     "log_evaluation": "autolog.core.evaluations",
     "run": "autolog.core.opening",
+    "runs": "autolog.review.listing",
 }
 
 

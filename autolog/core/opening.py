@@ -18,7 +18,7 @@ from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.recording import Keeper, Recording
 from autolog.core.run import Run, recording_of
-from autolog.core.settings import Settings, check_project
+from autolog.core.settings import Settings, check_project, destination_of
 from autolog.core.writer import RunError, Ticket
 from autolog.sinks.identity import Identity, in_words
 from autolog.sinks.trackio.names import fitting_project, plain_run_name, without_underscores
@@ -85,7 +85,7 @@ def open_run(
         project=project or settings.project or default_project(),
         group=label(group) if group else None,
         parent=parent.id if parent is not None else None,
-        destination=parent.destination if parent is not None else outlet.destination_of(settings),
+        destination=parent.destination if parent is not None else destination_of(settings),
         shared=shared_id is not None,
     )
     run = make(

@@ -14,12 +14,12 @@ import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from autolog.core import started
-from autolog.core.settings import SettingError, Settings, current, disabled_by_environment
+from autolog.core.settings import SettingError, Settings, current, destination_of, disabled_by_environment
 from autolog.process import apart, background, forks, threads
 from autolog.process.guard import logger
 from autolog.process.outliving import why_none_outlives
 from autolog.sinks import Sink
-from autolog.sinks.identity import LOCAL, Destination
+from autolog.sinks.identity import Destination
 
 if TYPE_CHECKING:
     from autolog.sinks.trackio.sink import Left, TrackioSink
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "close",
     "deliver",
-    "destination_of",
     "expect_others",
     "finish_timeout",
     "is_follower",
@@ -72,15 +71,6 @@ _is_private: dict[Destination, bool] = {}
 _timeouts: set[float] = set()  # of the runs that were opened since everything had arrived
 _is_quiet = True  # whether all runs were
 _detach: set[tuple[bool | None, float]] = set()  # of all runs: whether a process may be left, for how long
-
-
-def destination_of(settings: Settings) -> Destination:
-    """The place that the settings name."""
-    if settings.space_id:
-        return "space", settings.space_id
-    if settings.server_url:
-        return "server", settings.server_url
-    return LOCAL
 
 
 def open_sink(settings: Settings, destination: Destination) -> Sink | None:

@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autolog.core import hooked, opening, outlet, resuming
+from autolog.core import hooked, opening, resuming
 from autolog.core import settings as settings_module
 from autolog.core.adopting import adopted_run
 from autolog.core.current import innermost, set_trained_here
 from autolog.core.opening import open_run, silent_run
 from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
-from autolog.core.settings import Settings
+from autolog.core.settings import Settings, destination_of
 from autolog.core.training import Training, bind_run, find_run, loop_of
 from autolog.process import guard
 from autolog.process.guard import shield
@@ -110,7 +110,7 @@ def _gone_on_with(checkpoint: Checkpoint, settings: Settings) -> Recording | Non
         project = settings.project or opening.default_project()
         if left is None or settings.sink != "trackio" or settings_module.disabled_by_environment():
             return None
-        is_elsewhere = (left.run.project, left.run.destination) != (project, outlet.destination_of(settings))
+        is_elsewhere = (left.run.project, left.run.destination) != (project, destination_of(settings))
         if is_elsewhere or left.is_going_on:
             return None
         config: dict[str, Any] | None = {}  # of this process delivery knows it

@@ -589,6 +589,8 @@ class Recording(Writer):
             self._face = weakref.ref(self._face)  # with a strong one each would keep the other
         self.report_overhead()
         self.put({"status": status})
+        if not self.identity.adopted:  # there the user may have a word of their own under this name
+            self.put({"seconds": round(self.seconds, 3)})
         self.write("finish", status=status)
         self._keeper.ended(self)
 

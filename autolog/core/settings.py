@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from autolog.sinks.identity import LOCAL, Destination
+
 __all__ = [
     "SettingError",
     "Settings",
     "check_project",
     "current",
+    "destination_of",
     "disabled_by_environment",
     "in_force",
     "know_switch",
@@ -364,6 +367,15 @@ _current: Settings | None = None
 def current() -> Settings:
     """The settings in force: those of the last ``enable``, else of the environment."""
     return _current if _current is not None else Settings.from_environment()
+
+
+def destination_of(settings: Settings) -> Destination:
+    """The place that the settings name."""
+    if settings.space_id:
+        return "space", settings.space_id
+    if settings.server_url:
+        return "server", settings.server_url
+    return LOCAL
 
 
 def in_force() -> Settings | None:

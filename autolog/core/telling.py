@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from autolog.core.settings import Settings
+from autolog.core.settings import Settings, destination_of
 from autolog.process import forks
 from autolog.process.guard import shield
 
@@ -94,18 +94,12 @@ def _duration(seconds: float) -> str:
 
 
 def _place(settings: Settings, destination: Destination | None = None) -> str:
-    where = destination or _destination(settings)
+    where = destination or destination_of(settings)
     if where[0] != "local":
         return f"on {where[1]}"
     from autolog.sinks.trackio.directory import data_directory
 
     return f"in {data_directory()}"
-
-
-def _destination(settings: Settings) -> Destination:
-    from autolog.core.outlet import destination_of
-
-    return destination_of(settings)
 
 
 def _dashboard_answers() -> bool:

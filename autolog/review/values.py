@@ -1,0 +1,64 @@
+"""Values, durations and ages as a person reads them; texts from records, made harmless."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+__all__ = ["age_of", "bytes_of", "duration_of", "harmless", "told"]
+
+LONGEST = 60
+
+
+def told(value: Any, longest: int = LONGEST) -> str:
+    """A value in a table: numbers with four digits that count, texts on one line."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (dict, list, tuple)):
+        value = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    text = " ".join(harmless(str(value)).split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+# C0 and C1 but for line ends and tabs, and what turns the direction of a text.
+_DANGEROUS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def harmless(text: str) -> str:
+    """A text without what a terminal would obey: each such character is shown as its code."""
+    return _DANGEROUS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def duration_of(seconds: float) -> str:
+    """``0.41 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def age_of(seconds: float) -> str:
+    """``now``, ``5 min``, ``3 h``, ``2 days``."""
+    if seconds < 60:
+        return "now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h"
+    return f"{seconds // 86400:.0f} days"
+
+
+def bytes_of(size: float) -> str:
+    """``312 B``, ``4.1 KB``, ``2.3 MB``."""
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
