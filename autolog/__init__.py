@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from autolog.core.run import Run
     from autolog.core.writer import RunError
     from autolog.review.listing import runs
+    from autolog.review.report import report
     from autolog.sinks.memory import MemorySink
     from autolog.sklearn.explaining import explain
 
@@ -42,6 +43,7 @@ __all__ = [
     "finish",
     "last_run",
     "log_evaluation",
+    "report",
     "run",
     "runs",
     "status",
@@ -61,6 +63,7 @@ _LAZY = {
     "finish": "autolog.core.ending",
     "last_run": "autolog.core.opening",
     "log_evaluation": "autolog.core.evaluations",
+    "report": "autolog.review.report",
     "run": "autolog.core.opening",
     "runs": "autolog.review.listing",
 }

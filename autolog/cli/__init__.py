@@ -8,20 +8,36 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
+NEEDED = "autolog's commands need typer and rich: pip install 'trackio-autolog[cli]'"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="autolog", description="What autolog recorded.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    sync = commands.add_parser(
-        "sync",
-        help="deliver everything that is left on disk",
+    """Run a command; returns the exit status.
+
+    ``sync`` needs nothing beside autolog itself, since it is what a machine without anybody calls.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["sync"]:
+        return _sync(arguments[1:])
+    try:
+        from autolog.cli.app import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich", "click"):
+            raise
+        print(f"{NEEDED}\n`autolog sync` works without them.", file=sys.stderr)
+        return 2
+    return run(arguments)
+
+
+def _sync(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="autolog sync",
         description="Deliver to Trackio what earlier programs have left on disk, and wait until it is there.",
     )
-    sync.add_argument(
+    parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="how long at most (default: 600)"
     )
     asked = parser.parse_args(arguments)
-    from autolog.cli.sync import sync as run_sync
+    from autolog.cli.sync import sync
 
-    return run_sync(asked.timeout, sys.stdout)
+    return sync(asked.timeout, sys.stdout)

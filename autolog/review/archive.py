@@ -131,13 +131,18 @@ class Archive:
                 head.last = max([head.last, *times_left])
         return dict(sorted(heads.items(), key=lambda item: _created(item[1])))
 
-    def rows(self, head: Head) -> Iterator[tuple[int, Any, dict[str, Any]]]:
-        """Step, time and values of each row, in the order of their steps."""
+    def rows(self, head: Head, having: str = "") -> Iterator[tuple[int, Any, dict[str, Any]]]:
+        """Step, time and values of each row, in the order of their steps.
+
+        Args:
+            having: only those in which this text stands, and whatever has not been delivered.
+        """
         waiting: list[Row] = [row for left in head.left for row in left.rows]
         arrived = self.source.select(
             head.project,
             "SELECT step, timestamp, CAST(metrics AS TEXT), log_id FROM metrics "
-            f"WHERE run_id = {_quoted(head.id)} ORDER BY step, id",
+            f"WHERE run_id = {_quoted(head.id)} "
+            f"{f'AND instr(CAST(metrics AS TEXT), {_quoted(having)}) ' if having else ''}ORDER BY step, id",
         )
         if not waiting:
             for step, at, text, _ in arrived:

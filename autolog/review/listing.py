@@ -145,11 +145,15 @@ def _is_number(value: Any) -> bool:
 
 
 class Runs(Sequence[RecordedRun]):
-    """A list of recorded runs. Printed, it is a table of what tells them apart."""
+    """A list of recorded runs. Printed, it is a table of what tells them apart.
+
+    Attributes:
+        where: the place that they were read from.
+    """
 
     def __init__(self, of: Iterable[RecordedRun], where: str):
         self._runs = list(of)
-        self._where = where
+        self.where = where
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -160,7 +164,7 @@ class Runs(Sequence[RecordedRun]):
     def __getitem__(self, place: slice) -> Runs: ...
     def __getitem__(self, place: int | slice) -> RecordedRun | Runs:
         if isinstance(place, slice):
-            return Runs(self._runs[place], self._where)
+            return Runs(self._runs[place], self.where)
         return self._runs[place]
 
     def __iter__(self) -> Iterator[RecordedRun]:
@@ -243,7 +247,7 @@ class Runs(Sequence[RecordedRun]):
 
     def __repr__(self) -> str:
         if not self._runs:
-            return f"No runs in {self._where}."
+            return f"No runs in {self.where}."
         columns = self.columns()
         rows = [[label(column) for column in columns], *self.texts(columns)]
         widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
@@ -252,7 +256,7 @@ class Runs(Sequence[RecordedRun]):
 
     def _repr_html_(self) -> str:
         if not self._runs:
-            return f"<p>No runs in {html.escape(self._where)}.</p>"
+            return f"<p>No runs in {html.escape(self.where)}.</p>"
         columns = self.columns()
         head = "".join(f"<th>{html.escape(label(column))}</th>" for column in columns)
         body = "".join(
@@ -314,6 +318,8 @@ def found(among: Runs, name: str) -> RecordedRun:
     same = [run for run in among if name in (run.id, run.name)]
     near = same or [run for run in among if run.id.startswith(name) or run.name.endswith(f"·{name}")]
     near = near or [run for run in among if name.lower() in run.name.lower()]
+    if len(near) > 1 and len(top := [run for run in near if run.parent is None]) == 1:
+        near = top  # its trials and folds are called after it
     if len(near) == 1:
         return near[0]
     if not near:

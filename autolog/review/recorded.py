@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import orjson
 from autolog.review.archive import Archive, Head, seconds_of
 from autolog.review.series import Series, columns_of
 from autolog.review.source import SourceError
+from autolog.sinks.identity import Destination
 
-__all__ = ["Artifact", "RecordedRun"]
+__all__ = ["PROPERTIES", "Artifact", "RecordedRun", "flat"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,16 @@ class RecordedRun:
         return self._archive.source.where
 
     @property
+    def destination(self) -> Destination:
+        """The same, as a kind and a name."""
+        return self._archive.source.destination
+
+    @property
+    def waiting(self) -> int:
+        """How many of its records have not arrived yet."""
+        return sum(left.waiting for left in self._head.left)
+
+    @property
     def status(self) -> str | None:
         """``running``, ``finished``, ``failed`` ..., or ``no sign for 12 min``; None: it has none."""
         return self._head.status
@@ -160,7 +171,7 @@ class RecordedRun:
     @property
     def params(self) -> dict[str, Any]:
         """All hyperparameters, the nested ones with their names joined by ``/``."""
-        every = dict(_flat(self.config.get("params") or {}))
+        every = dict(flat(self.config.get("params") or {}))
         return {**every, **self.params_set}
 
     @property
@@ -175,6 +186,22 @@ class RecordedRun:
         return dict(self.config.get("autolog/notes") or {})
 
     @property
+    def words(self) -> list[str]:
+        """What persons have written on it, the oldest first: see :meth:`add_note`."""
+        return [text for key, text in self._markdown() if key == "note"]
+
+    @property
+    def reports(self) -> list[str]:
+        """What the program has written on it itself, by ``run.report``."""
+        return [text for key, text in self._markdown() if key == "report"]
+
+    def _markdown(self) -> Iterator[tuple[str, str]]:
+        for _, _, values in self._archive.rows(self._head, having='"trackio.markdown"'):
+            for key, value in values.items():
+                if isinstance(value, dict) and value.get("_type") == "trackio.markdown":
+                    yield key, str(value.get("_value"))
+
+    @property
     def parent(self) -> RecordedRun | None:
         """The run that it is a child of."""
         return self._siblings.get(self.config.get("parent") or "")
@@ -183,6 +210,11 @@ class RecordedRun:
     def children(self) -> list[RecordedRun]:
         """The runs below it."""
         return [run for run in self._siblings.values() if run.config.get("parent") == self.id]
+
+    @property
+    def siblings(self) -> list[RecordedRun]:
+        """All runs of its project, this one too."""
+        return list(self._siblings.values())
 
     # What was logged --------------------------------------------------------------------------------
 
@@ -322,6 +354,29 @@ class RecordedRun:
 
         return load(self, name)
 
+    def add_note(self, text: str) -> None:
+        """Add a person's words to it; shown by ``autolog show``, in its report, and by Trackio.
+
+        Raises:
+            ValueError: no words.
+            SourceError: they cannot be written there.
+        """
+        from autolog.review.words import add_note
+
+        add_note(self, text)
+        self.__dict__.pop("_columns", None)
+
+    def tag(self, *tags: str, remove: Iterable[str] = ()) -> None:
+        """Add tags to it, or remove some.
+
+        Raises:
+            SourceError: it is still running, or has not all arrived: they would be lost.
+        """
+        from autolog.review.words import set_tags
+
+        unwanted = set(remove)
+        set_tags(self, [tag for tag in [*self.tags, *tags] if tag not in unwanted])
+
     def find(self, key: str) -> Any:
         """What it says under a key: a property, a config key, a parameter, or a metric's last value.
 
@@ -349,10 +404,11 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """A mapping without nesting: the names of nested ones are joined by ``/``."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{key}/")
+            yield from flat(value, f"{above}{key}/")
         else:
             yield f"{above}{key}", value
 

@@ -80,7 +80,7 @@ _SMALL = (
 def is_better_small(key: str) -> bool:
     """Whether a smaller value of this metric is the better one: of a loss, an error, a time."""
     words = key.lower().rsplit("/", 1)[-1].replace("-", "_")
-    if words.startswith("neg_"):  # scikit-learn's scorers: minus the error
+    if words.startswith("neg_") or words.endswith("per_second"):  # minus an error; a speed
         return False
     return any(part in _SMALL for part in (words, *words.split("_"))) or words.endswith(("loss", "error"))
 

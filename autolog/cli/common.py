@@ -1,0 +1,118 @@
+"""What the commands have in common: which runs are meant, and how something is printed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autolog.review.listing import Runs, runs
+from autolog.review.recorded import RecordedRun
+from autolog.review.values import harmless
+
+__all__ = [
+    "AsJson",
+    "At",
+    "Project",
+    "RunName",
+    "console",
+    "one",
+    "print_json",
+    "runs_of",
+    "several",
+    "table_of",
+    "text",
+    "wide",
+]
+
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+Project = Annotated[str | None, typer.Option("--project", "-p", help="Of which project; else of all.")]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--dir", "-d", help="Trackio's folder, a server's URL or a Space; else where this shell records."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+RunName = Annotated[
+    str, typer.Argument(help="An id's beginning, a name, 'last', 'best', or '@1' for the newest.")
+]
+
+
+def one(name: str, project: str | None, at: str | None) -> RecordedRun:
+    """The run that a person means."""
+    return several([name], project, at)[0]
+
+
+def several(names: Sequence[str], project: str | None, at: str | None) -> list[RecordedRun]:
+    """The runs that a person means, in their order."""
+    known = runs_of(project, at)
+    return [known.get(name) for name in names]
+
+
+def runs_of(project: str | None, at: str | None, **chosen: Any) -> Runs:
+    """The runs of a project or of all, chosen and sorted as :func:`autolog.runs` does."""
+    return runs(project, at=_place(at), **chosen)
+
+
+def _place(at: str | None) -> str | os.PathLike[str] | None:
+    """``~`` is the home folder, as in a shell."""
+    if at is None or "://" in at:
+        return at
+    path = Path(at).expanduser()
+    return path if path.is_dir() else at
+
+
+def text(value: str, style: str = "") -> Text:
+    """A text from a record: as it is, without what a terminal would obey."""
+    return Text(harmless(value), style=style)
+
+
+def table_of(
+    titles: Sequence[str], rows: Iterable[Sequence[Text]], right: Iterable[int] = (), head: bool = True
+) -> Table:
+    """A table without lines.
+
+    Args:
+        right: the columns that are numbers.
+        head: whether the titles are shown.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, show_header=head)
+    numbers = set(right)
+    for place, name in enumerate(titles):
+        table.add_column(text(name), justify="right" if place in numbers else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def wide() -> Console:
+    """Where a table is printed: cut to a terminal's width; into a file or pipe it goes whole."""
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, markup=False, emoji=False, width=10_000, file=console.file)
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout: NaN and infinities by their names, as Trackio stores them."""
+    said = orjson.dumps(_plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str)
+    console.file.write(said.decode() + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

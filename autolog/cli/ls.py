@@ -1,0 +1,112 @@
+"""``autolog ls``: the runs of a project; without one the projects."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from autolog.cli.common import AsJson, At, console, print_json, runs_of, table_of, text, wide
+from autolog.review.listing import Runs, label
+from autolog.review.recorded import RecordedRun
+from autolog.review.values import age_of
+
+__all__ = ["ls"]
+
+STYLES = {"finished": "", "running": "green", "failed": "red", "crashed": "red", "killed": "yellow"}
+WATCH_SECONDS = 2.0
+
+
+def ls(
+    project: Annotated[str | None, typer.Argument(help="The project; without one the projects.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="A key: a metric's best first; '-KEY' the other way.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help='A condition: "val/accuracy > 0.9 and params/lr == 0.1".')
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Keys with commas between them, in place of what differs.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="The first so many.")] = None,
+    children: Annotated[bool, typer.Option("--children", help="Also those below others: trials.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again, until Ctrl-C.")] = False,
+    at: At = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs of a project, or the projects.
+
+    \b
+    autolog ls
+    autolog ls sweep --sort val/accuracy --where "params/max_depth > 2"
+    """
+
+    def found() -> tuple[Runs, int]:
+        every = runs_of(project, at, where=where, sort=sort)
+        shown = [run for run in every if children or where is not None or run.parent is None]
+        return Runs(shown[:limit], every.where), len(every) - len(shown)
+
+    if project is None and where is None and sort is None and columns is None:
+        _projects(at, as_json)
+    elif as_json:
+        print_json(found()[0].to_records())
+    elif watch:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                shown, _ = found()
+                live.update(_table(shown[: max(1, console.height - 3)], columns, sort), refresh=True)
+                time.sleep(WATCH_SECONDS)
+    else:
+        shown, below = found()
+        if not shown:
+            console.print(text(f"No runs{f' in project {project}' if project else ''} in {shown.where}."))
+            return
+        wide().print(_table(shown, columns, sort))
+        if below:
+            console.print(Text(f"and {below} below them: --children", style="dim"))
+
+
+def _table(shown: Runs, wanted: str | None, sort: str | None) -> Table:
+    columns = ["name", "status", *wanted.split(",")] if wanted else shown.columns()
+    key = (sort or "started").removeprefix("-")
+    if key != "started" and key not in columns:
+        columns.insert(2, key)
+    rows = []
+    for run, cells in zip(shown, shown.texts(columns), strict=True):
+        row = [text(cell) for cell in cells]
+        row[columns.index("status")].stylize(_style(run))
+        rows.append(row)
+    numbers = [n for n, key in enumerate(columns) if _is_number_in(shown, key)]
+    return table_of([label(column) for column in columns], rows, right=numbers)
+
+
+def _style(run: RecordedRun) -> str:
+    return STYLES.get(run.status or "finished", "yellow")
+
+
+def _is_number_in(shown: Runs, column: str) -> bool:
+    values = [shown.row(run, [column])[0] for run in shown[:50]]
+    return column not in ("age", "seconds") and all(isinstance(v, (int, float, type(None))) for v in values)
+
+
+def _projects(at: str | None, as_json: bool) -> None:
+    every = runs_of(None, at)
+    told: list[tuple[str, int, int, float]] = []
+    for name in sorted({run.project for run in every}):
+        of = [run for run in every if run.project == name]
+        top = sum(run.parent is None for run in of)
+        told.append((name, top, len(of) - top, max(run.started for run in of)))
+    if as_json:
+        print_json([dict(zip(("project", "runs", "below", "newest"), row, strict=True)) for row in told])
+    elif not told:
+        console.print(text(f"No runs in {every.where}."))
+    else:
+        rows = [
+            [text(name), text(str(top)), text(str(below or "")), text(age_of(time.time() - newest))]
+            for name, top, below, newest in told
+        ]
+        wide().print(table_of(["project", "runs", "below them", "newest"], rows, right=[1, 2]))

@@ -1,0 +1,192 @@
+"""``autolog show RUN``: a run's report in the terminal."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+import webbrowser
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import typer
+
+from autolog.cli.common import AsJson, At, Project, RunName, console, one, print_json, table_of, text, wide
+from autolog.review.listing import Runs, label
+from autolog.review.recorded import RecordedRun
+from autolog.review.report import report
+from autolog.review.report.plot import sparkline
+from autolog.review.report.story import Story, story_of
+from autolog.review.values import age_of, bytes_of, duration_of, told
+
+__all__ = ["show"]
+
+STYLES = {"finished": "green", "running": "cyan"}
+
+
+def show(
+    name: RunName,
+    code: Annotated[bool, typer.Option("--code", help="The code that ran.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="How the code differs from the run before.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Why it failed, whole.")] = False,
+    config: Annotated[bool, typer.Option("--config", help="All that was recorded beside rows.")] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="The dashboard's page, if one is running; else the report.")
+    ] = False,
+    project: Project = None,
+    at: At = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: its result beside the others', curves, what was set, what it kept.
+
+    \b
+    autolog show best --project sweep
+    autolog show last --traceback
+    """
+    run = one(name, project, at)
+    if as_json:
+        print_json(_as_json(run))
+    elif code:
+        for file, lines in run.code().items():
+            console.print(text(f"# {file}", "bold"))
+            console.print(text(lines))
+    elif traceback:
+        console.print(text(run.error or f"{run.name} has not failed."))
+    elif config:
+        print_json(run.config)
+    elif open_:
+        console.print(text(_opened(run)))
+    else:
+        story = story_of(run, run.siblings)
+        if diff:
+            lines = "\n".join(story.diff) or "The code is the same, or was not kept."
+            console.print(text(lines))
+        else:
+            _show(story)
+
+
+def _show(story: Story) -> None:
+    run = story.run
+    head = text(run.name, "bold")
+    head.append("  ")
+    head.append(run.status or "no status", STYLES.get(run.status or "", "red"))
+    took = duration_of(run.seconds) if run.seconds is not None else ""
+    for said in (
+        took,
+        f"{age_of(time.time() - run.started)} ago" if run.started else "",
+        f"project {run.project}",
+    ):
+        head.append(f" · {said}" if said else "", "dim")
+    console.print(head)
+    console.print(text(story.sentence))
+    if story.failure is not None:
+        console.print(text(story.failure.error, "red"))
+        if story.failure.place:
+            console.print(text(f"  {story.failure.place}"))
+            console.print(text(f"    {story.failure.line or ''}", "bold"))
+        console.print(text("  all of it: --traceback", "dim"))
+    _rows("result", ((key, told(value)) for key, value in run.result.items()))
+    if story.verdict:
+        console.print(text(story.verdict))
+    _rows("set", ((key, told(value)) for key, value in run.params_set.items()))
+    best = run.config.get("best/params")
+    if isinstance(best, dict):
+        _rows("best", ((key, told(value)) for key, value in best.items()))
+    _rows("curves", _curves(story))
+    if story.leaders:
+        runs = Runs(story.leaders[:10], "")
+        columns = [c for c in runs.columns() if c not in ("age", "status", "tags", "project")]
+        console.print(text(f"the best {len(runs)} of {story.below} below it", "bold"))
+        rows = [[text(cell) for cell in row] for row in runs.texts(columns)]
+        wide().print(table_of([label(c) for c in columns], rows))
+    changed = [d for d in story.changed if d.section not in ("result", "cost")]
+    if story.before is not None and changed:
+        console.print(text(f"against {story.before.name}", "bold"))
+        rows = [
+            [text(d.section, "dim"), text(d.key), *(text(_of(v)) for v in d.values)] for d in changed[:12]
+        ]
+        wide().print(table_of(["", "", "before", "here"], rows))
+    _rows("data", story.data)
+    _rows("from", story.origin)
+    _rows("cost", story.cost)
+    _rows("kept", ((a.name, f"{a.type}, {bytes_of(a.size)}") for a in run.artifacts if not a.is_input))
+    _rows("notes", run.notes.items())
+    _rows("words", (("", words) for words in [*run.words, *run.reports]))
+    if story.loading:
+        _rows("load", [("", story.loading)])
+
+
+def _rows(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    shown = [
+        [text(title if n == 0 else "", "bold"), text(key), text(value)] for n, (key, value) in enumerate(rows)
+    ]
+    if shown:
+        wide().print(table_of(["", "", ""], shown, head=False))
+
+
+def _curves(story: Story) -> Iterable[tuple[str, str]]:
+    for of in story.curves:
+        for name, series in of.series:
+            key = name if name == of.title else f"{name}/{of.title}"
+            yield key, f"{sparkline(series.values)}  {told(series.values[0])} → {told(series.last)}"
+
+
+def _of(value: Any) -> str:
+    return "-" if value is None else told(value)
+
+
+def _opened(run: RecordedRun) -> str:
+    """Open where a person sees it; returns what was opened."""
+    base = run.place if run.destination[0] == "server" else None
+    port = _dashboard_port()
+    if run.destination[0] == "local" and port is not None:
+        base = f"http://127.0.0.1:{port}"
+    if base is not None:
+        asked = urlencode({"project": run.project, "selected_run_id": run.id, "selected_run": run.name})
+        page = f"{base}/run?{asked}"
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="autolog-"))
+        page = report(run, folder / "report.html").as_uri()
+    webbrowser.open(page)
+    return page
+
+
+def _dashboard_port() -> int | None:
+    """Where `trackio show` listens on this machine: it takes the first free port from 7860 on."""
+    for port in range(7860, 7865):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=0.1):
+                return port
+        except OSError:
+            continue
+    return None
+
+
+def _as_json(run: RecordedRun) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "project": run.project,
+        "status": run.status,
+        "started": run.started,
+        "seconds": run.seconds,
+        "result": run.result,
+        "params": run.params,
+        "config": run.config,
+        "metrics": {
+            key: {"steps": series.steps, "times": series.times, "values": series.values}
+            for key, series in run.metrics.items()
+        },
+        "tables": run.tables,
+        "artifacts": [
+            {"name": a.name, "type": a.type, "version": a.version, "aliases": a.aliases, "files": a.files}
+            for a in run.artifacts
+        ],
+        "notes": run.notes,
+        "alerts": run.alerts,
+        "words": run.words,
+        "children": [child.id for child in run.children],
+        "parent": run.config.get("parent"),
+    }
