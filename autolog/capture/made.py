@@ -22,11 +22,12 @@ class Piece:
 
     Attributes:
         key: its name in the run.
-        value: a picture as data; a whole page of HTML; a table's rows.
+        value: a picture as data; a whole page of HTML; a table's rows; anything else in the form in which a
+            place stores it.
     """
 
     key: str
-    value: Chart | str | list[dict[str, Any]]
+    value: Chart | str | list[dict[str, Any]] | dict[str, Any]
     caption: str | None = None
 
 

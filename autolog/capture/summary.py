@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["in_reading_order", "is_metric", "result_of"]
+__all__ = ["in_reading_order", "is_better_small", "is_metric", "result_of"]
 
 MOST_NUMBERS = 3
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
@@ -97,6 +97,39 @@ def _told(value: float) -> float | str:
     if math.isfinite(value):
         return float(f"{value:.6g}")
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+# In a key's last part: what is better when it is small. Everything else is better when it is large.
+_SMALL = (
+    "loss",
+    "error",
+    "mae",
+    "mse",
+    "rmse",
+    "rmsle",
+    "mape",
+    "brier",
+    "logloss",
+    "perplexity",
+    "wer",
+    "cer",
+    "deviance",
+    "inertia",
+    "davies_bouldin",
+    "aic",
+    "bic",
+    "regret",
+    "seconds",
+    "distance",
+)
+
+
+def is_better_small(key: str) -> bool:
+    """Whether a smaller value of this metric is the better one: of a loss, an error, a time."""
+    words = key.lower().rsplit("/", 1)[-1].replace("-", "_")
+    if words.startswith("neg_") or words.endswith("per_second"):  # minus an error; a speed
+        return False
+    return any(part in _SMALL for part in (words, *words.split("_"))) or words.endswith(("loss", "error"))
 
 
 # What is first, what is last; between them scalars, by which one groups, before what is nested.

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from autolog.core import live, outlet, started, telling
+from autolog.core import live, outlet, reports, started, telling
 from autolog.core.recording import Recording
 from autolog.core.statuses import status_of
 from autolog.core.training import loop_of
@@ -50,6 +50,7 @@ def ended(run: Recording) -> None:
     """A run that has ended."""
     is_last = live.remove(run)
     telling.ended(run)
+    reports.ended(run)
     live.remove_adopted(run)
     # SIGTERM is still watched for: what was recorded last is on its way.
     if not live.live_runs() and not live.adopted_runs():
@@ -92,6 +93,7 @@ def finish() -> bool:
         run.end("finished")
     _complete_adopted_runs()
     telling.tell_of_those_that_ended()
+    reports.ask_for_those_that_ended(is_over=True)
     arrived = outlet.deliver(end) and done
     if arrived and not live.live_runs() and not live.adopted_runs() and not started.is_worker():
         with shield("watching for SIGTERM"):
@@ -179,6 +181,7 @@ def _end_all(status: str, timeout: float | None = None) -> None:
     for run in live.adopted_runs():
         run.end(status)
     telling.tell_of_those_that_ended()
+    reports.ask_for_those_that_ended(is_over=True)
     for what, is_warning in outlet.close(end):
         if is_warning:
             logger.warning("autolog: not everything has arrived: %s.", what)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from autolog.capture.origin.provenance import project_name
 from autolog.capture.params import label, sanitize
-from autolog.core import current, ending, hooked, live, outlet, started, surroundings, telling
+from autolog.core import current, ending, hooked, live, outlet, reports, started, surroundings, telling
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.recording import Keeper, Recording
@@ -124,6 +124,7 @@ def begin(run: Recording, *, is_told: bool) -> None:
     surroundings.record(run)
     if is_told:
         is_unnamed = run.destination[1].startswith("@")  # a Space whose owner the Hub has yet to name
+        reports.ask_for_those_that_ended(is_over=False)
         telling.begun(run, run.url or (in_words(run.destination) if is_unnamed else None))
 
 

@@ -153,6 +153,10 @@ class Settings:
     evaluate_training_data: bool = True
     """Whether metrics on the training data are computed after a fit, within the budget."""
 
+    report: bool = True
+    """Whether a run that lasted two seconds or more, and the last and best one of a program, ends with a
+    report: a page on this machine, and Markdown among Trackio's reports. Of a Space's none."""
+
     budget: float = 0.05
     """Optional captures may take this share of the training's own work, and of one second beside it: by a
     table, so that what is recorded does not depend on the clock, which only ends what takes far longer."""

@@ -30,6 +30,7 @@ IN_CHILD = (
     "signals",  # lets go of the parent's pipe, then SIGTERM comes again
     "live",  # the parent's runs are the parent's
     "telling",  # and what is to be said of them
+    "reports",
     "adopting",
     "started",  # what it records is left to the parent
     "outlet",  # and so are its journals

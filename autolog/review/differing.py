@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autolog.capture.summary import is_better_small
 from autolog.review.recorded import RecordedRun, flat
-from autolog.review.series import is_better_small
 from autolog.review.source import SourceError
 
 __all__ = ["SECTIONS", "Difference", "code_diff", "differences"]

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
+from autolog.capture.summary import is_better_small
 from autolog.review.archive import Archive, opened
 from autolog.review.conditions import ConditionError, parsed, unknown
 from autolog.review.recorded import PROPERTIES, RecordedRun
-from autolog.review.series import is_better_small
 from autolog.review.values import age_of, duration_of, told
 
-__all__ = ["Runs", "runs"]
+__all__ = ["Runs", "label", "of_project", "runs"]
 
 MOST_COLUMNS = 6  # of what was set
 
@@ -54,10 +54,7 @@ def runs(
     archive = opened(at)
     found: list[RecordedRun] = []
     for name in archive.projects() if project is None else [project]:
-        siblings: dict[str, RecordedRun] = {}
-        for head in archive.heads(name).values():
-            siblings[head.id] = RecordedRun(archive, head, siblings)
-        found += siblings.values()
+        found += of_project(archive, name)
     found.sort(key=lambda run: -run.started)
     finder = _Finder(archive, found)
     if where is not None:
@@ -67,6 +64,14 @@ def runs(
     if sort is not None:
         found = finder.sorted(found, sort)
     return Runs(found[:limit], archive.source.where)
+
+
+def of_project(archive: Archive, project: str) -> list[RecordedRun]:
+    """All runs of a project, the oldest first."""
+    siblings: dict[str, RecordedRun] = {}
+    for head in archive.heads(project).values():
+        siblings[head.id] = RecordedRun(archive, head, siblings)
+    return list(siblings.values())
 
 
 class _Finder:

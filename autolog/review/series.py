@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from autolog.capture.summary import is_metric
+from autolog.capture.summary import is_better_small, is_metric
 
-__all__ = ["Series", "columns_of", "is_better_small"]
+__all__ = ["Series", "columns_of"]
 
 
 @dataclass(frozen=True)
@@ -50,39 +50,6 @@ class Series:
         if not numbers:
             return float("nan")
         return min(numbers) if is_better_small(self.key) else max(numbers)
-
-
-# In a key's last part: what is better when it is small. Everything else is better when it is large.
-_SMALL = (
-    "loss",
-    "error",
-    "mae",
-    "mse",
-    "rmse",
-    "rmsle",
-    "mape",
-    "brier",
-    "logloss",
-    "perplexity",
-    "wer",
-    "cer",
-    "deviance",
-    "inertia",
-    "davies_bouldin",
-    "aic",
-    "bic",
-    "regret",
-    "seconds",
-    "distance",
-)
-
-
-def is_better_small(key: str) -> bool:
-    """Whether a smaller value of this metric is the better one: of a loss, an error, a time."""
-    words = key.lower().rsplit("/", 1)[-1].replace("-", "_")
-    if words.startswith("neg_") or words.endswith("per_second"):  # minus an error; a speed
-        return False
-    return any(part in _SMALL for part in (words, *words.split("_"))) or words.endswith(("loss", "error"))
 
 
 def columns_of(rows: Iterable[tuple[int, Any, dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -102,7 +102,8 @@ class HtmlRecord(_Record):
 class MadeRecord(_Record):
     """Pictures and tables that the sink makes: see :func:`autolog.capture.made.make`.
 
-    ``key`` is what they are together called.
+    ``key`` is what they are together called. With ``comes_last`` they are made of what has arrived of the
+    run: its pictures and files, too.
     """
 
     kind: Literal["made"]
@@ -110,6 +111,7 @@ class MadeRecord(_Record):
     key: str
     by: str
     given: dict[str, Any]
+    comes_last: NotRequired[bool]
 
 
 class MediaRecord(_Record):

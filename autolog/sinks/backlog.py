@@ -32,6 +32,7 @@ SlowRecord = ChartRecord | HtmlRecord | MadeRecord | MediaRecord | ArtifactRecor
 
 # What a person sees first comes first; its kinds are those that take long.
 WORTH = {"chart": 1, "html": 1, "made": 1, "media": 1, "artifact": 2}
+LAST = 3  # what is made of all that has arrived
 FILES = WORTH["artifact"]
 
 START_SECONDS = 2.0  # a short program keeps its cores for itself
@@ -49,8 +50,14 @@ class Slow:
     run: RunState
     journal: Path
     offset: int
-    kind: str
+    worth: int
     number: int
+
+    @classmethod
+    def of(cls, run: RunState, journal: Path, offset: int, record: Any, number: int) -> Slow:
+        """A record of a journal."""
+        worth = LAST if record.get("comes_last") else WORTH[record["kind"]]
+        return cls(run, journal, offset, worth, number)
 
 
 @dataclass(eq=False)
@@ -108,7 +115,7 @@ class Backlog:
             return
         with self._lock:
             for slow in several:
-                self._waiting.setdefault((slow.run.id, WORTH[slow.kind]), deque()).append(slow)
+                self._waiting.setdefault((slow.run.id, slow.worth), deque()).append(slow)
         if not self._has_come:
             self._has_come = True
             self._begins = 0.0 if self._is_urged else time.monotonic() + START_SECONDS
@@ -173,7 +180,7 @@ class Backlog:
             return min((queue[0] for queue in self._waiting.values()), key=_turn, default=None)
 
     def _forget(self, slow: Slow) -> None:
-        key = slow.run.id, WORTH[slow.kind]
+        key = slow.run.id, slow.worth
         with self._lock:
             self._waiting[key].popleft()
             if not self._waiting[key]:
@@ -245,9 +252,8 @@ def name_of(record: Any) -> str:
 
 
 def _turn(slow: Slow) -> tuple[int, float, int]:
-    worth = WORTH[slow.kind]
-    newest_first = 0.0 if worth == FILES else -slow.run.finished_at
-    return worth, newest_first, slow.number
+    newest_first = 0.0 if slow.worth == FILES else -slow.run.finished_at
+    return slow.worth, newest_first, slow.number
 
 
 _PAGE = (

@@ -240,7 +240,7 @@ class Delivery:
 
     def _slow(self, run: RunState, source: Source, offset: int, record: Record) -> Slow:
         self._number += 1
-        return Slow(run, source.path, offset, record["kind"], self._number)
+        return Slow.of(run, source.path, offset, record, self._number)
 
     def _deliver_batches(self, batches: dict[str, Batch]) -> None:
         """After a failure the same batches come again, less what has arrived of them."""

@@ -119,7 +119,7 @@ class MemoryRun:
                 self.drawn.append((record["step"], piece.key))
             elif isinstance(piece.value, str):
                 self.html[piece.key] = piece.value
-            else:
+            elif isinstance(piece.value, list):
                 self.tables[piece.key] = piece.value
 
 

@@ -1,8 +1,9 @@
-"""The report in the Markdown that Trackio's Reports page shows: headings, bold, code and lists."""
+"""The report in the Markdown that Trackio's Reports page shows: headings, bold and code.
+
+It knows no escapes, and puts all that stands between its first and its last list into one, so there is none.
+"""
 
 from __future__ import annotations
-
-import re
 
 from autolog.review.report.story import Story
 from autolog.review.values import duration_of, told
@@ -28,23 +29,15 @@ def markdown(story: Story) -> str:
         if story.failure.line:
             parts.append(_code(story.failure.line))
     if run.result:
-        parts.append("\n".join(f"- {_plain(key)} **{told(value)}**" for key, value in run.result.items()))
+        parts.append(" · ".join(f"{_plain(key)} **{told(value)}**" for key, value in run.result.items()))
     if story.verdict:
         parts.append(_plain(story.verdict))
     if story.leaders:
         parts.append("## The best below it")
         first = [(child, next(iter(child.result.items()))) for child in story.leaders[:5]]
-        parts.append("\n".join(f"- {_plain(c.name)}: {_plain(k)} **{told(v)}**" for c, (k, v) in first))
-    changes = [d for d in story.changed if d.section not in ("result", "cost")]
+        parts += [f"{_plain(child.name)}: {_plain(key)} **{told(value)}**" for child, (key, value) in first]
     if story.before is not None:
-        parts.append(f"## Against {_plain(story.before.name)}")
-        lines = [
-            f"- {d.section}: {_plain(d.key)} {_code(told(d.values[0]))} → {_code(told(d.values[1]))}"
-            for d in changes[:MOST_CHANGES]
-        ]
-        lines += [f"- and {len(changes) - MOST_CHANGES} more"] if len(changes) > MOST_CHANGES else []
-        lines += ["- the code differs"] if story.diff else []
-        parts.append("\n".join(lines) or "Nothing but its result differs.")
+        parts += [f"## Against {_plain(story.before.name)}", *_changes(story)]
     for title, rows in (
         ("Data", story.data),
         ("Where it comes from", story.origin),
@@ -52,22 +45,33 @@ def markdown(story: Story) -> str:
     ):
         if rows:
             parts.append(f"## {title}")
-            parts.append("\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in rows))
+            parts.append(" · ".join(f"{_plain(name)}: {_plain(value)}" for name, value in rows))
     if run.notes:
         parts.append("## What is missing here, and why")
-        parts.append(
-            "\n".join(f"- {_plain(name)}: {_plain(told(why, 300))}" for name, why in run.notes.items())
-        )
+        parts += [f"{_plain(name)}: {_plain(told(why, 300))}" for name, why in run.notes.items()]
     if story.loading:
         parts.append("## Load its model")
         parts.append(_code(story.loading))
     return "\n\n".join(parts)
 
 
+def _changes(story: Story) -> list[str]:
+    changes = [d for d in story.changed if d.section not in ("result", "cost")]
+    lines = [
+        f"{d.section}: {_plain(d.key)} {_code(told(d.values[0]))} → {_code(told(d.values[1]))}"
+        for d in changes[:MOST_CHANGES]
+    ]
+    if len(changes) > MOST_CHANGES:
+        lines.append(f"and {len(changes) - MOST_CHANGES} more")
+    if story.diff:
+        lines.append("The code differs.")
+    return lines or ["Nothing but its result differs."]
+
+
 def _plain(text: str) -> str:
-    """A text as it is: none of its characters is a mark."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(str(text).split()))
+    """A text on one line, of which nothing is a mark."""
+    return " ".join(str(text).split()).replace("**", "* *").replace("`", "'")
 
 
 def _code(text: str) -> str:
-    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
+    return f"`{_plain(text)}`"

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autolog.capture.summary import is_better_small
 from autolog.review.differing import Difference, code_diff, differences
 from autolog.review.loading import one_line
 from autolog.review.recorded import RecordedRun
-from autolog.review.series import Series, is_better_small
+from autolog.review.series import Series
 from autolog.review.source import SourceError
 from autolog.review.values import bytes_of, duration_of, told
 
