@@ -70,6 +70,7 @@ class Recording(Writer):
         status: ``running``, ``finished``, ``failed``, ``killed``, ``pruned`` or ``crashed``.
         is_closed: whether the user has finished it.
         exits: how to leave the ``with`` blocks that the user has entered with it.
+        wants_report: whether the user has asked for one, see :meth:`autolog.Run.report`.
         is_told: whether a line is printed of it: not of one below another, nor where nobody looks at it.
         latest: the last value of each metric that this process has logged.
         left_out: names that the user logs values under which nobody takes, as they were told.
@@ -98,6 +99,7 @@ class Recording(Writer):
         self.is_closed = False
         self.exits: list[Callable[[], None]] = []
         self.is_told = False
+        self.wants_report = False
         self.latest: dict[str, Any] = {}
         self.tags = list(tags)
         self._keeper = keeper
@@ -295,6 +297,11 @@ class Recording(Writer):
             self.write("chart", chart=chart, **where)
         else:
             self.write("html", text=to_html(figure), **where)
+
+    def words(self, markdown: str) -> None:
+        """Record what the user says of it, in Trackio's form of Markdown."""
+        words = {"_type": "trackio.markdown", "_value": label(markdown, 100_000)}
+        self.write("row", step=self.last_step, values={"report": words}, as_stored=True)
 
     def made(self, key: str, by: str, given: dict[str, Any]) -> None:
         """Record pictures and tables that take long to make: they are made where pictures are drawn.

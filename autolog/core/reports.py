@@ -57,7 +57,7 @@ def ask_for_those_that_ended(*, is_over: bool) -> None:
         runs = list(_ended.values())
         _ended.clear()
         for run in runs:
-            if run.seconds >= LEAST_SECONDS:
+            if run.seconds >= LEAST_SECONDS or run.wants_report:
                 ask(run)
                 _last = None
             else:
@@ -74,8 +74,9 @@ def ask_for_those_that_ended(*, is_over: bool) -> None:
 def _may_have_one(run: Recording) -> bool:
     """Whether there is somebody who can read it back: a Space asks for a token to be read."""
     is_readable = run.settings.sink == "trackio" and run.destination[0] in ("local", "server")
-    is_whole = run.parent is None and not run.identity.adopted and not run.identity.shared
-    return run.settings.report and run.records and is_readable and is_whole and not started.is_worker()
+    is_wanted = run.wants_report or (run.settings.report and run.parent is None)
+    is_whole = not run.identity.adopted and not run.identity.shared
+    return is_wanted and run.records and is_readable and is_whole and not started.is_worker()
 
 
 def _better(one: Recording | None, other: Recording) -> Recording:

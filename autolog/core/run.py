@@ -304,6 +304,29 @@ class Run:
         self._recording.tag(*tags)
 
     @measured
+    def report(self, markdown: str | None = None) -> None:
+        """Write on the run in your own words; or have a report of it in any case.
+
+        What you write stands in the run's report, in what ``autolog show`` says of it, and among Trackio's
+        reports, which know headings, ``**bold**``, lists and code between backticks.
+
+        Args:
+            markdown: the words. None: the run ends with a report, however short it is (see
+                ``Settings.report``), also if it is a child.
+
+        Raises:
+            TypeError: no text.
+            RunError: the run is finished.
+        """
+        self._check_open("report")
+        if markdown is None:
+            self._recording.wants_report = True
+        elif isinstance(markdown, str):
+            self._recording.words(markdown)
+        else:
+            raise TypeError(f"report: expected a text, got {type(markdown).__name__}.")
+
+    @measured
     def child(self, name: str | None = None, *, config: Mapping[str, Any] | None = None) -> Run:
         """Open a run below this one. Use it in a ``with`` block, or finish it by hand."""
         return self._recording.child(name, config=config, by_user=True).face
