@@ -11,23 +11,21 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from autolog.capture.origin.provenance import project_name
 from autolog.capture.params import label, sanitize
 from autolog.core import current, ending, hooked, live, outlet, started, surroundings, telling
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.recording import Keeper, Recording
 from autolog.core.run import Run, recording_of
-from autolog.core.settings import Settings, check_project
+from autolog.core.settings import Settings, check_project, default_project
 from autolog.core.writer import RunError, Ticket
 from autolog.sinks.identity import Identity, in_words
-from autolog.sinks.trackio.names import fitting_project, plain_run_name, without_underscores
+from autolog.sinks.trackio.names import plain_run_name, without_underscores
 
 __all__ = [
     "Opening",
     "begin",
     "current_run",
-    "default_project",
     "given_run",
     "last_run",
     "make",
@@ -125,11 +123,6 @@ def begin(run: Recording, *, is_told: bool) -> None:
     if is_told:
         is_unnamed = run.destination[1].startswith("@")  # a Space whose owner the Hub has yet to name
         telling.begun(run, run.url or (in_words(run.destination) if is_unnamed else None))
-
-
-def default_project() -> str:
-    """The repository's or folder's name, made into one that Trackio takes."""
-    return fitting_project(project_name())
 
 
 class _Keeper(Keeper):
