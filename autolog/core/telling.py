@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from autolog.core import settings as settings_module
 from autolog.core.settings import Settings, default_project
 from autolog.process import forks, notebook
 from autolog.process.guard import shield
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from autolog.core.recording import Recording
     from autolog.sinks.identity import Destination
 
-__all__ = ["begun", "ended", "recording", "tell_of_those_that_ended"]
+__all__ = ["begun", "delivered", "ended", "recording", "tell_of_those_that_ended"]
 
 _where: set[str] = set()  # what has been said already
 _ended: dict[str, Recording] = {}  # of which nothing was said yet: they may still be evaluated
@@ -89,6 +90,18 @@ def tell_of_those_that_ended() -> None:
                 _show_end(run, is_last=True)
             else:
                 _say(_line_of(run))
+
+
+def delivered(has_arrived: bool) -> None:
+    """All was to be delivered now. In a notebook the cell shows what has arrived, else nothing is said."""
+    in_force = settings_module.in_force()
+    if not notebook.is_here() or (in_force is not None and in_force.quiet):
+        return
+    from autolog.core.outlet import so_far_in_words
+
+    with shield("what is shown of a delivery"):
+        if (said := so_far_in_words(has_arrived)) is not None:
+            notebook.show("delivery", said)
 
 
 def _show_end(run: Recording, *, is_last: bool = False) -> None:

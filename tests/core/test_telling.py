@@ -191,6 +191,17 @@ def test_in_a_notebook_each_cell_has_one_quiet_display(tmp_path: Path) -> None:
         assert '<a href="http://127.0.0.1:' in kernel.displays[linked]["text/html"]
         assert "trackio show" not in kernel.displays[linked]["text/html"]
 
+        (delivered,) = kernel.run("assert autolog.finish()")
+        (line,) = kernel.text(delivered)
+        assert re.fullmatch(r"autolog: arrived: 14 runs, \d+ rows, \d+ pictures, 1 file", line)
+        unhurried = (
+            "autolog.enable(finish_timeout=0)\nr = autolog.run('goes on').__enter__()\nr.log({'m': 1})\n"
+        )
+        unhurried += "r.artifact(sys.executable, 'large')\nassert not autolog.finish()"
+        (delivered,) = kernel.run(unhurried)
+        left = r"autolog: arrived: .+; .*1 of \d+ runs still need pictures or files, which go out in .*"
+        assert re.fullmatch(left, kernel.text(delivered)[-1])
+
         assert kernel.run("autolog.enable(quiet=True)\nwith autolog.run('quiet'): pass") == []
         assert kernel.stderr == ""
     finally:
