@@ -35,6 +35,11 @@ from autolog.process.guard import charge, shield
 
 __all__ = ["TrackioTracker"]
 
+
+def __dir__() -> list[str]:
+    return __all__  # for tab completion: what a user calls
+
+
 _LOSSES = ("train/loss", "train_loss", "loss")
 
 

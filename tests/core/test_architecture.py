@@ -200,6 +200,17 @@ def test_a_run_shows_what_a_user_calls() -> None:
     assert all(hasattr(run, name) for name in shown)
 
 
+@pytest.mark.parametrize("name", TABLE)
+def test_a_room_shows_what_a_user_calls(name: str) -> None:
+    room = getattr(autolog, name)
+    named = autolog.lightning.__all__ if name == "pytorch_lightning" else room.__all__
+    assert set(dir(room)) == set(named) - {"HOOKS"}
+
+
+def test_the_package_shows_what_a_user_calls() -> None:
+    assert set(dir(autolog)) == {*autolog.__all__, *ROOMS, "__version__"}
+
+
 # What a bare import brings along ----------------------------------------------------------------------
 
 
