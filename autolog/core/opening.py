@@ -250,8 +250,8 @@ class Opening:
 
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                f"autolog.run() decorates no generator ({function.__name__}): its body runs after the call. "
-                "Put `with autolog.run():` inside of it."
+                f"autolog.run() cannot decorate the generator {function.__name__}: its body runs after the "
+                "call. Put `with autolog.run():` inside of it."
             )
         return cast(F, async_wrapper if inspect.iscoroutinefunction(function) else wrapper)
 
@@ -286,7 +286,7 @@ def run(
         ...     run.log({"val/cost": 12.5})
     """
     if callable(name):
-        raise TypeError("autolog.run is called before it decorates: write @autolog.run().")
+        raise TypeError(f"run: name={name!r}; expected a text or None. As a decorator, write @autolog.run().")
     for what, value in (("name", name), ("project", project), ("group", group)):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"run: {what}={value!r}; expected a text or None.")
@@ -298,7 +298,10 @@ def run(
         check_project(project)
     for key in config or ():
         if str(key).startswith("_"):
-            raise ValueError(f"run: config key {key!r}: Trackio keeps keys that begin with '_' for itself.")
+            raise ValueError(
+                f"run: config key {key!r}: Trackio keeps keys that begin with '_' for itself. "
+                "Choose another one."
+            )
     arguments = {"project": project, "group": group, "tags": list(tags), "config": config}
     return Opening(name, arguments)
 

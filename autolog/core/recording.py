@@ -383,7 +383,9 @@ class Recording(Writer):
             raise ValueError("artifact: no files. Give a file, a folder, or a mapping of names to files.")
         for file in files.values():
             if not file.exists():
-                raise FileNotFoundError(f"artifact: there is no {os.fspath(file)!r}.")
+                raise FileNotFoundError(
+                    f"artifact: there is no file or folder {os.fspath(file)!r} below {os.getcwd()!r}."
+                )
         plain = {label(inside): file.resolve() for inside, file in files.items()}
         kept = {} if reference else self.kept(plain)
         self.write(
