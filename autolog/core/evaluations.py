@@ -125,6 +125,7 @@ def name_of(given: str | None) -> Name:
 def say_main(run: Recording, name: Name) -> None:
     """Which set of the run a person looks at first, if they have said so."""
     if name.is_main:
+        run.main = name.text
         run.describe({"evaluation/main": name.text})
 
 

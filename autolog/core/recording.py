@@ -72,6 +72,7 @@ class Recording(Writer):
         exits: how to leave the ``with`` blocks that the user has entered with it.
         is_told: whether a line is printed of it: not of one below another, nor where nobody looks at it.
         latest: the last value of each metric that this process has logged.
+        main: the set by which a person judges it, if they have said so.
         left_out: names that the user logs values under which nobody takes, as they were told.
         top: what the user has given for the top level of its config, as it was given.
     """
@@ -99,6 +100,7 @@ class Recording(Writer):
         self.exits: list[Callable[[], None]] = []
         self.is_told = False
         self.latest: dict[str, Any] = {}
+        self.main: str | None = None
         self.tags = list(tags)
         self._keeper = keeper
         self._make_face = face

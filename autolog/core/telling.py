@@ -121,7 +121,8 @@ def _show_ends() -> None:
 def _line_of(run: Recording, *, is_linked: bool = False) -> str:
     from autolog.capture.summary import result_of
 
-    result = ", ".join(f"{key} {float(value):.4g}" for key, value in result_of(run.latest).items())
+    numbers = result_of(run.latest, run.main)
+    result = ", ".join(f"{key} {float(value):.4g}" for key, value in numbers.items())
     line = f"{run.name} {run.status} in {_duration(run.seconds)}{f': {result}' if result else ''}"
     is_command = run.is_local and not is_linked
     return f"{line} · trackio show --project {shlex.quote(run.project)}" if is_command else line

@@ -62,6 +62,16 @@ def test_of_children_nothing_is_said(tmp_path: Path) -> None:
     assert re.fullmatch(r"autolog: r finished in [\d.]+ s: val/loss 0.25 · trackio show --project p", line)
 
 
+def test_the_result_is_of_the_set_that_the_user_judges_by(tmp_path: Path) -> None:
+    program = """
+    with autolog.run("r") as r:
+        r.log({"val/accuracy": 0.5})
+        with autolog.evaluation("holdout", main=True): autolog.log_evaluation([0, 1], [0, 1])
+    """
+    *_, line = told(tmp_path, program)
+    assert ": holdout/accuracy 1, " in line
+
+
 def test_a_failure_is_told_with_what_was_reached(tmp_path: Path) -> None:
     program = 'with autolog.run("r") as r:\n    r.log({"val/loss": 0.5})\n    raise SystemExit(3)'
     out = run(tmp_path, program, code=3, AUTOLOG_QUIET="0")
