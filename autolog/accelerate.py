@@ -35,6 +35,11 @@ from autolog.process.guard import charge, shield
 
 __all__ = ["TrackioTracker"]
 
+
+def __dir__() -> list[str]:
+    return __all__  # for tab completion: what a user calls
+
+
 _LOSSES = ("train/loss", "train_loss", "loss")
 
 
@@ -75,8 +80,8 @@ class TrackioTracker(GeneralTracker):  # type: ignore[misc]
         opening.run(name, **self._new)  # says what is wrong with them, and opens nothing
         if run is not None and (name is not None or any(self._new.values())):
             raise TypeError(
-                "TrackioTracker: run= is given, and names for a new one. Leave name, project, group and tags "
-                "out, or run."
+                "TrackioTracker: run= is given, and so are values for a new run. Leave out either run, "
+                "or name, project, group and tags."
             )
         self._training: Training | None = None
         self._alerts: Alerts | None = None

@@ -13,3 +13,7 @@ HOOKS = lightning.hooks_of("pytorch_lightning")
 
 def __getattr__(name: str) -> Any:
     return getattr(lightning, name)
+
+
+def __dir__() -> list[str]:
+    return dir(lightning)

@@ -17,10 +17,15 @@ _home = tempfile.mkdtemp(prefix="autolog-tests-")
 os.environ["TRACKIO_DIR"] = os.path.join(_home, "trackio")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["AUTOLOG_QUIET"] = "1"
+os.environ["AUTOLOG_REPORT"] = "0"  # hundreds of runs are recorded; tests of reports ask for them
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are tiny, and tests run side by side
 os.environ.setdefault("KERAS_BACKEND", "torch")  # JAX is tested in programs of their own
 for _name in list(os.environ):
-    if _name.startswith(("AUTOLOG_", "TRACKIO_")) and _name not in ("TRACKIO_DIR", "AUTOLOG_QUIET"):
+    if _name.startswith(("AUTOLOG_", "TRACKIO_")) and _name not in (
+        "TRACKIO_DIR",
+        "AUTOLOG_QUIET",
+        "AUTOLOG_REPORT",
+    ):
         del os.environ[_name]
 
 # Hundreds of programs are started here: what one of them has compiled, the next one need not.

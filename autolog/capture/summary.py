@@ -11,6 +11,7 @@ __all__ = ["in_reading_order", "is_better_small", "is_metric", "result_of"]
 MOST_NUMBERS = 3
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _SETS = ("test", "val", "eval", "cv", "oof", "objective", "train")
+_ON_THE_WAY = ("early_stopping", "checkpoint", "fits", "intermediate", "rounds", "search")  # no sets
 # Of each kind of task what people compare by, before what they train by.
 _METRICS = (
     "best_score",
@@ -50,7 +51,7 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
     Args:
         latest: the last value of each metric, by its key.
         main: the set that a person looks at first. None: what a study has found best, else ``test``, ``val``
-            and so on; what the model has learned from comes last.
+            and so on, then sets that they have named themselves; what the model has learned from comes last.
 
     Returns:
         At most three, rounded to six digits, NaN and infinities by their names as Trackio stores them: a
@@ -63,7 +64,8 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
     best = {k: v for k, v in numbers.items() if k.startswith("objective/") and k.endswith("/best")}
     if best and not main:  # of a study: what it says beside that is of one trial
         return _first(best)
-    for of_set in (main, *_SETS) if main else _SETS:
+    known = (*_SETS[:-1], *_own_sets(numbers), _SETS[-1])
+    for of_set in (main, *known) if main else known:
         found = {key: numbers[key] for name in _METRICS if (key := f"{of_set}/{name}") in numbers}
         found = found or {
             k: v for k, v in numbers.items() if k.startswith(f"{of_set}/") and k.count("/") == 1
@@ -73,6 +75,13 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         if found:
             return _first(found)
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)
+
+
+def _own_sets(numbers: Mapping[str, Any]) -> list[str]:
+    """Names that a person has given to the data: they have a metric that people compare by."""
+    paths = [key.split("/") for key in numbers]
+    names = dict.fromkeys(path[0] for path in paths if len(path) > 1 and path[-1] in _METRICS)
+    return [name for name in names if name not in (*_SETS, *_ON_THE_WAY)]
 
 
 def _of_parts(of_set: str, numbers: Mapping[str, Any]) -> dict[str, Any]:

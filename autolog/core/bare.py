@@ -42,7 +42,7 @@ def bare_run_of(run: Recording) -> Any:
     here, bare = _bare.get(run, (0, None))
     if here != os.getpid():
         if time.monotonic() - _away.get(run.destination, -AGAIN_SECONDS) < AGAIN_SECONDS:
-            raise ConnectionError(f"{run.destination[1]} did not answer a moment ago")
+            raise ConnectionError(f"{run.destination[1]} did not answer a moment ago. Try again in a minute")
         from autolog.sinks.trackio.bare import bare_run
 
         try:
@@ -51,7 +51,10 @@ def bare_run_of(run: Recording) -> Any:
             _away[run.destination] = time.monotonic()
             raise
         except Exception as error:  # a Trackio that has no such run any more
-            raise NotImplementedError(f"Trackio's run is not as autolog knows it: {error}") from error
+            raise NotImplementedError(
+                f"the run of this Trackio is not the one that autolog knows ({error}). "
+                "Call it on a run that trackio.init returns."
+            ) from error
         _bare[run] = os.getpid(), bare
     return bare
 

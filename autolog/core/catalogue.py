@@ -360,7 +360,7 @@ def _check_name(name: Any) -> None:
     plain = name.strip().lower().replace("-", "_")
     for part in (plain, plain.partition(".")[0]):  # of a module the package
         if (instead := instead_of(part)) is not None:
-            raise FrameworkError(f"{name!r} is nothing to turn on or off by itself: {instead}")
+            raise FrameworkError(f"{name!r} cannot be turned on or off by itself: {instead}")
     names = {**{key: key for key in TABLE}, **{f.distribution: key for key, f in TABLE.items()}}
     first = plain.partition(".")[0]
     close = [first] if first in TABLE else difflib.get_close_matches(plain, names, n=1)

@@ -85,8 +85,8 @@ def innermost() -> Recording | None:
         run = entry.opened() if isinstance(entry, LazyRun) else entry
         if run is not None and not run.is_closed:
             return run
-    if threading.current_thread() is not threading.main_thread() and _main_thread_runs:
-        return _main_thread_runs[-1]
+    if threading.current_thread() is not threading.main_thread():
+        return next(reversed(_open_of(_main_thread_runs)), None)
     return None
 
 
@@ -94,14 +94,15 @@ def open_here() -> Recording | None:
     """The innermost run that is open in this context already: none is opened or ended for the question."""
     runs = [entry for entry in _stack.get() if isinstance(entry, Recording) and not entry.is_closed]
     if not runs and threading.current_thread() is not threading.main_thread():
-        runs = _main_thread_runs
+        runs = _open_of(_main_thread_runs)
     return runs[-1] if runs else None
 
 
 def innermost_of(context: Context) -> Recording | None:
     """The innermost run of another context, as :func:`autolog.process.context.our_context` took it."""
     entered: tuple[Entry, ...] = dict(context).get(_stack, ())
-    runs = _open_of(entered) or _open_of(LazyRun(find) for find in around.ways()) or _main_thread_runs
+    runs = _open_of(entered) or _open_of(LazyRun(find) for find in around.ways())
+    runs = runs or _open_of(_main_thread_runs)
     return runs[-1] if runs else None
 
 

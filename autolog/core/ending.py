@@ -82,7 +82,8 @@ def finish() -> bool:
     """End what autolog itself left open, and deliver everything.
 
     Waits at most ``Settings.finish_timeout`` seconds; of several open runs the longest. What could not be
-    delivered by then stays on disk and goes out later, with the next run or at the next start.
+    delivered by then stays on disk and goes out later, with the next run or at the next start. In a notebook
+    the cell shows what has arrived since the last call, and what has not.
 
     Returns:
         Whether everything has arrived. False also if a place could not be written, and nothing was recorded.
@@ -95,6 +96,7 @@ def finish() -> bool:
     telling.tell_of_those_that_ended()
     reports.ask_for_those_that_ended(is_over=True)
     arrived = outlet.deliver(end) and done
+    telling.delivered(arrived)
     if arrived and not live.live_runs() and not live.adopted_runs() and not started.is_worker():
         with shield("watching for SIGTERM"):
             signals.stop_catching()

@@ -125,15 +125,16 @@ def name_of(given: str | None) -> Name:
 def say_main(run: Recording, name: Name) -> None:
     """Which set of the run a person looks at first, if they have said so."""
     if name.is_main:
+        run.main = name.text
         run.describe({"evaluation/main": name.text})
 
 
 def _checked(name: Any) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"evaluation: a name was expected, such as 'test', not {name!r:.100}")
+        raise TypeError(f"evaluation: {name!r:.100}; expected a name such as 'test' or 'test/2024'.")
     parts = name.split("/")
     if not all(part.strip() for part in parts):
-        raise ValueError(f"evaluation: {name!r} is no name. Give one such as 'test' or 'test/2024'.")
+        raise ValueError(f"evaluation: {name!r} is not a name. Give one such as 'test' or 'test/2024'.")
     return name
 
 

@@ -11,23 +11,21 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from autolog.capture.origin.provenance import project_name
 from autolog.capture.params import label, sanitize
 from autolog.core import current, ending, hooked, live, outlet, reports, started, surroundings, telling
 from autolog.core import settings as settings_module
 from autolog.core.current import innermost
 from autolog.core.recording import Keeper, Recording
 from autolog.core.run import Run, recording_of
-from autolog.core.settings import Settings, check_project, destination_of
+from autolog.core.settings import Settings, check_project, default_project, destination_of
 from autolog.core.writer import RunError, Ticket
 from autolog.sinks.identity import Identity, in_words
-from autolog.sinks.trackio.names import fitting_project, plain_run_name, without_underscores
+from autolog.sinks.trackio.names import plain_run_name, without_underscores
 
 __all__ = [
     "Opening",
     "begin",
     "current_run",
-    "default_project",
     "given_run",
     "last_run",
     "make",
@@ -126,11 +124,6 @@ def begin(run: Recording, *, is_told: bool) -> None:
         is_unnamed = run.destination[1].startswith("@")  # a Space whose owner the Hub has yet to name
         reports.ask_for_those_that_ended(is_over=False)
         telling.begun(run, run.url or (in_words(run.destination) if is_unnamed else None))
-
-
-def default_project() -> str:
-    """The repository's or folder's name, made into one that Trackio takes."""
-    return fitting_project(project_name())
 
 
 class _Keeper(Keeper):
@@ -258,8 +251,8 @@ class Opening:
 
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                f"autolog.run() decorates no generator ({function.__name__}): its body runs after the call. "
-                "Put `with autolog.run():` inside of it."
+                f"autolog.run() cannot decorate the generator {function.__name__}: its body runs after the "
+                "call. Put `with autolog.run():` inside of it."
             )
         return cast(F, async_wrapper if inspect.iscoroutinefunction(function) else wrapper)
 
@@ -294,7 +287,7 @@ def run(
         ...     run.log({"val/cost": 12.5})
     """
     if callable(name):
-        raise TypeError("autolog.run is called before it decorates: write @autolog.run().")
+        raise TypeError(f"run: name={name!r}; expected a text or None. As a decorator, write @autolog.run().")
     for what, value in (("name", name), ("project", project), ("group", group)):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"run: {what}={value!r}; expected a text or None.")
@@ -306,7 +299,10 @@ def run(
         check_project(project)
     for key in config or ():
         if str(key).startswith("_"):
-            raise ValueError(f"run: config key {key!r}: Trackio keeps keys that begin with '_' for itself.")
+            raise ValueError(
+                f"run: config key {key!r}: Trackio keeps keys that begin with '_' for itself. "
+                "Choose another one."
+            )
     arguments = {"project": project, "group": group, "tags": list(tags), "config": config}
     return Opening(name, arguments)
 

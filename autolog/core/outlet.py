@@ -34,6 +34,7 @@ __all__ = [
     "leave_to_parent_soon",
     "open_sink",
     "remaining",
+    "so_far_in_words",
     "token_of",
 ]
 
@@ -253,13 +254,36 @@ def _in_words(left: Left) -> list[tuple[str, bool]]:
         return [(f"the disk has not taken the last {left.unwritten:,} records, which are lost", True)]
     if not left.is_any or (left.goes_on and not left.slow):  # the rest is there in a moment
         return []
-    needs = {"rows": 0 if left.goes_on else left.rows, "pictures or files": left.slow}
-    parts = [f"{count} of {left.runs} runs still need {what}" for what, count in needs.items() if count]
-    what = ", ".join(parts) or "what earlier programs have left has not all arrived"
+    what = _needs_in_words(left, rows=0 if left.goes_on else left.rows)
     how = "in the background" if left.goes_on else "with the next run"
     if left.goes_on and _is_quiet:
         return []
     return [(f"{what}; they go out {how}, or now: autolog sync", not left.goes_on)]
+
+
+def _needs_in_words(left: Left, rows: int) -> str:
+    needs = {"rows": rows, "pictures or files": left.slow}
+    parts = [f"{count} of {left.runs} runs still need {what}" for what, count in needs.items() if count]
+    return ", ".join(parts) or "what earlier programs have left has not all arrived"
+
+
+def so_far_in_words(has_arrived: bool) -> str | None:
+    """What a person is told of a delivery; None: nothing was recorded, or nobody wants to hear of it.
+
+    Args:
+        has_arrived: what :func:`deliver` has said.
+    """
+    if _trackio is None or _is_quiet:
+        return None
+    arrived, left = _trackio.so_far()
+    counts = (len(arrived.runs), "run"), (arrived.rows, "row"), (arrived.pictures, "picture")
+    parts = [f"{n:,} {what}{'s' * (n != 1)}" for n, what in (*counts, (arrived.files, "file")) if n]
+    said = f"arrived: {', '.join(parts) or 'nothing new'}"
+    if _trackio.has_lost or _unwritable:
+        said += "; something could not be stored, as a warning has said"
+    if has_arrived or not left.is_any:
+        return said
+    return f"{said}; {_needs_in_words(left, left.rows)}, which go out in the background"
 
 
 def _delivered(sink: Sink, end: float) -> bool:

@@ -107,7 +107,7 @@ def _gone_on_with(checkpoint: Checkpoint, settings: Settings) -> Recording | Non
 
     with shield("going on with a run"):
         left = resuming.left_at(checkpoint)
-        project = settings.project or opening.default_project()
+        project = settings.project or settings_module.default_project()
         if left is None or settings.sink != "trackio" or settings_module.disabled_by_environment():
             return None
         is_elsewhere = (left.run.project, left.run.destination) != (project, destination_of(settings))

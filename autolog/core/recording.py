@@ -73,6 +73,7 @@ class Recording(Writer):
         wants_report: whether the user has asked for one, see :meth:`autolog.Run.report`.
         is_told: whether a line is printed of it: not of one below another, nor where nobody looks at it.
         latest: the last value of each metric that this process has logged.
+        main: the set by which a person judges it, if they have said so.
         left_out: names that the user logs values under which nobody takes, as they were told.
         top: what the user has given for the top level of its config, as it was given.
     """
@@ -101,6 +102,7 @@ class Recording(Writer):
         self.is_told = False
         self.wants_report = False
         self.latest: dict[str, Any] = {}
+        self.main: str | None = None
         self.tags = list(tags)
         self._keeper = keeper
         self._make_face = face
@@ -390,7 +392,9 @@ class Recording(Writer):
             raise ValueError("artifact: no files. Give a file, a folder, or a mapping of names to files.")
         for file in files.values():
             if not file.exists():
-                raise FileNotFoundError(f"artifact: there is no {os.fspath(file)!r}.")
+                raise FileNotFoundError(
+                    f"artifact: there is no file or folder {os.fspath(file)!r} below {os.getcwd()!r}."
+                )
         plain = {label(inside): file.resolve() for inside, file in files.items()}
         kept = {} if reference else self.kept(plain)
         self.write(
@@ -595,9 +599,10 @@ class Recording(Writer):
         if self._face is not None and not isinstance(self._face, weakref.ref):
             self._face = weakref.ref(self._face)  # with a strong one each would keep the other
         self.report_overhead()
-        self.put({"status": status})
+        last: dict[str, Any] = {"status": status}
         if not self.identity.adopted:  # there the user may have a word of their own under this name
-            self.put({"seconds": round(self.seconds, 3)})
+            last["seconds"] = round(self.seconds, 3)
+        self.put(last)
         self.write("finish", status=status)
         self._keeper.ended(self)
 

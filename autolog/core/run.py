@@ -300,7 +300,7 @@ class Run:
         self._check_open("tag")
         for tag in tags:
             if not isinstance(tag, str):
-                raise TypeError(f"tag: {tag!r}; expected texts.")
+                raise TypeError(f"tag: {tag!r}; expected texts, as in run.tag('baseline', 'nightly').")
         self._recording.tag(*tags)
 
     @measured

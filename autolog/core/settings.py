@@ -15,6 +15,7 @@ __all__ = [
     "Settings",
     "check_project",
     "current",
+    "default_project",
     "destination_of",
     "disabled_by_environment",
     "in_force",
@@ -345,6 +346,14 @@ def check_project(name: str) -> None:
         names.check_project(name)
     except ValueError as error:
         raise SettingError(str(error)) from None
+
+
+def default_project() -> str:
+    """The repository's or folder's name, made into one that Trackio takes."""
+    from autolog.capture.origin.project import project_name
+    from autolog.sinks.trackio.names import fitting_project
+
+    return fitting_project(project_name())
 
 
 def _without_token(url: str) -> tuple[str, str | None]:

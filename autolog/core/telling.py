@@ -1,25 +1,28 @@
 """What is printed: once what is recorded and where it lies, and of each run one line with its result.
 
-To stderr: the user's own output stays as it was. With ``Settings.quiet`` nothing is.
+To stderr: the user's own output stays as it was. In a notebook each cell that trains has one display instead,
+which is updated in place, see :mod:`autolog.process.notebook`. With ``Settings.quiet`` nothing is said.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from autolog.core.settings import Settings, destination_of
-from autolog.process import forks
+from autolog.core import settings as settings_module
+from autolog.core.settings import Settings, default_project, destination_of
+from autolog.process import forks, notebook
 from autolog.process.guard import shield
 
 if TYPE_CHECKING:
     from autolog.core.recording import Recording
     from autolog.sinks.identity import Destination
 
-__all__ = ["begun", "ended", "recording", "tell_of_those_that_ended"]
+__all__ = ["begun", "delivered", "ended", "recording", "tell_of_those_that_ended"]
 
 _where: set[str] = set()  # what has been said already
 _ended: dict[str, Recording] = {}  # of which nothing was said yet: they may still be evaluated
@@ -35,9 +38,9 @@ def recording(frameworks: Mapping[str, bool], settings: Settings) -> None:
     if settings.quiet or settings.sink != "trackio":
         return
     installed = ", ".join(name for name, is_installed in frameworks.items() if is_installed)
-    into = f"into project {settings.project} " if settings.project else ""
     if installed:
-        _say_once(f"recording {installed} {into}{_place(settings)}")
+        project = settings.project or default_project()
+        _say_once(f"recording {installed} into project {project} {_place(settings)}")
     else:
         _say_once(f"nothing is recorded by itself: none of {', '.join(frameworks)} is installed")
 
@@ -52,17 +55,26 @@ def begun(run: Recording, place: str | None) -> None:
     run.is_told = run.records and not run.settings.quiet and place is not None
     if not run.is_told:
         return
-    if not run.is_local or _dashboard_answers():
+    where = f"into project {run.project} {_place(run.settings, run.destination)}"
+    if notebook.is_here():
+        notebook.show(run.id, f"recording {run.name} {where}", _link(run, place))
+    elif not run.is_local or _dashboard_answers():
         _say(f"{run.name} in project {run.project} -> {place}")
     elif not _where:
-        _say_once(f"recording into project {run.project} {_place(run.settings, run.destination)}")
+        _say_once(f"recording {where}")
 
 
 def ended(run: Recording) -> None:
-    """A run has ended. What is evaluated after its end is its result: it is told of a little later."""
-    if run.is_told:
-        with _lock:
-            _ended[run.id] = run
+    """A run has ended. What is evaluated after its end is its result: it is told of a little later.
+
+    In a notebook at once, and again whenever a cell ends: there another line takes the place of the first.
+    """
+    if not run.is_told:
+        return
+    with _lock:
+        _ended[run.id] = run
+    if notebook.is_here():
+        _show_end(run)
 
 
 def tell_of_those_that_ended() -> None:
@@ -70,19 +82,56 @@ def tell_of_those_that_ended() -> None:
     if not _ended:
         return
     with _lock:
-        runs = list(_ended.values())
+        runs = [run for run in _ended.values() if run.status != "running"]  # that one went on, and ends again
         _ended.clear()
     for run in runs:
         with shield("what is printed of a run"):
-            _say(_line_of(run))
+            if notebook.is_here():
+                _show_end(run, is_last=True)
+            else:
+                _say(_line_of(run))
 
 
-def _line_of(run: Recording) -> str:
+def delivered(has_arrived: bool) -> None:
+    """All was to be delivered now. In a notebook the cell shows what has arrived, else nothing is said."""
+    in_force = settings_module.in_force()
+    if not notebook.is_here() or (in_force is not None and in_force.quiet):
+        return
+    from autolog.core.outlet import so_far_in_words
+
+    with shield("what is shown of a delivery"):
+        if (said := so_far_in_words(has_arrived)) is not None:
+            notebook.show("delivery", said)
+
+
+def _show_end(run: Recording, *, is_last: bool = False) -> None:
+    with shield("what is shown of a run"):
+        link = _link(run, run.url)
+        line = _line_of(run, is_linked=link is not None)
+        notebook.change(run.id, line, link, is_last=is_last)
+
+
+@notebook.when_cell_ends
+def _show_ends() -> None:
+    for run in list(_ended.values()):
+        if run.status != "running":
+            _show_end(run)
+
+
+def _line_of(run: Recording, *, is_linked: bool = False) -> str:
     from autolog.capture.summary import result_of
 
-    result = ", ".join(f"{key} {float(value):.4g}" for key, value in result_of(run.latest).items())
+    numbers = result_of(run.latest, run.main)
+    result = ", ".join(f"{key} {float(value):.4g}" for key, value in numbers.items())
     line = f"{run.name} {run.status} in {_duration(run.seconds)}{f': {result}' if result else ''}"
-    return f"{line} · trackio show --project {run.project}" if run.is_local else line
+    is_command = run.is_local and not is_linked
+    return f"{line} · trackio show --project {shlex.quote(run.project)}" if is_command else line
+
+
+def _link(run: Recording, place: str | None) -> str | None:
+    """Where a click leads, if something answers there."""
+    is_url = place is not None and place.startswith(("http://", "https://"))
+    return place if is_url and (not run.is_local or _dashboard_answers()) else None
 
 
 def _duration(seconds: float) -> str:
@@ -121,7 +170,10 @@ def _say_once(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"autolog: {text}", file=sys.stderr)
+    if notebook.is_here():
+        notebook.show(text, text)
+    else:
+        print(f"autolog: {text}", file=sys.stderr)
 
 
 def _forget_in_child() -> None:

@@ -7,7 +7,7 @@ import logging
 import pickle
 from typing import Any
 
-from autolog.core import current, opening, outlet, surroundings
+from autolog.core import current, outlet, surroundings
 from autolog.core import settings as settings_module
 from autolog.core.recording import Recording
 from autolog.core.writer import as_values
@@ -52,7 +52,7 @@ def word(
         return None
     outlet.expect_others()
     values = as_values(settings)
-    values["project"] = values["project"] or opening.default_project()  # as it is named here
+    values["project"] = values["project"] or settings_module.default_project()  # as it is named here
     told: Told = (
         frameworks,
         values,

@@ -37,6 +37,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [name for name in __all__ if name != "HOOKS"]  # for tab completion: what a user calls
+
+
 # `keras.Model.fit` is inherited from the trainer of the backend in use; only that module is ever imported.
 _TRAINERS = {
     "keras.src.backend.torch.trainer": "TorchTrainer",

@@ -248,7 +248,7 @@ class HeldOut:
                 setting = ""  # what a step returns beside its loss could change the loss
             return f"not recorded: the model has code of its own, which is not run once more{setting}"
         if self._data is None:
-            return f"not recorded: the data is no array{setting}"
+            return f"not recorded: the data is not an array{setting}"
         rows = len(keras.tree.flatten(self._data[0])[0])
         forward = _forward_seconds(self._model)
         # (To compile it takes half a second, of the seconds that a training takes to be compiled.)

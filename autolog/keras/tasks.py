@@ -102,7 +102,9 @@ class Task:
         if predicted.dtype not in (np.float32, np.float64):  # half precision, two kinds of it
             predicted = predicted.astype("float32")
         if len(truth) != len(predicted):
-            raise ValueError(f"{len(predicted):,} predictions for {len(truth):,} targets")
+            raise ValueError(
+                f"{len(predicted):,} predictions and {len(truth):,} targets; expected the same number"
+            )
         if predicted.ndim < 2:
             predicted = predicted.reshape(-1, 1)
         self._compare(truth, predicted, counts)

@@ -39,6 +39,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [name for name in __all__ if name != "HOOKS"]  # for tab completion: what a user calls
+
+
 def hooks_of(namespace: str) -> list[Hook]:
     """What is recorded of one of Lightning's two packages."""
     trainer, connectors = f"{namespace}.trainer.trainer", f"{namespace}.trainer.connectors"

@@ -98,8 +98,8 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
         opening.run(name, **self._new)  # says what is wrong with them, and opens nothing
         if run is not None and (name is not None or any(self._new.values())):
             raise TypeError(
-                "TrackioLogger: run= is given, and names for a new one. Leave name, project, group, tags and "
-                "config out, or run."
+                "TrackioLogger: run= is given, and so are values for a new run. Leave out either run, "
+                "or name, project, group, tags and config."
             )
         self._version = version
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
@@ -342,9 +342,15 @@ class TrackioLogger(*_loggers()):  # type: ignore[misc]
             ValueError: another number of captions than of images, or an array that is no image.
         """
         if not isinstance(images, (list, tuple)):
-            raise TypeError(f"log_image: expected a list of images, got {type(images).__name__}.")
+            raise TypeError(
+                f"log_image: expected a list of images, got {type(images).__name__}. "
+                "Write log_image(key, [image])."
+            )
         if caption is not None and len(caption) != len(images):
-            raise ValueError(f"log_image: {len(images)} images and {len(caption)} captions.")
+            raise ValueError(
+                f"log_image: {len(images)} images and {len(caption)} captions; expected one for each, "
+                "or caption=None."
+            )
         if _rank() > 0 or not images:
             return
         titles = caption or [str(place) for place in range(1, len(images) + 1)]
@@ -484,7 +490,10 @@ def _levels(image: Any) -> Any:
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))) or not array.size:
-        raise ValueError(f"log_image: an array of shape {array.shape} is no image.")
+        raise ValueError(
+            f"log_image: an array of shape {array.shape} is not an image; expected (height, width), or that "
+            "and 1, 3 or 4 channels, which a tensor has first and an array last."
+        )
     if array.dtype == np.uint8:
         return array
     array = array.astype("float32")

@@ -29,6 +29,7 @@ IN_CHILD = (
     "background",
     "signals",  # lets go of the parent's pipe, then SIGTERM comes again
     "live",  # the parent's runs are the parent's
+    "notebook",  # and so is the cell that they are shown in
     "telling",  # and what is to be said of them
     "reports",
     "adopting",

@@ -28,6 +28,7 @@ class Batch:
 
     Attributes:
         slow: pictures and files, to be brought once it is there what they belong to.
+        count: how many rows it has taken.
     """
 
     def __init__(self, run: RunState, helper: Helper):
@@ -41,6 +42,7 @@ class Batch:
         self.system: list[SystemRecord] = []
         self.alerts: list[AlertRecord] = []
         self.slow: list[Slow] = []
+        self.count = 0
         self._lost_ones: list[tuple[str, Exception]] = []
         self._since = 0.0
 
@@ -48,6 +50,7 @@ class Batch:
         """One more record of this run."""
         if record["kind"] == "row":
             self.rows.append(record)
+            self.count += 1
             self.config_changed = self.config_changed or self.run.has_another_result
         elif record["kind"] == "system":
             self.system.append(record)

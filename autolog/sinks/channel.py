@@ -8,14 +8,14 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from autolog.process import forks, threads
 from autolog.process.threads import Bell
 from autolog.sinks import Record
 from autolog.sinks.backlog import Backlog
-from autolog.sinks.delivery import Delivery
+from autolog.sinks.delivery import Arrived, Delivery
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination, in_words
 from autolog.sinks.journal import is_left, is_of_child
@@ -98,10 +98,19 @@ class Channel:
         else:
             self._slow[record["run"]] += 1
 
-    def needs(self) -> tuple[int, int, int]:
-        """How many runs were written here; how many still need rows; how many pictures or files."""
+    def take_arrived(self) -> Arrived:
+        """What has arrived since this was asked last."""
+        arrived, self._delivery.arrived = self._delivery.arrived, Arrived()
+        return arrived
+
+    def needs(self, running: Set[str] = frozenset()) -> tuple[int, int, int]:
+        """How many runs were written here; how many still need rows; how many pictures or files.
+
+        Args:
+            running: of which more rows will come in any case.
+        """
         opened = set(self._opened)
-        rows = sum(not self._delivery.has_ended(run) for run in opened)
+        rows = sum(not self._delivery.has_ended(run) for run in opened - running)
         slow = sum(count > self._delivery.brought[run] for run, count in self._slow.copy().items())
         return len(opened), rows, slow
 

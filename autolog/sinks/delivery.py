@@ -41,7 +41,7 @@ from autolog.sinks.place import Config, Place
 from autolog.sinks.state import RunState
 from autolog.sinks.takeover import taken_over
 
-__all__ = ["Delivery"]
+__all__ = ["Arrived", "Delivery"]
 
 logger = logging.getLogger("autolog")
 
@@ -50,6 +50,32 @@ CONFIGS_KEPT = 500
 MOST_REFUSALS = 10  # two minutes and a half, with the pauses in between
 TAKERS_SECONDS = 5.0
 JOURNAL_BYTES = 16_000_000  # delivered; then the journal begins anew
+
+
+@dataclass
+class Arrived:
+    """What has been brought to a place: of which runs, and how much."""
+
+    runs: set[str] = field(default_factory=set)
+    rows: int = 0
+    pictures: int = 0
+    files: int = 0
+
+    def add(self, other: Arrived) -> None:
+        """And what has been brought to another one."""
+        self.runs |= other.runs
+        self.rows, self.pictures = self.rows + other.rows, self.pictures + other.pictures
+        self.files += other.files
+
+    def take(self, outcome: Outcome) -> None:
+        """One more picture or file, unless it was left out or lost."""
+        if outcome.record is None or outcome.left_out is not None:
+            return
+        self.runs.add(outcome.slow.run.id)
+        if outcome.record["kind"] == "artifact":
+            self.files += not outcome.lost
+        else:
+            self.pictures += len(outcome.rows) or not outcome.lost
 
 
 @dataclass(eq=False)
@@ -101,6 +127,7 @@ class Delivery:
     Attributes:
         journal: this process' own.
         has_company: whether other processes write here, and may leave something.
+        arrived: what has been brought since somebody has asked.
     """
 
     def __init__(
@@ -119,6 +146,7 @@ class Delivery:
         self.helper = helper
         self.backlog = backlog
         self.has_company = False
+        self.arrived = Arrived()
         self.runs: dict[str, RunState] = {}
         self.journal = Journal(directory, self.head, write_through=write_through, when_stirred=when_stirred)
         self._make_place = make_place
@@ -218,6 +246,8 @@ class Delivery:
             end, batches = source.begun
             self._deliver_batches(batches)
             for batch in batches.values():
+                self.arrived.runs.add(batch.run.id)
+                self.arrived.rows += batch.count
                 source.waiting.update((slow.offset, slow) for slow in batch.slow)
             source.cursor.rows, source.begun = end, None
             source.keep()
@@ -339,6 +369,7 @@ class Delivery:
         touched: dict[Path, Source] = {}
         for outcome in outcomes:
             self.brought[outcome.slow.run.id] += 1
+            self.arrived.take(outcome)
             source = self._source_of(outcome.slow)
             if source is not None and source.waiting.pop(outcome.slow.offset, None) is not None:
                 source.cursor.arrived.add(outcome.slow.offset)

@@ -31,6 +31,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [name for name in __all__ if name != "HOOKS"]  # for tab completion: what a user calls
+
+
 # `fit` stands on every class of its own, so the hook goes on the tree; 23 classes also have a
 # `fit_transform` or `fit_predict` that does not pass through `fit` (Pipeline is one of them).
 _FITS = ("fit", "fit_transform", "fit_predict")

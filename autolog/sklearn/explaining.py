@@ -99,7 +99,7 @@ def explain(
             f"explain: X of shape {shape}; expected a table of 2 rows or more, shape (rows, features)."
         )
     if y is not None and length(y) != whole:
-        raise ValueError(f"explain: X has {whole} rows, and y {length(y)}; expected as many.")
+        raise ValueError(f"explain: X has {whole} rows and y has {length(y)}; expected the same number.")
     recording = given_run("explain", run) or find_run(model) or open_here()
     if recording is None:
         raise RunError(
@@ -233,7 +233,10 @@ def _by_shap(task: _Task) -> list[dict[str, Any]]:
     classes = attribute(task.model, "classes_")
     found = contributions_of(values, names, classes, cells_of(task.X)[: len(values)])
     if found is None:
-        raise ValueError(f"explain: shap has returned values of shape {values.shape} for {count} rows.")
+        raise ValueError(
+            f"explain: shap has returned values of shape {values.shape}; expected {count} rows of them. "
+            "Write method='partial_dependence'."
+        )
     found = found._replace(unit=_unit_of(task, explainer.base(), found, values))
     if not found.unit:
         task.run.note("model/shap", "of which unit is not known: they add up to no output of the model")
@@ -365,7 +368,9 @@ def _by_dependence(task: _Task, y: Any, wanted: int | list[int], names: list[str
         several.sort(key=lambda one: -one.spread)
     shown = several[:how_many]
     if not shown:
-        raise ValueError("explain: of no feature could partial dependence be computed; see the run's notes.")
+        raise ValueError(
+            "explain: partial dependence could not be computed for any feature; the run's notes say why."
+        )
     unit = "" if attribute(task.model, "classes_") is None else _prediction_of(task.model)
     record_dependence(task.run, shown, unit=unit, number=explanation_number(task.run, "explained dependence"))
     return dependence_rows(shown)

@@ -29,3 +29,7 @@ from __future__ import annotations
 from autolog.torch.loop import Watch, unwatch, watch
 
 __all__ = ["Watch", "unwatch", "watch"]
+
+
+def __dir__() -> list[str]:
+    return __all__  # for tab completion: what a user calls

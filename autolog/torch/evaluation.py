@@ -299,10 +299,11 @@ def evaluate_given(
     truth, predicted = _given("y_true", y_true), _given("scores", scores)
     if len(truth) != len(predicted):
         raise ValueError(
-            f"evaluate: y_true has {len(truth):,} rows and scores {len(predicted):,}; expected as many."
+            f"evaluate: y_true has {len(truth):,} rows and scores has {len(predicted):,}; "
+            "expected the same number."
         )
     if not truth.size:
-        raise ValueError("evaluate: y_true is empty; expected a row at least.")
+        raise ValueError("evaluate: y_true is empty; expected at least one row.")
     if (
         predicted.dtype.kind == "f" and not np.isfinite(predicted).any()
     ):  # a training that has diverged goes on
@@ -323,7 +324,10 @@ def _given(what: str, values: Any) -> Any:
     if isinstance(values, (list, tuple)) and values and hasattr(values[0], "shape") and values[0].ndim:
         parts = [_given(what, part) for part in values]
         if len({part.shape[1:] for part in parts}) > 1:
-            raise ValueError(f"evaluate: the batches of {what} have different shapes: {parts[0].shape}, ...")
+            raise ValueError(
+                f"evaluate: the batches of {what} have different shapes: {parts[0].shape}, ...; expected the "
+                "same in all, but for the first number."
+            )
         return np.concatenate(parts)
     if isinstance(values, torch.Tensor):
         if values.is_meta:
@@ -365,7 +369,7 @@ def evaluated(
         ValueError: the shapes do not go together, or targets are shares of classes or labels.
     """
     if not truth.size:
-        raise ValueError("there is nothing to evaluate: no target counts")
+        raise ValueError("there is nothing to evaluate: no target is left")
     known = known or Known()
     kind = known.kind or _kind(truth, predicted)
     if kind != "classes":
@@ -388,7 +392,7 @@ def evaluated(
         or predicted.ndim < 2
         or truth.size * predicted.shape[1] != predicted.size
     ):
-        raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
+        raise ValueError(f"the predictions have shape {predicted.shape} and the targets {truth.shape}")
     if _are_masks(truth):
         return _masks(truth, predicted.argmax(1), predicted.shape[1], known, inputs, classes)
     notes, shape = (), truth.shape
@@ -398,7 +402,8 @@ def evaluated(
     truth, predicted, more = _counted(truth.reshape(-1), predicted, known.ignored)
     if truth.min() < 0 or truth.max() >= predicted.shape[1]:
         raise ValueError(
-            f"targets {truth.min()} to {truth.max()} beside {predicted.shape[1]} scores for each"
+            f"the targets go from {truth.min()} to {truth.max()}, and the scores are of the classes 0 to "
+            f"{predicted.shape[1] - 1}"
         )
     names = _names(classes, predicted.shape[1])
     truth = np.asarray(names)[truth]
@@ -459,7 +464,7 @@ def decided(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any]:
     if kind == "labels":
         guesses = predicted if is_decided else _likely(predicted, known) > 0.5
         if guesses.size != truth.size:
-            raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
+            raise ValueError(f"the predictions have shape {predicted.shape} and the targets {truth.shape}")
         truth, guesses = truth.reshape(len(truth), -1), guesses.reshape(len(truth), -1).astype(int)
     elif is_decided:
         truth, guesses = truth.reshape(-1), predicted.reshape(-1)
@@ -468,7 +473,7 @@ def decided(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any]:
         guesses = classes_second(truth, predicted).argmax(1).reshape(-1)
         truth = truth.reshape(-1)
     if len(truth) != len(guesses):
-        raise ValueError(f"predictions of shape {predicted.shape} for targets of shape {truth.shape}")
+        raise ValueError(f"the predictions have shape {predicted.shape} and the targets {truth.shape}")
     if known.ignored is None or truth.ndim > 1:
         return truth, guesses
     return truth[truth != known.ignored], guesses[truth != known.ignored]
@@ -489,7 +494,7 @@ def _class_of(shares: Any) -> Any:
         ValueError: rows that share a sample among classes.
     """
     if not (np.isin(shares, (0, 1)).all() and (shares.sum(1) == 1).all()):
-        raise ValueError("targets that are shares of classes")
+        raise ValueError("the targets are shares of classes, and not one class for each row")
     return shares.argmax(1)
 
 
@@ -503,7 +508,7 @@ def _counted(truth: Any, predicted: Any, ignored: int | None) -> tuple[Any, Any,
     if ignored is None or counted.all():
         return truth, predicted, ()
     if not counted.any():
-        raise ValueError(f"each target is {ignored}: the loss ignores them")
+        raise ValueError(f"each target is {ignored}, which the loss ignores")
     left_out = f"without the {int((~counted).sum()):,} targets that are {ignored}: the loss ignores them"
     return truth[counted], predicted[counted], (left_out,)
 
@@ -559,7 +564,7 @@ def _numbered(truth: Any, predicted: Any, known: Known) -> tuple[Any, Any, int]:
     names = np.union1d(truth, predicted)
     names = names[names != known.ignored] if known.ignored is not None else names
     if len(names) > MOST_COUNTED:
-        raise ValueError(f"{len(names):,} different numbers, which are no classes")
+        raise ValueError(f"{len(names):,} different numbers, which are not classes")
     if not len(names) or names[0] < 0 or names[-1] < MOST_COUNTED:
         return truth, predicted, 1 + int(max(truth.max(), predicted.max(), 0))
     places = [np.searchsorted(names, masks) for masks in (truth, predicted)]
@@ -632,7 +637,7 @@ def _one_number_each(
     if not several:
         truth, predicted, _ = _counted(truth.reshape(-1), predicted.reshape(-1), known.ignored)
     if not np.isin(truth, (0, 1)).all():
-        raise ValueError("targets of labels that are neither 0 nor 1")
+        raise ValueError("the targets of labels are not all 0 or 1")
     truth = truth.astype(int)
     labels = classes if several and classes is not None and len(classes) == truth.shape[1] else None
     if predicted.dtype.kind in "iub":
@@ -670,5 +675,5 @@ def _rows(truth: torch.Tensor, predicted: torch.Tensor) -> tuple[torch.Tensor, t
 def _joined(parts: list[torch.Tensor]) -> Any:
     shapes = {tuple(part.shape[1:]) for part in parts}
     if len(shapes) > 1:
-        raise ValueError(f"batches of different shapes: {sorted(shapes)[:3]}")
+        raise ValueError(f"the batches have different shapes: {sorted(shapes)[:3]}")
     return as_array(torch.cat([part.reshape(1) if not part.ndim else part for part in parts]))

@@ -56,6 +56,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [name for name in __all__ if name != "HOOKS"]  # for tab completion: what a user calls
+
+
 HOOKS = [
     Hook(
         "zenml.orchestrators.step_runner",

@@ -72,7 +72,7 @@ class TrackioExperimentTrackerSettings(BaseSettings):  # type: ignore[misc]
         unknown = sorted((self.model_extra or {}).keys() - _registered)
         if unknown:
             known = ", ".join(TrackioExperimentTrackerSettings.model_fields)
-            raise ValueError(f"{', '.join(unknown)}: no setting of a step. There are {known}.")
+            raise ValueError(f"{', '.join(unknown)}: not a setting of a step. There are {known}.")
         return self
 
     @classmethod

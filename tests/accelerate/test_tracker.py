@@ -128,7 +128,7 @@ def test_a_loss_with_its_graph_warns_of_nothing(into: MemorySink) -> None:
 
 
 def test_names_beside_a_run_are_refused(into: MemorySink) -> None:
-    with autolog.run("his") as his, pytest.raises(TypeError, match="Leave name"):
+    with autolog.run("his") as his, pytest.raises(TypeError, match="Leave out either run"):
         TrackioTracker(name="mine", run=his)
     with pytest.raises(TypeError, match="list of texts"):
         TrackioTracker(tags="nightly")

@@ -146,9 +146,9 @@ def test_a_mask_of_two_classes_has_numbers_of_the_second() -> None:
 @pytest.mark.parametrize(
     ("true", "guess", "said"),
     [
-        (masks, guesses, "targets 0 to 255 beside 3 classes"),
+        (masks, guesses, "targets go from 0 to 255, and there are 3 classes"),
         (masks % 3, guesses[:, :4], "y_true has shape"),
-        (masks % 3, np.full_like(guesses, 3), "predictions 3 to 3 beside 3 classes"),
+        (masks % 3, np.full_like(guesses, 3), "predictions go from 3 to 3, and there are 3 classes"),
     ],
 )
 def test_masks_that_do_not_go_together(true: Any, guess: Any, said: str) -> None:

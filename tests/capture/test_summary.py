@@ -16,6 +16,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"val/log_loss": 0.5, "val/roc_auc": 0.8, "val/accuracy": 0.9, "val/f1": 0.7, "val/loss": 0.4},
         {"val/accuracy": 0.9, "val/roc_auc": 0.8, "val/f1": 0.7},
     ),
+    "a set that the user has named": (
+        {"train/loss": 0.1, "held_out/loss": 0.5, "held_out/accuracy": 0.9, "rounds/val/loss": 0.2},
+        {"held_out/accuracy": 0.9, "held_out/loss": 0.5},
+    ),
+    "the usual ones before it": ({"held_out/loss": 0.5, "val/loss": 0.4}, {"val/loss": 0.4}),
+    "parts of it": ({"train/loss": 0.1, "held_out/easy/f1": 0.9}, {"held_out/easy/f1": 0.9}),
+    "what is on the way is none": (
+        {"train/loss": 0.1, "rounds/val/loss": 0.2, "early_stopping/best_score": 0.3, "search/loss": 0.4},
+        {"train/loss": 0.1},
+    ),
     "a metric of the user's": ({"val/cost": 12.5, "train/accuracy": 1.0}, {"val/cost": 12.5}),
     "means of a cross-validation, not its last fold": (
         {"cv/test_score": 1.0, "cv/train_score": 1.0, "cv/train_score_mean": 0.9, "cv/test_score_mean": 0.8},

@@ -65,6 +65,17 @@ raise ValueError("his")
     assert statuses == {"his": "finished", "again": "failed"}
 
 
+@pytest.mark.parametrize(("end", "status"), [("raise ValueError('his')", "failed"), ("", "finished")])
+def test_what_is_trained_in_it_after_its_own_finish_says_how_it_has_ended(
+    tmp_path: Path, end: str, status: str
+) -> None:
+    again = "\nhis.finish()\nLogisticRegression().fit([[0.], [1.]], [0, 1])\n"
+    run(tmp_path, HIS + again + end, code=1 if end else 0)
+    (his,) = read(tmp_path)  # it is still Trackio's current run
+    assert (his["config"]["status"], his["config"]["mine"]) == (status, 1)
+    assert his["config"].get("error") == ("ValueError: his" if end else None)
+
+
 def test_it_is_running_while_it_runs_and_crashed_once_its_process_is_gone(tmp_path: Path) -> None:
     process = start(
         tmp_path, HIS + "print(autolog.finish(), flush=True)\nprint(1, flush=True)\ntime.sleep(300)"

@@ -191,13 +191,24 @@ def test_python_is_told_of_forks_once() -> None:
 def test_a_run_shows_what_a_user_calls() -> None:
     with autolog.enabled(sink=autolog.MemorySink(), log_code=False), autolog.run() as run:
         shown = dir(run)
-    # Two more are for a report and for a person's note. The rest of Trackio's run will be there, unlisted.
+    # The rest of Trackio's run is there, unlisted.
     assert set(shown) == {
         "alert", "artifact", "child", "figure", "finish", "group", "id", "log", "name", "params", "parent",
-        "project", "status", "table", "tag", "url",
+        "project", "report", "status", "table", "tag", "url",
     }  # fmt: skip
     assert len(shown) <= 18
     assert all(hasattr(run, name) for name in shown)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_room_shows_what_a_user_calls(name: str) -> None:
+    room = getattr(autolog, name)
+    named = set(autolog.lightning.__all__ if name == "pytorch_lightning" else room.__all__) - {"HOOKS"}
+    assert set(dir(room)) == named or not named  # of some there is nothing to call
+
+
+def test_the_package_shows_what_a_user_calls() -> None:
+    assert set(dir(autolog)) == {*autolog.__all__, *ROOMS, "__version__"}
 
 
 # What a bare import brings along ----------------------------------------------------------------------

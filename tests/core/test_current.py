@@ -26,6 +26,22 @@ def test_metrics_of_threads_are_neither_lost_nor_crossed(tmp_path: Path) -> None
         assert values(one, "m") == [n * 1000 + i for i in range(200)]
 
 
+def test_a_run_that_was_finished_covers_no_thread_any_more(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        over = autolog.run("over").__enter__()  # as in a notebook, where no block encloses two cells
+        over.finish()
+        def work():
+            with autolog.run("of a thread") as r:
+                assert r.parent is None
+        thread = threading.Thread(target=work)
+        thread.start(); thread.join()
+        """,
+    )
+    assert "parent" not in {one["name"]: one["config"] for one in read(tmp_path)}["of a thread"]
+
+
 def test_the_last_run_is_there_when_its_training_is_over(tmp_path: Path) -> None:
     run(
         tmp_path,

@@ -93,7 +93,7 @@ def test_outside_a_run_there_is_none() -> None:
         ({"config": [1]}, TypeError, "mapping"),
         ({"config": {"_x": 1}}, ValueError, "begin with '_'"),
         ({"project": "registry-x"}, autolog.SettingError, "registries"),
-        ({"name": len}, TypeError, "called before it decorates"),
+        ({"name": len}, TypeError, "As a decorator, write @autolog.run\\(\\)"),
     ],
 )
 def test_bad_arguments_of_run(arguments: dict[str, Any], error: type[Exception], said: str) -> None:

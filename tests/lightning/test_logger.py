@@ -321,7 +321,7 @@ def test_images_tables_and_texts(into: MemorySink, tmp_path: Path) -> None:
         logger.log_image("one", as_tensor)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="6 images and 1 captions"):
         logger.log_image("few", images, caption=["a"])
-    with pytest.raises(ValueError, match=r"shape \(8,\) is no image"):
+    with pytest.raises(ValueError, match=r"shape \(8,\) is not an image; expected"):
         logger.log_image("flat", [torch.zeros(8)])
 
 

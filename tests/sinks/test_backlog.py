@@ -70,7 +70,7 @@ def all_of(directory: Path, records: list[Any], finished: dict[str, float]) -> l
         run.running = name not in finished
         run.ended = (finished.get(name, 0.0), "finished")
     found = [
-        Slow(runs[record["run"]], journal.path, offset, record["kind"], number)
+        Slow.of(runs[record["run"]], journal.path, offset, record, number)
         for number, (offset, record) in enumerate(Tail(journal.path).read_placed())
     ]
     journal.close()

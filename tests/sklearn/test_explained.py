@@ -242,7 +242,7 @@ def test_the_run_is_the_models_else_the_one_that_is_open_or_given(sink: MemorySi
         ({"seconds": float("nan")}, "above 0"),
         ({"X": ["a text", "another one"]}, r"expected a table of 2 rows or more"),
         ({"X": X[:1]}, r"expected a table of 2 rows or more"),
-        ({"y": [1, 0]}, "300 rows, and y 2"),
+        ({"y": [1, 0]}, "300 rows and y has 2"),
         ({"run": "mine"}, "expected a run"),
     ],
 )

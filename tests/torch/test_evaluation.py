@@ -181,5 +181,5 @@ def test_classes_with_large_numbers() -> None:
     numbers = torch.tensor([0, 1, 60_000])
     expected = evaluated(truth.numpy(), guesses.numpy()).metrics
     assert evaluated(numbers[truth].numpy(), numbers[guesses].numpy()).metrics == expected
-    with pytest.raises(ValueError, match="which are no classes"):
+    with pytest.raises(ValueError, match="which are not classes"):
         evaluated(torch.arange(9_600).reshape(2, 60, 80).numpy(), torch.zeros(2, 60, 80, dtype=int).numpy())

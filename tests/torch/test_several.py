@@ -326,7 +326,7 @@ def test_a_training_that_has_diverged_goes_on(recording: MemorySink) -> None:
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ((y, X[:5]), ValueError, "y_true has 64 rows and scores 5"),
+        ((y, X[:5]), ValueError, "y_true has 64 rows and scores has 5"),
         (
             (y, torch.zeros(64, 3)),
             ValueError,

@@ -14,6 +14,11 @@ from autolog import MemorySink
 from autolog.core import settings as settings_module
 from tests.torch.loops import backward, by_norm, naive, network, norms_of, only, sgd, train
 
+
+def test_the_room_shows_what_a_user_calls() -> None:
+    assert dir(autolog.torch) == ["Watch", "unwatch", "watch"]
+
+
 # What is recorded -------------------------------------------------------------------------------------
 
 

@@ -248,7 +248,7 @@ def test_an_evaluation_of_nothing_that_counts(recording: MemorySink, per_token: 
     ).train()
     found = only(recording)
     assert "val/accuracy" not in found.metrics
-    why = "no target counts" if per_token else "each target is -100"
+    why = "no target is left" if per_token else "each target is -100"
     assert why in found.config["autolog/notes"]["val"]
 
 

@@ -162,7 +162,7 @@ def test_a_steps_own_project_comes_before_the_trackers(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"tgas": ["a"]}, "tgas: no setting of a step. There are project, run_name, tags, metadata."),
+        ({"tgas": ["a"]}, "tgas: not a setting of a step. There are project, run_name, tags, metadata."),
         ({"project": "registry-x"}, "belong to Trackio's registries"),
     ],
 )

@@ -52,7 +52,9 @@ def of_outputs(y_true: Any, y_pred: Any, names: Sequence[Any] | None, sample_wei
     weight = as_weights(sample_weight)
     same_length(y_true=true, y_pred=predicted, sample_weight=weight)
     if true.shape != predicted.shape:
-        raise ValueError(f"y_true has {true.shape[1]} outputs and y_pred has {predicted.shape[1]}")
+        raise ValueError(
+            f"y_true has {true.shape[1]} outputs and y_pred {predicted.shape[1]}; expected the same number"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         error = true - predicted
     finite = np.isfinite(error).all(axis=1)

@@ -116,7 +116,7 @@ def same_length(**columns: Array | None) -> None:
     lengths = {name: len(values) for name, values in columns.items() if values is not None}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
-        raise ValueError(f"lengths differ: {said}")
+        raise ValueError(f"lengths differ: {said}; expected the same for all")
 
 
 def weighs_something(weight: Array | None) -> None:
@@ -284,7 +284,7 @@ def names_for(given: Any, count: int, what: str) -> list[str]:
         return [str(number) for number in range(count)]
     names = list(given)
     if len(names) != count:
-        raise ValueError(f"{len(names)} names for {count} {what}")
+        raise ValueError(f"{len(names)} names for {count} {what}; expected one for each")
     return named(names)
 
 

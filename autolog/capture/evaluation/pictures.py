@@ -61,7 +61,7 @@ def reconstruction(y_true: Any, y_pred: Any, inputs: Any = None) -> Evaluation:
     true, predicted = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
     same_length(y_true=true, y_pred=predicted)
     if true.size != predicted.size:
-        raise ValueError(f"y_true has shape {true.shape} and y_pred {predicted.shape}")
+        raise ValueError(f"y_true has shape {true.shape} and y_pred {predicted.shape}; expected the same")
     true = _like_inputs(true, inputs)
     predicted = predicted.reshape(true.shape)
     columns = {"target": true, "output": predicted}
@@ -307,7 +307,9 @@ def _counts(true: Array, predicted: Array, k: int, ignored: Sequence[int]) -> Ar
         truth, guesses = truth[counted], guesses[counted]
     for what, values in (("targets", truth), ("predictions", guesses)):
         if values.size and (values.min() < 0 or values.max() >= k):
-            raise ValueError(f"{what} {values.min()} to {values.max()} beside {k} classes")
+            raise ValueError(
+                f"{what} go from {values.min()} to {values.max()}, and there are {k} classes: 0 to {k - 1}"
+            )
     return np.bincount(truth * k + guesses, minlength=k * k).reshape(k, k)
 
 

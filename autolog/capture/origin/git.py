@@ -22,14 +22,6 @@ _NAMES = 50  # of untracked files
 _FEW_NAMES = 10  # in a note
 
 
-def repository(folder: Path) -> Path | None:
-    """The closest folder at or above `folder` that git works in; worktrees and submodules too."""
-    try:
-        return next((at for at in (folder, *folder.parents) if (at / ".git").exists()), None)
-    except OSError:
-        return None
-
-
 def describe(root: Path, found: Provenance) -> None:
     """Commit, branch, remote, the changes against HEAD and the names of untracked files."""
     # One call for commit, branch and state. Untracked files have a call of their own: looking for them can

@@ -13,11 +13,13 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from autolog.capture.origin.place import working_directory
 from autolog.capture.origin.result import Provenance
 from autolog.capture.params import mask, sanitize
+from autolog.process import notebook
 
 __all__ = ["Program", "now"]
 
@@ -38,30 +40,22 @@ def now(
     """
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
-    shell = _shell()
-    names = shell.user_ns if shell is not None else {}
-    cells = names.get("In")
-    notebook = str(names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME"))
+    shell = notebook.shell()
+    is_notebook = notebook.is_here()
+    cells = shell.user_ns.get("In") if shell is not None else None
+    here = working_directory(cwd)
     return Program(
-        cwd=working_directory(cwd),
+        cwd=here,
         began_in=began_in,
         argv=list(sys.argv),
         file=None if file == "<stdin>" else file,
         module=getattr(getattr(main, "__spec__", None), "name", None),
-        shell=None if shell is None else "notebook" if hasattr(shell, "kernel") else "ipython",
-        notebook=notebook if notebook.endswith(".ipynb") and hasattr(shell, "kernel") else None,
+        shell=None if shell is None else "notebook" if is_notebook else "ipython",
+        notebook=_notebook(shell.user_ns, here) if is_notebook else None,
         cells=cells[:] if isinstance(cells, list) else [],
         arguments=namespace_of_main() if arguments is None else arguments,
         hydra=_hydra(),
     )
-
-
-def working_directory(cwd: Path | None = None) -> Path | None:
-    """The process's working directory, or this one; None if it does not exist (any more)."""
-    try:
-        return cwd.resolve(strict=True) if cwd is not None else Path.cwd()
-    except OSError:
-        return None
 
 
 def values_of(namespace: Any) -> dict[str, Any]:
@@ -152,7 +146,7 @@ class Program:
     def _name(self, root: Path | None) -> str:
         if self.file is None:
             if self.shell is not None:
-                return self.shell
+                return self._name_of_notebook(root) or self.shell
             if self.argv[:1] == ["-c"]:
                 return "python -c"
             return "interactive" if hasattr(sys, "ps1") else "stdin"  # the interpreter's prompt
@@ -160,10 +154,18 @@ class Program:
             return f"python -m {self.module.removesuffix('.__main__')}"
         if self._called is not None:
             return f"{Path(self.file).name} ({self._called})"
-        script = self.source or Path(self.file)
-        if root is not None and script.is_relative_to(root):
-            script = script.relative_to(root)
-        return mask(script.as_posix())
+        return _within(root, self.source or Path(self.file))
+
+    def _name_of_notebook(self, root: Path | None) -> str | None:
+        """None: whoever has named it has not said since that it was renamed, or nobody has named it."""
+        if self.notebook is None:
+            return None
+        if self.source is not None and self.source.is_file():
+            return _within(root, self.source)
+        file = Path(self.notebook)
+        if file.is_absolute() and file.parent.is_dir():
+            return None
+        return mask(PureWindowsPath(file).name)  # it is on another machine, of any kind
 
     @functools.cached_property
     def _called(self) -> str | None:
@@ -194,6 +196,44 @@ class Program:
             found.files["code/cells.py"] = mask("\n".join(cells[-kept:]))
 
 
+def _within(root: Path | None, file: Path) -> str:
+    if root is not None and file.is_relative_to(root):
+        file = file.relative_to(root)
+    return mask(file.as_posix())
+
+
+def _notebook(names: Mapping[str, Any], cwd: Path | None) -> str | None:
+    """The notebook that the kernel runs, if whoever runs it has said so.
+
+    Args:
+        names: the notebook's global variables: papermill (``--inject-paths``) and VS Code put one there.
+    """
+    told = names.get("PAPERMILL_INPUT_PATH") or names.get("__vsc_ipynb_file__")
+    if isinstance(told, str) and told.endswith(".ipynb"):
+        return told
+    told = _session_name()
+    if told is None or not told.endswith(".ipynb") or cwd is None:
+        return None
+    # Older servers name it from their own folder, while a kernel begins in the notebook's. And a server says
+    # what it was called when the kernel was started: by now another one may have that name.
+    places = cwd / told, cwd / Path(told).name
+    return next((str(place) for place in places if place.is_file()), None)
+
+
+@functools.cache
+def _session_name() -> str | None:
+    """What Jupyter's server calls this kernel's session, not that of another kernel which has started it."""
+    name = os.environ.get("JPY_SESSION_NAME")
+    if name is None:
+        return None
+    import psutil
+
+    try:
+        return None if psutil.Process().parent().environ().get("JPY_SESSION_NAME") == name else name
+    except (psutil.Error, OSError, AttributeError):  # it is gone, or not ours to ask
+        return None
+
+
 _described: tuple[Any, dict[str, Any]] = (None, {})  # Hydra's configuration of the job, and what it said
 
 
@@ -214,14 +254,6 @@ def _of_hydra(config: Any) -> dict[str, Any]:
             values["hydra/config"] = sanitize(omegaconf.masked_copy(whole, names))
         _described = (config, values)
     return _described[1]
-
-
-def _shell() -> Any:
-    """IPython's shell, if the program runs in one."""
-    ipython = sys.modules.get("IPython")
-    ask = getattr(ipython, "get_ipython", None)  # absent while IPython is being imported
-    shell = ask() if ask is not None else None
-    return shell if hasattr(shell, "user_ns") else None
 
 
 def _hydra() -> Any:

@@ -17,12 +17,12 @@ from itertools import islice
 from pathlib import Path
 
 from autolog.capture.origin import git, program
-from autolog.capture.origin.git import repository
+from autolog.capture.origin.place import root_of
 from autolog.capture.origin.program import Program
 from autolog.capture.origin.result import Provenance
 from autolog.capture.params import mask
 
-__all__ = ["collect", "in_common", "project_name", "repository"]
+__all__ = ["collect", "in_common"]
 
 _FILE_LIMIT = 256 * 1024  # bytes of one file that describes the environment
 _FILES = 50  # of them
@@ -94,7 +94,7 @@ def in_common(running: Program) -> Provenance:
     """
     found = Provenance()
     code, cwd = running.code, running.cwd
-    root = _root(code, cwd, running.began_in)
+    root = root_of(code, cwd, running.began_in)
     running.describe(found, root)
     if root is not None:
         found.attempt("git", lambda: git.describe(root, found))
@@ -107,28 +107,6 @@ def in_common(running: Program) -> Provenance:
     if folders:
         found.attempt("environment files", lambda: _environment(found, folders))
     return found
-
-
-def project_name(cwd: Path | None = None) -> str:
-    """The name of the enclosing git repository's folder, else of the entry script's, else of the folder.
-
-    Args:
-        cwd: Where to start; the working directory when None. `/`, or a working directory that
-            no longer exists, gives "default" if the entry script is in no repository either.
-    """
-    try:
-        here = program.working_directory(cwd)
-        root = _root(None, here) or _root(program.now(cwd).code)
-        return (root or here or Path()).name or "default"
-    except Exception:
-        return "default"
-
-
-def _root(code: Path | None, *folders: Path | None) -> Path | None:
-    """The repository of the script, else that of the first folder which is in one."""
-    places = [code.parent] if code is not None else []
-    places += [folder for folder in folders if folder is not None]
-    return next((root for place in places if (root := repository(place)) is not None), None)
 
 
 def _machine(found: Provenance) -> None:

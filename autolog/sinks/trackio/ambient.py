@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,16 @@ from autolog.sinks.identity import LOCAL, Destination
 __all__ = ["AmbientRun", "ambient_run", "is_free", "make_current"]
 
 
+# The keys of a run's config that we have added. One that was finished by its own `finish` is still Trackio's
+# current run: what trains then adopts it once more, and what we said of it is not the user's word.
+_added: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
+
+
 class AmbientRun:
     """A ``trackio.Run`` that the user, or another integration, has opened in this context."""
 
     def __init__(self, run: Any):
         self._run = run
-        self._ours: set[str] = set()
         self.id: str = run.id
         self.name: str = run.name
         self.project: str = run.project
@@ -65,9 +70,10 @@ class AmbientRun:
 
     def add_config(self, values: dict[str, Any]) -> dict[str, Any]:
         """Add keys that the user has not set; returns what was added."""
-        added = {k: v for k, v in values.items() if k not in self.config or k in self._ours}
+        ours = _added.setdefault(self._run, set())
+        added = {k: v for k, v in values.items() if k not in self.config or k in ours}
         self.config.update(added)
-        self._ours.update(added)
+        ours.update(added)
         return added
 
 

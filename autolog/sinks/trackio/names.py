@@ -40,8 +40,11 @@ def check_project(name: str) -> None:
             f"project={name!r}: names that begin with 'registry-' belong to Trackio's registries. "
             "Choose another one."
         )
-    if len(plain.encode("utf-8", "replace")) > 200:
-        raise ValueError(f"project={name[:40]!r}...: a file is named after it; 200 bytes at most.")
+    if (size := len(plain.encode("utf-8", "replace"))) > 200:
+        raise ValueError(
+            f"project={name[:40]!r}... has {size} bytes; expected 200 at most, since Trackio names a file "
+            "after it. Choose a shorter one."
+        )
     for suffix in RESERVED_PROJECT_SUFFIXES:
         if len(plain) > len(suffix) and plain.endswith(suffix):
             raise ValueError(
@@ -124,7 +127,9 @@ def split_token(url: str) -> tuple[str, str | None]:
     try:
         parts = urlsplit(url.strip())
     except ValueError as error:
-        raise ValueError(f"server_url={url!r}: {error}.") from None
+        raise ValueError(
+            f"server_url={url!r}: {error}. Expected a URL such as https://trackio.example.org."
+        ) from None
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     token = next((value for name, value in pairs if name == "write_token"), None)
     query = urlencode([pair for pair in pairs if pair[0] != "write_token"])

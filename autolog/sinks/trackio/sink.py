@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from autolog.sinks import NotOpenedError, Record
 from autolog.sinks.backlog import WORTH
 from autolog.sinks.channel import Channel, children_may_come
+from autolog.sinks.delivery import Arrived
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination, destination_of
 from autolog.sinks.trackio.afterwards import leave
@@ -129,6 +130,15 @@ class TrackioSink:
         waits = [channel.ask() for channel in self._all()]
         arrived = [wait(max(0.0, end - time.monotonic())) for wait in waits]
         return all(arrived)
+
+    def so_far(self) -> tuple[Arrived, Left]:
+        """What has arrived since this was asked last, and what has not yet, of all that was written."""
+        arrived, left = Arrived(), Left()
+        for channel in self._all():
+            arrived.add(channel.take_arrived())
+            if not channel.is_idle:
+                left.add(channel.needs(self._open_runs), goes_on=True)
+        return arrived, left
 
     @property
     def has_lost(self) -> bool:

@@ -24,7 +24,8 @@ TELL = f"""
 key = "{TOKEN}"
 def tell():
     import json
-    from autolog.capture.origin.provenance import collect, project_name
+    from autolog.capture.origin.project import project_name
+    from autolog.capture.origin.provenance import collect
     found = collect()
     code = {{name: text for name, text in found.files.items() if name.startswith("code/")}}
     print("\\n" + json.dumps([found.config, code, found.notes, project_name()]))
@@ -214,9 +215,36 @@ def test_the_cells_of_a_notebook_are_kept(kernel, repo):
     (repo / "sub" / "a.ipynb").write_text('{"cells": []}')
     kernel(f"__vsc_ipynb_file__ = {str(repo / 'sub' / 'a.ipynb')!r}")
     config, files, _, _ = json.loads(kernel("tell()").strip())
-    assert config["run/entry"] == "notebook"
+    assert config["run/entry"] == "sub/a.ipynb"
     assert files["code/a.ipynb"] == '{"cells": []}'
     assert "# In [5]:\n__vsc_ipynb_file__" in files["code/cells.py"]
+
+    entry = lambda cell: json.loads(kernel(f"{cell}\ntell()").strip())[0]["run/entry"]  # noqa: E731
+    assert entry("import os; os.rename(__vsc_ipynb_file__, 'b.ipynb')") == "notebook"
+    assert entry(r"__vsc_ipynb_file__ = r'C:\\notebooks\\far.ipynb'") == "far.ipynb"  # VS Code is elsewhere
+    assert entry("PAPERMILL_INPUT_PATH = 's3://bucket/far/away.ipynb'") == "away.ipynb"
+    assert entry("del PAPERMILL_INPUT_PATH, __vsc_ipynb_file__") == "notebook"
+    forget = "from autolog.capture.origin import program; program._session_name.cache_clear()\n"
+    assert entry(f"{forget}os.environ['JPY_SESSION_NAME'] = 'elsewhere/b.ipynb'") == "b.ipynb"
+    assert entry(f"{forget}os.environ['JPY_SESSION_NAME'] = 'gone.ipynb'") == "notebook"
+    assert entry(f"{forget}os.environ['JPY_SESSION_NAME'] = 'console-1'") == "notebook"
+
+
+def test_what_another_notebook_is_called_that_has_started_this_program_is_not_said(tmp_path):
+    """papermill and nbclient, called in a notebook, hand their environment on."""
+    ask = "from autolog.capture.origin import program; print(program._session_name())"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ask!r}], check=True)"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "JPY_SESSION_NAME": "outer.ipynb"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for code in (ask, start)
+    ]
+    assert told == ["outer.ipynb\n", "None\n"]
 
 
 def test_a_script_that_a_notebook_runs_is_the_entry(kernel, repo):

@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from autolog.capture.origin import git as git_module
-from autolog.capture.origin import provenance
-from autolog.capture.origin.provenance import collect, project_name, repository
+from autolog.capture.origin import place, provenance
+from autolog.capture.origin.place import repository
+from autolog.capture.origin.project import project_name
+from autolog.capture.origin.provenance import collect
 
 TOKEN = "hf_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
 
@@ -194,7 +196,7 @@ def test_a_repository_without_commits(tmp_path):
 
 
 def test_no_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "repository", lambda folder: None)
+    monkeypatch.setattr(place, "repository", lambda folder: None)
     found = collect(tmp_path)
     assert not [key for key in found.config if key.startswith("git/")]
     assert noted(found, "not inside a repository")
@@ -448,7 +450,7 @@ def test_the_project_is_named_after_the_repository(repo, tmp_path):
 
 
 def test_the_project_is_named_after_the_folder_otherwise(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "repository", lambda folder: None)
+    monkeypatch.setattr(place, "repository", lambda folder: None)
     assert project_name(tmp_path) == tmp_path.name
     assert project_name(tmp_path.__class__("/")) == "default"
 
