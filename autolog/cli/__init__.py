@@ -14,17 +14,21 @@ NEEDED = "autolog's commands need typer and rich: pip install 'trackio-autolog[c
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status.
 
-    ``sync`` needs nothing beside autolog itself, since it is what a machine without anybody calls.
+    ``run`` and ``sync`` need nothing beside autolog itself: they are what a machine without anybody calls.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["sync"]:
         return _sync(arguments[1:])
+    if arguments[:1] == ["run"]:
+        from autolog.cli.run import run as run_program
+
+        return run_program(arguments[1:])
     try:
         from autolog.cli.app import run
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich", "click"):
             raise
-        print(f"{NEEDED}\n`autolog sync` works without them.", file=sys.stderr)
+        print(f"{NEEDED}\n`autolog run` and `autolog sync` work without them.", file=sys.stderr)
         return 2
     return run(arguments)
 

@@ -38,6 +38,12 @@ def _sync() -> None:
     raise AssertionError("`autolog sync` needs none of this, and is called before it")
 
 
+@app.command("run")
+def _run() -> None:
+    """Run a program and record its trainings: autolog run -- train.py"""
+    raise AssertionError("`autolog run` needs none of this, and is called before it")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from autolog.core.status import StatusTable
 
 __all__ = [
+    "PACKAGES",
     "POOLS",
     "TABLE",
     "Framework",
@@ -125,7 +126,7 @@ for _framework in TABLE.values():
     for _switch in _framework.switches:
         settings_module.know_switch(_switch)
 
-_PACKAGES = tuple(dict.fromkeys(framework.trigger.partition(".")[0] for framework in TABLE.values()))
+PACKAGES = tuple(dict.fromkeys(framework.trigger.partition(".")[0] for framework in TABLE.values()))
 
 # Whatever is recorded, it may be sent to them.
 POOLS = [
@@ -232,7 +233,7 @@ def _tell_processes() -> None:
     """What is trained in a process that this one starts afresh is recorded, too."""
     from autolog.process.spawned import tell
 
-    tell(_PACKAGES, "autolog.core.arriving:arrive", _word)
+    tell(PACKAGES, "autolog.core.arriving:arrive", _word)
 
 
 def _word(is_shared: bool) -> bytes | None:

@@ -14,7 +14,7 @@ from autolog.core import live, outlet, reports, started, telling
 from autolog.core.recording import Recording
 from autolog.core.statuses import status_of
 from autolog.core.training import loop_of
-from autolog.process import background, signals
+from autolog.process import background, signals, voice
 from autolog.process.guard import shield
 
 __all__ = ["adopted", "began", "ended", "finish", "finished_by_trackio"]
@@ -188,7 +188,7 @@ def _end_all(status: str, timeout: float | None = None) -> None:
         if is_warning:
             logger.warning("autolog: not everything has arrived: %s.", what)
         else:
-            print(f"autolog: {what}", file=sys.stderr)
+            voice.say(what)
 
 
 def _end(run: Recording, status: str) -> None:

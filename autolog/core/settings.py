@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from autolog.process import voice
 from autolog.sinks.identity import LOCAL, Destination
 
 __all__ = [
@@ -23,7 +24,7 @@ __all__ = [
     "use",
 ]
 
-_switches = {"AUTOLOG_DISABLE"}  # what AUTOLOG_* means besides a field of Settings
+_switches = {"AUTOLOG_DISABLE", voice.VARIABLE}  # what AUTOLOG_* means besides a field of Settings
 
 # Trackio's own variables are honoured where autolog's say nothing.
 _TRACKIO_VARIABLES = {

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autolog.core import settings as settings_module
 from autolog.core.settings import Settings, default_project, destination_of
-from autolog.process import forks, notebook
+from autolog.process import forks, notebook, voice
 from autolog.process.guard import shield
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ def _say(text: str) -> None:
     if notebook.is_here():
         notebook.show(text, text)
     else:
-        print(f"autolog: {text}", file=sys.stderr)
+        voice.say(text)
 
 
 def _forget_in_child() -> None:
