@@ -29,8 +29,9 @@ _METRICS = (
 )
 # Numbers about the training itself, of which none is its result.
 _MEANS = (
-    "perf/",
-    "lr",
+    "vitals/",
+    "lr",  # and what follows: as people call them
+    "learning_rate",
     "grad",
     "param_norm",
     "epoch",

@@ -99,7 +99,7 @@ def observe_parallel(call: Call) -> Frame:
             if results is None:  # it has raised
                 return
             set_latest(run, call.subject)
-            run.log({"perf/cv_seconds": seconds}, step=run.last_step)
+            run.log({"vitals/cv_seconds": seconds}, step=run.last_step)
             run.note("model", "not kept: cross-validation throws its models away")
             if function == "cross_val_predict":
                 _record_predictions(run, given, tasks, results)

@@ -47,7 +47,7 @@ def record_search(run: Recording, search: Any) -> None:
     if scores := tried.scores():
         run.log({f"cv/{key}": value for key, value in scores.items()}, step=run.last_step)
     if hasattr(search, "refit_time_"):
-        run.log({"perf/refit_seconds": search.refit_time_}, step=run.last_step)
+        run.log({"vitals/refit_seconds": search.refit_time_}, step=run.last_step)
     once = {id(tried.params[n]): place for place, n in reversed([*enumerate(order)]) if tried.has_score(n)}
     for number, place in enumerate(sorted(once.values())[: int(run.settings.search_runs)]):
         _open_child(run, number, tried.params[order[place]], rows[place])

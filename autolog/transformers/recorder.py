@@ -146,7 +146,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         with shield("transformers: an epoch"):
             charge(self.run)
             seconds = time.perf_counter() - self._epoch_began
-            self.run.log({"perf/epoch_seconds": seconds}, step=state.global_step)
+            self.run.log({"vitals/epoch_seconds": seconds}, step=state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: gradient norms"):
@@ -164,7 +164,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             row = {
                 self.named(name, prefix): value
                 for name, value in logs.items()
-                if self.logs or name in _LEFT_OUT_BY_THEIRS
+                if name != "epoch" and (self.logs or name in _LEFT_OUT_BY_THEIRS)
             }
             if "loss" in logs:
                 row |= self._norms(state, logs.get("grad_norm"))
@@ -185,7 +185,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         with shield("transformers: gradient norms"):  # a fault here costs these alone
             norms = self.gradients.row(state.global_step, reported)
             if not self.logs:
-                norms.pop("grad_norm", None)
+                norms.pop("vitals/grad_norm", None)
             return norms
         return {}
 

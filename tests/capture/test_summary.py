@@ -30,8 +30,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"objective/value": 0.4},
     ),
     "a study without a trial that is complete": ({"trials/complete": 0, "trials/failed": 3}, {}),
-    "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),
-    "only means": ({"lr": 0.1, "perf/seconds": 2.0}, {}),
+    "no set": ({"loss": 0.5, "lr": 0.1, "vitals/seconds": 2.0, "vitals/grad_norm": 3.0}, {"loss": 0.5}),
+    "only means": ({"lr": 0.1, "vitals/seconds": 2.0}, {}),
     "six digits": ({"val/accuracy": 2 / 3}, {"val/accuracy": 0.666667}),
     "several sets of a kind": (
         {

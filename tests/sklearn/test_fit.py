@@ -47,7 +47,7 @@ def test_a_fit_is_a_whole_run(recording: MemorySink) -> None:
     assert config["data/train"]["columns"] == list(X.columns)
     assert len(run.tables["data/head"]) == 5
     assert run.metrics["train/accuracy"] == pytest.approx(model.score(X_train, y_train))
-    assert run.metrics["perf/fit_seconds"] > 0
+    assert run.metrics["vitals/fit_seconds"] > 0
     (artifact,) = run.artifacts
     assert artifact["type"] == "model"
     loaded = joblib.load(artifact["files"]["model.pkl"])

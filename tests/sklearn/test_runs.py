@@ -218,7 +218,7 @@ def test_partial_fit_is_one_run_per_estimator(recording: MemorySink) -> None:
     assert len(recording.runs) == 2
     for run, seen in zip(recording.runs, accuracies, strict=True):
         assert run.status == "finished"
-        assert len(run.values("perf/partial_fit_seconds")) == 4
+        assert len(run.values("vitals/partial_fit_seconds")) == 4
         assert run.values("val/accuracy") == pytest.approx(seen)
         steps = [step for step, values in run.rows if "val/accuracy" in values]
         assert steps == [0, 1, 2, 3]
@@ -247,7 +247,7 @@ def test_a_loop_that_goes_on_is_not_ended_by_another_training(recording: MemoryS
     model.partial_fit(X_train, y_train)
     first, _ = recording.runs
     assert first.status == "running"
-    assert len(first.values("perf/partial_fit_seconds")) == 2
+    assert len(first.values("vitals/partial_fit_seconds")) == 2
 
 
 def test_fit_after_partial_fit_is_a_new_run(recording: MemorySink) -> None:
@@ -271,7 +271,7 @@ def test_a_warm_start_loop_is_one_run(recording: MemorySink) -> None:
         seen.append(model.score(X_test, y_test))
     autolog.finish()
     run = only(recording)
-    assert len(run.values("perf/fit_seconds")) == 3
+    assert len(run.values("vitals/fit_seconds")) == 3
     assert run.values("val/accuracy") == pytest.approx(seen)
     assert run.config["params"]["n_estimators"] == 20
     assert "model/importances" in run.charts
@@ -458,7 +458,7 @@ def test_a_forked_child_does_not_end_its_parents_loop(tmp_path: Path) -> None:
         """,
     )
     kept = next(r for r in read(tmp_path) if r["config"].get("model") == "SGDClassifier")
-    assert len(values(kept, "perf/partial_fit_seconds")) == 2
+    assert len(values(kept, "vitals/partial_fit_seconds")) == 2
     assert kept["config"]["model/partial_fit_calls"] == 2
     assert kept["config"]["status"] == "finished"
 
