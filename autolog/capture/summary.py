@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["in_reading_order", "is_metric", "result_of"]
+__all__ = ["MORE", "in_reading_order", "is_metric", "result_of", "worth_a_chart"]
 
+MORE = "result/more"  # in the config: metrics that have one value, and are no chart
 MOST_NUMBERS = 3
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _SETS = ("test", "val", "eval", "cv", "oof", "objective", "train")
@@ -74,6 +76,25 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
         if found:
             return _first(found)
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)
+
+
+def worth_a_chart(keys: Iterable[str]) -> set[str]:
+    """Of an evaluation's metrics those that a person looks at first: three of each set, of what was learned
+    from one.
+    """
+    by_set: defaultdict[str, list[str]] = defaultdict(list)
+    for key in sorted(keys, key=_rank):
+        by_set[key.rpartition("/")[0]].append(key)
+    return {
+        key
+        for of_set, found in by_set.items()
+        for key in found[: 1 if of_set.partition("/")[0] == "train" else MOST_NUMBERS]
+    }
+
+
+def _rank(key: str) -> int:
+    name = key.rpartition("/")[2]
+    return _METRICS.index(name) if name in _METRICS else len(_METRICS)
 
 
 def _of_parts(of_set: str, numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autolog.capture.params import label, metric, sanitize
+from autolog.capture.summary import MORE
 from autolog.core import statuses
 from autolog.core.cells import clean_table, flatten, whole_step
 from autolog.core.notes import Notes
@@ -112,6 +113,7 @@ class Recording(Writer):
         self._first_children: list[str] = []
         self._params: dict[str, dict[str, Any]] = {}
         self._notes = Notes()
+        self._once: dict[str, tuple[int, float | str] | None] = {}  # by key; None: it is a row by now
         self.left_out: set[str] = set()
         self.top: dict[str, Any] = {}
         self._last_words: list[Callable[[], None]] = []
@@ -264,6 +266,28 @@ class Recording(Writer):
         if values or step is not None:
             self.write("row", step=self.step(step), values=values)
             self.latest.update(values)
+
+    def log_once(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Metrics that mostly come once: a chart of a single bar says less than a line of the config.
+
+        One that comes again is a row each time, the first one too.
+        """
+        again = {}
+        with self.lock:
+            for key, value in metrics.items():
+                if key not in self._once:
+                    self._once[key] = self.step(step), metric(value)
+                else:
+                    again[key], self._once[key] = self._once[key], None
+            alone = {key: once[1] for key, once in self._once.items() if once is not None}
+        if len(again) < len(metrics) or any(again.values()):
+            self.put({MORE: alone})
+        for key, first in again.items():
+            if first is not None:
+                self.log({key: first[1]}, step=first[0])
+        if again:
+            self.log({key: metrics[key] for key in again}, step=step)
+        self.latest.update({key: value for key, value in alone.items() if key in metrics})
 
     def row(self, values: Mapping[str, float], step: int) -> None:
         """Metrics of a step as :meth:`log` records them, by a shorter way: all are numbers of Python's."""

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from autolog.capture.summary import worth_a_chart
 from autolog.core.cells import brief, csv_cells
 from autolog.core.recording import Recording
 from autolog.sinks.trackio.names import artifact_name
@@ -51,7 +52,9 @@ def record_finals(
     if step is None and not standing.keys().isdisjoint(new):
         at = run.last_step + 1
     if new:
-        run.log(new, step=at)
+        charts = {key: new[key] for key in worth_a_chart(new)}
+        run.log(charts, step=at)
+        run.log_once({key: value for key, value in new.items() if key not in charts}, step=at)
         told.update({key: (at, value) for key, value in new.items()})
     return at
 

@@ -238,7 +238,7 @@ def _record_fitted(run: Recording, estimator: Any, given: Given, *, with_curves:
 
 def _record_seconds(run: Recording, seconds: float) -> None:
     found = {"vitals/fit_seconds": seconds}
-    run.log(found, step=run.last_step)
+    run.log_once(found, step=run.last_step)
     folds.told(run, found)
 
 

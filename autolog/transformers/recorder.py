@@ -11,7 +11,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from autolog.core.given import log
-from autolog.core.health import Alerts
+from autolog.core.health import VITALS, Alerts
 from autolog.core.recording import Recording
 from autolog.process.guard import charge, shield
 from autolog.transformers.attempts import Attempts
@@ -170,6 +170,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 row |= self._norms(state, logs.get("grad_norm"))
                 row |= self._counted()
             self._last_logged = int(state.global_step)
+            if "loss" not in logs:  # an evaluation, or the end
+                measured = {key: row.pop(key) for key in list(row) if key.startswith(VITALS)}
+                self.run.log_once(measured, step=self.step)
             log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
             if self._tells_completions and "loss" in logs:

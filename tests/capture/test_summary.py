@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autolog.capture.summary import in_reading_order, result_of
+from autolog.capture.summary import in_reading_order, result_of, worth_a_chart
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing": ({}, {}),
@@ -94,3 +94,14 @@ def test_the_order_of_a_config() -> None:
         "git/commit",
         "autolog/schema",
     ]
+
+
+def test_of_each_set_three_metrics_are_charts_and_of_what_was_learned_one() -> None:
+    keys = [f"{name}/{key}" for name in ("train", "val") for key in ("brier", "f1", "accuracy", "log_loss")]
+    assert worth_a_chart([*keys, "val/set-2/wer"]) == {
+        "train/accuracy",
+        "val/accuracy",
+        "val/f1",
+        "val/log_loss",
+        "val/set-2/wer",
+    }
