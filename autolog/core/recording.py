@@ -24,7 +24,7 @@ from autolog.core.settings import SHAREABLE, Settings
 from autolog.core.writer import Ticket, Writer
 from autolog.process import guard
 from autolog.process.guard import shield
-from autolog.sinks import Sink
+from autolog.sinks import UNSHOWN_TABLE, Sink
 from autolog.sinks.identity import Identity
 from autolog.sinks.trackio.names import artifact_name, known_metric_keys, metric_key, without_underscores
 
@@ -341,19 +341,27 @@ class Recording(Writer):
         return False
 
     def table(
-        self, key: str, rows: Any, *, columns: Iterable[str] | None = None, step: int | None = None
+        self,
+        key: str,
+        rows: Any,
+        *,
+        columns: Iterable[str] | None = None,
+        step: int | None = None,
+        has_picture: bool = False,
     ) -> None:
         """Record a table.
 
         Args:
             key: its name.
             rows: a list of dicts, a list of lists with ``columns``, or a pandas or polars DataFrame.
+            has_picture: of all of it. If pictures can be drawn, the table is stored, but not shown.
 
         Raises:
             TypeError: something else.
         """
         clean = clean_table(key, rows, columns)
-        self.write("row", step=self.step_now(step), values={metric_key(key): clean})
+        stored = {"_type": UNSHOWN_TABLE, "_value": clean} if has_picture and self._can_draw() else clean
+        self.write("row", step=self.step_now(step), values={metric_key(key): stored})
 
     def alert(
         self, title: str, text: str | None = None, *, level: str = "warn", step: int | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from autolog.capture.chart import Chart
 from autolog.capture.made import make
 from autolog.capture.summary import MORE
-from autolog.sinks import AlertRecord, ArtifactRecord, MadeRecord, OpenRecord, Record, Sink
+from autolog.sinks import UNSHOWN_TABLE, AlertRecord, ArtifactRecord, MadeRecord, OpenRecord, Record, Sink
 from autolog.sinks.identity import Identity
 
 __all__ = ["MemoryRun", "MemorySink"]
@@ -92,6 +92,9 @@ class MemoryRun:
             if not record.get("as_stored"):
                 for key in [key for key, value in values.items() if isinstance(value, list)]:
                     self.tables[key] = values.pop(key)
+                for key, value in list(values.items()):
+                    if isinstance(value, dict) and value.get("_type") == UNSHOWN_TABLE:
+                        self.tables[key] = values.pop(key)["_value"]
             if values:
                 self.rows.append((record["step"], values))
         elif record["kind"] == "chart":

@@ -81,6 +81,24 @@ def test_cross_val_score_is_one_run_with_its_folds(recording: MemorySink, worker
     assert run.metrics["cv/test_score_std"] == pytest.approx(scores.std())
 
 
+def test_a_table_that_a_picture_shows_is_stored_and_not_shown(tmp_path: Path) -> None:
+    program = """
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+    autolog.enable("sklearn", log_code=False)
+    X, y = load_iris(return_X_y=True)
+    LogisticRegression(max_iter=300).fit(X[::2], y[::2]).score(X[1::2], y[1::2])
+    """
+    programs.run(tmp_path, program)
+    (kept,) = read(tmp_path)
+    found = {key: value for row in kept["logs"] for key, value in row.items() if isinstance(value, dict)}
+    pictures = [key for key, value in found.items() if value["_type"] == "trackio.html"]
+    assert pictures[-1] == "val/confusion_matrix", "Trackio shows what was logged last first"
+    counts = found["val/confusion_matrix_counts"]
+    assert (counts["_type"], len(counts["_value"])) == ("autolog.table", 3)
+    assert found["val/per_class"]["_type"] == "trackio.table"
+
+
 def test_cross_validate_with_several_scores_keeps_each(recording: MemorySink) -> None:
     found = cross_validate(
         LR, X, y, cv=3, scoring=["accuracy", "f1_macro"], return_train_score=True, return_estimator=True
