@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 __all__ = ["MORE", "in_reading_order", "is_metric", "result_of", "worth_a_chart"]
@@ -78,18 +78,26 @@ def result_of(latest: Mapping[str, Any], main: str | None = None) -> dict[str, f
     return _first({key: value for key, value in numbers.items() if "/" not in key} or numbers)
 
 
-def worth_a_chart(keys: Iterable[str]) -> set[str]:
+def worth_a_chart(keys: Iterable[str], there: Collection[str] = ()) -> set[str]:
     """Of an evaluation's metrics those that a person looks at first: three of each set, of what was learned
     from one.
+
+    Args:
+        there: keys of charts that the run has already. They count among the three, and go on.
     """
     by_set: defaultdict[str, list[str]] = defaultdict(list)
-    for key in sorted(keys, key=_rank):
+    for key in keys:
         by_set[key.rpartition("/")[0]].append(key)
-    return {
-        key
-        for of_set, found in by_set.items()
-        for key in found[: 1 if of_set.partition("/")[0] == "train" else MOST_NUMBERS]
-    }
+    found: set[str] = set()
+    for of_set, of_it in by_set.items():
+        charts = {key for key in there if key.rpartition("/")[0] == of_set}
+        most = 1 if of_set.partition("/")[0] == "train" else MOST_NUMBERS
+        new = sorted(set(of_it) - charts, key=_rank)
+        # Others are looked at where there is nothing else.
+        known = [key for key in new if _rank(key) < len(_METRICS)]
+        chosen = known if known or charts else new
+        found |= charts.intersection(of_it) | set(chosen[: max(most - len(charts), 0)])
+    return found
 
 
 def _rank(key: str) -> int:

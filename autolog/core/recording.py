@@ -267,6 +267,11 @@ class Recording(Writer):
             self.write("row", step=self.step(step), values=values)
             self.latest.update(values)
 
+    @property
+    def charted(self) -> set[str]:
+        """The keys of metrics that have rows."""
+        return {key for key in self.latest if self._once.get(key) is None}
+
     def log_once(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Metrics that mostly come once: a chart of a single bar says less than a line of the config.
 

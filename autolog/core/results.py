@@ -52,8 +52,9 @@ def record_finals(
     if step is None and not standing.keys().isdisjoint(new):
         at = run.last_step + 1
     if new:
-        charts = {key: new[key] for key in worth_a_chart(new)}
-        run.log(charts, step=at)
+        charts = {key: new[key] for key in worth_a_chart(new, run.charted)}
+        if charts:  # an empty row would be a step
+            run.log(charts, step=at)
         run.log_once({key: value for key, value in new.items() if key not in charts}, step=at)
         told.update({key: (at, value) for key, value in new.items()})
     return at

@@ -171,8 +171,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 row |= self._counted()
             self._last_logged = int(state.global_step)
             if "loss" not in logs:  # an evaluation, or the end
-                measured = {key: row.pop(key) for key in list(row) if key.startswith(VITALS)}
-                self.run.log_once(measured, step=self.step)
+                once = [key for key in row if key.startswith(VITALS) or key == "train/loss_mean"]
+                self.run.log_once({key: row.pop(key) for key in once}, step=self.step)
             log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
             if self._tells_completions and "loss" in logs:

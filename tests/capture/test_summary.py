@@ -105,3 +105,6 @@ def test_of_each_set_three_metrics_are_charts_and_of_what_was_learned_one() -> N
         "val/log_loss",
         "val/set-2/wer",
     }
+    there = {"val/loss", "val/brier", "test/loss"}
+    assert worth_a_chart(keys[4:], there) == {"val/brier", "val/accuracy"}, "what is there goes on"
+    assert worth_a_chart(["val/hamming_loss"], there) == set()
