@@ -180,8 +180,9 @@ def _read(reader: str, directory: Path, *arguments: str) -> Any:
 
 
 def values(run: dict[str, Any], key: str) -> list[Any]:
-    """All values of one metric, in the order of their rows."""
-    return [row[key] for row in run["logs"] if key in row]
+    """All values of one metric, in the order of their rows; of one that is no chart its only one."""
+    more = run["config"].get("result/more", {})
+    return [row[key] for row in [*run["logs"], more] if key in row]
 
 
 def until_told(process: subprocess.Popen[str] | Program, number: int) -> None:

@@ -36,12 +36,22 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
     ),
     "keras_digits": (
         "keras-digits",
-        [("Sequential", {"train/loss", "val/loss", "grad_norm", "val/confusion_matrix", "test/accuracy"})],
+        [
+            (
+                "Sequential",
+                {"train/loss", "val/loss", "vitals/grad_norm", "val/confusion_matrix", "test/accuracy"},
+            )
+        ],
     ),
     "sklearn_text": ("docstrings", [("Pipeline", {"val/accuracy", "model/coefficients"})]),
     "lightning_digits": (
         "lightning-digits",
-        [("Digits", {"train/loss", "val/loss", "lr", "grad_norm/edges", "val/roc", "test/accuracy"})],
+        [
+            (
+                "Digits",
+                {"train/loss", "val/loss", "vitals/lr", "vitals/grad_norm/edges", "val/roc", "test/accuracy"},
+            )
+        ],
     ),
     "optuna_search": (
         "optuna-digits",
@@ -74,8 +84,8 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
                 {
                     "train/loss",
                     "val/loss",
-                    "lr",
-                    "grad_norm/classifier",
+                    "vitals/lr",
+                    "vitals/grad_norm/classifier",
                     "val/roc",
                     "test/best_and_worst",
                     "checkpoints",
@@ -92,8 +102,8 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
         [
             (
                 "Sequential",
-                {"train/loss", "val/accuracy", "test/accuracy", "test/confusion_matrix", "lr"}
-                | {"grad_norm/1", "param_norm", "grad_histogram/1"},
+                {"train/loss", "val/accuracy", "test/accuracy", "test/confusion_matrix", "vitals/lr"}
+                | {"vitals/grad_norm/1.Linear", "vitals/param_norm", "grad_histogram/1.Linear"},
             )
         ],
     ),

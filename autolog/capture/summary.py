@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-__all__ = ["in_reading_order", "is_better_small", "is_metric", "result_of"]
+__all__ = ["MORE", "in_reading_order", "is_better_small", "is_metric", "result_of", "worth_a_chart"]
 
+MORE = "result/more"  # in the config: metrics that have one value, and are no chart
 MOST_NUMBERS = 3
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _SETS = ("test", "val", "eval", "cv", "oof", "objective", "train")
@@ -30,8 +32,9 @@ _METRICS = (
 )
 # Numbers about the training itself, of which none is its result.
 _MEANS = (
-    "perf/",
-    "lr",
+    "vitals/",
+    "lr",  # and what follows: as people call them
+    "learning_rate",
     "grad",
     "param_norm",
     "epoch",
@@ -82,6 +85,33 @@ def _own_sets(numbers: Mapping[str, Any]) -> list[str]:
     paths = [key.split("/") for key in numbers]
     names = dict.fromkeys(path[0] for path in paths if len(path) > 1 and path[-1] in _METRICS)
     return [name for name in names if name not in (*_SETS, *_ON_THE_WAY)]
+
+
+def worth_a_chart(keys: Iterable[str], there: Collection[str] = ()) -> set[str]:
+    """Of an evaluation's metrics those that a person looks at first: three of each set, of what was learned
+    from one.
+
+    Args:
+        there: keys of charts that the run has already. They count among the three, and go on.
+    """
+    by_set: defaultdict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        by_set[key.rpartition("/")[0]].append(key)
+    found: set[str] = set()
+    for of_set, of_it in by_set.items():
+        charts = {key for key in there if key.rpartition("/")[0] == of_set}
+        most = 1 if of_set.partition("/")[0] == "train" else MOST_NUMBERS
+        new = sorted(set(of_it) - charts, key=_rank)
+        # Others are looked at where there is nothing else.
+        known = [key for key in new if _rank(key) < len(_METRICS)]
+        chosen = known if known or charts else new
+        found |= charts.intersection(of_it) | set(chosen[: max(most - len(charts), 0)])
+    return found
+
+
+def _rank(key: str) -> int:
+    name = key.rpartition("/")[2]
+    return _METRICS.index(name) if name in _METRICS else len(_METRICS)
 
 
 def _of_parts(of_set: str, numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from typing import Any
 
 from autolog.core.recording import Recording
 
-__all__ = ["Alerts", "norms_row"]
+__all__ = ["VITALS", "Alerts", "norms_row"]
 
+VITALS = "vitals/"  # rates, norms, speeds. Trackio sorts groups by name: these come behind scores
 USUAL_ROWS = 20  # that say what is usual
 FEWEST_ROWS = 5  # before anything is
 EXPLODED = 100.0  # times the usual
 VANISHED = 1e-6  # of the whole
-MOST_PARTS = 100  # with a norm of their own
 VANISHED_ROWS = 3  # in a row: at the first step a gradient may be zero by the initial weights
 
 
@@ -79,12 +79,13 @@ def norms_row(
     whole: float,
     by_part: Mapping[str, float],
     *,
-    key: str = "grad_norm",
+    key: str = "vitals/grad_norm",
     parts: str = "modules",
 ) -> dict[str, float]:
     """Norms as metrics: of all, and of each module or layer unless they are too many to be looked at."""
-    if len(by_part) > MOST_PARTS:
-        run.note(f"{key}/{parts}", f"not recorded: {len(by_part)} {parts}")
+    if len(by_part) > run.settings.gradient_modules:
+        enough = f"Settings.gradient_modules={len(by_part)} records them"
+        run.note(f"{key}/{parts}", f"left out of {len(by_part)} {parts}; {enough}")
         return {key: whole}
     return {key: whole, **{f"{key}/{name}": norm for name, norm in by_part.items()}}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autolog.capture.params import label, metric, sanitize
+from autolog.capture.summary import MORE
 from autolog.core import statuses
 from autolog.core.cells import clean_table, flatten, whole_step
 from autolog.core.notes import Notes
@@ -23,7 +24,7 @@ from autolog.core.settings import SHAREABLE, Settings
 from autolog.core.writer import Ticket, Writer
 from autolog.process import guard
 from autolog.process.guard import shield
-from autolog.sinks import Sink
+from autolog.sinks import UNSHOWN_TABLE, Sink
 from autolog.sinks.identity import Identity
 from autolog.sinks.trackio.names import artifact_name, known_metric_keys, metric_key, without_underscores
 
@@ -116,6 +117,7 @@ class Recording(Writer):
         self._first_children: list[str] = []
         self._params: dict[str, dict[str, Any]] = {}
         self._notes = Notes()
+        self._once: dict[str, tuple[int, float | str] | None] = {}  # by key; None: it is a row by now
         self.left_out: set[str] = set()
         self.top: dict[str, Any] = {}
         self._last_words: list[Callable[[], None]] = []
@@ -269,6 +271,33 @@ class Recording(Writer):
             self.write("row", step=self.step(step), values=values)
             self.latest.update(values)
 
+    @property
+    def charted(self) -> set[str]:
+        """The keys of metrics that have rows."""
+        return {key for key in self.latest if self._once.get(key) is None}
+
+    def log_once(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Metrics that mostly come once: a chart of a single bar says less than a line of the config.
+
+        One that comes again is a row each time, the first one too.
+        """
+        again = {}
+        with self.lock:
+            for key, value in metrics.items():
+                if key not in self._once:
+                    self._once[key] = self.step(step), metric(value)
+                else:
+                    again[key], self._once[key] = self._once[key], None
+            alone = {key: once[1] for key, once in self._once.items() if once is not None}
+        if len(again) < len(metrics) or any(again.values()):
+            self.put({MORE: alone})
+        for key, first in again.items():
+            if first is not None:
+                self.log({key: first[1]}, step=first[0])
+        if again:
+            self.log({key: metrics[key] for key in again}, step=step)
+        self.latest.update({key: value for key, value in alone.items() if key in metrics})
+
     def row(self, values: Mapping[str, float], step: int) -> None:
         """Metrics of a step as :meth:`log` records them, by a shorter way: all are numbers of Python's."""
         named = {}
@@ -326,19 +355,27 @@ class Recording(Writer):
         return False
 
     def table(
-        self, key: str, rows: Any, *, columns: Iterable[str] | None = None, step: int | None = None
+        self,
+        key: str,
+        rows: Any,
+        *,
+        columns: Iterable[str] | None = None,
+        step: int | None = None,
+        has_picture: bool = False,
     ) -> None:
         """Record a table.
 
         Args:
             key: its name.
             rows: a list of dicts, a list of lists with ``columns``, or a pandas or polars DataFrame.
+            has_picture: of all of it. If pictures can be drawn, the table is stored, but not shown.
 
         Raises:
             TypeError: something else.
         """
         clean = clean_table(key, rows, columns)
-        self.write("row", step=self.step_now(step), values={metric_key(key): clean})
+        stored = {"_type": UNSHOWN_TABLE, "_value": clean} if has_picture and self._can_draw() else clean
+        self.write("row", step=self.step_now(step), values={metric_key(key): stored})
 
     def alert(
         self, title: str, text: str | None = None, *, level: str = "warn", step: int | None = None

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from autolog.capture.summary import worth_a_chart
 from autolog.core.cells import brief, csv_cells
 from autolog.core.recording import Recording
 from autolog.sinks.trackio.names import artifact_name
@@ -51,7 +52,10 @@ def record_finals(
     if step is None and not standing.keys().isdisjoint(new):
         at = run.last_step + 1
     if new:
-        run.log(new, step=at)
+        charts = {key: new[key] for key in worth_a_chart(new, run.charted)}
+        if charts:  # an empty row would be a step
+            run.log(charts, step=at)
+        run.log_once({key: value for key, value in new.items() if key not in charts}, step=at)
         told.update({key: (at, value) for key, value in new.items()})
     return at
 
@@ -117,18 +121,31 @@ def record_pictures(run: Recording, name: str, result: Evaluation, *, step: int 
             continue
         # Two things under one key would hide each other in the dashboard.
         shown = PICTURES_SHOWN if key == "per_picture" else None
-        place = f"{name}/{key}{'_counts' if key in result.charts else ''}"
-        record_long_table(run, place, rows, shown=shown, step=step)
-    for key, chart in result.charts.items():
+        chart = result.charts.get(key)
+        place = f"{name}/{key}{'_counts' if chart is not None else ''}"
+        has_picture = chart is not None and len(chart.data.get("labels", [])) == len(rows)  # of each
+        record_long_table(run, place, rows, shown=shown, step=step, has_picture=has_picture)
+    for key, chart in reversed(result.charts.items()):  # likewise: what matters first is logged last
         run.figure(f"{name}/{key}", chart, step=step)
 
 
 def record_long_table(
-    run: Recording, key: str, rows: list[dict[str, Any]], *, shown: int | None = None, step: int | None = None
+    run: Recording,
+    key: str,
+    rows: list[dict[str, Any]],
+    *,
+    shown: int | None = None,
+    step: int | None = None,
+    has_picture: bool = False,
 ) -> None:
-    """A table whose first rows are shown, and the whole of which is kept in a file if there are more."""
+    """A table whose first rows are shown, and the whole of which is kept in a file if there are more.
+
+    Args:
+        has_picture: a picture shows these rows, see :meth:`Recording.table`.
+    """
     shown = ROWS_SHOWN if shown is None else min(shown, ROWS_SHOWN)
-    run.table(key, [{name: brief(value) for name, value in row.items()} for row in rows[:shown]], step=step)
+    first = [{name: brief(value) for name, value in row.items()} for row in rows[:shown]]
+    run.table(key, first, step=step, has_picture=has_picture)
     if len(rows) > shown:
         # Without their number: a table that grows says it once.
         run.note(key, f"the first {shown} rows; all are in the artifact {artifact_name(key)}")

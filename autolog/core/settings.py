@@ -137,6 +137,10 @@ class Settings:
     log_gradients: bool = True
     """Whether gradient norms are recorded, every ``log_every_n_steps``, within a tenth of the budget."""
 
+    gradient_modules: int = 8
+    """Modules (Keras: layers) that may have gradient norms of their own, a chart each. Of a model with more
+    of them only the norm of all gradients is recorded, and the run says so; alerts look at each anyway."""
+
     compiled_steps: bool = False
     """Keras on JAX and TensorFlow: whether to look inside the compiled steps, where alone gradients exist.
     Adds gradient norms, and the held-out predictions of every kind of model and input; costs one more

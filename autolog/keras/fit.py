@@ -101,7 +101,7 @@ def _record_result(
     run: Recording, model: Any, callbacks: list[Any], recorder: Recorder, seconds: float
 ) -> None:
     with shield("Keras: model"):
-        run.log({"perf/fit_seconds": seconds}, step=run.last_step)
+        run.log_once({"vitals/fit_seconds": seconds}, step=run.last_step)
         record_summary(run, model)
     with shield("Keras: what callbacks chose"):
         for callback in callbacks:

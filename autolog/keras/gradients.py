@@ -30,7 +30,7 @@ class AppliedNorms:
 
     Args:
         alerts: look at what was read.
-        under: what stands between ``grad_norm`` and a layer's name.
+        under: what stands between ``vitals/grad_norm`` and a layer's name.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class AppliedNorms:
     ):
         self._run = run
         self._model = weakref.ref(model)
-        self._key = f"grad_norm{under}"
+        self._key = f"vitals/grad_norm{under}"
         self._allowance = allowance
         self._alerts = alerts
         self._step: int | None = None  # that is read; an optimizer that accumulates makes it later
@@ -156,19 +156,19 @@ class GradientNorms:
         backend = keras.backend.backend()
         if backend == "torch":
             if getattr(model, "jit_compile", False) is True:
-                run.note("grad_norm", "not recorded: torch compiles the step")
+                run.note("vitals/grad_norm", "not recorded: torch compiles the step")
             else:
                 self.applied = AppliedNorms(run, model, self._allowance, self._alerts)
         elif not may_look_inside:
             why = "unless Settings.compiled_steps is on"
             if run.settings.compiled_steps:
                 why = "this time: the step was compiled before the callback came; enable() comes earlier"
-            run.note("grad_norm", f"not recorded on the {backend} backend {why}")
+            run.note("vitals/grad_norm", f"not recorded on the {backend} backend {why}")
         elif _replicas(model) > 1:
-            run.note("grad_norm", "not recorded: the model is trained on several devices")
+            run.note("vitals/grad_norm", "not recorded: the model is trained on several devices")
         else:
             if any(inner(one).gradient_accumulation_steps for one in optimizers_of(model).values()):
-                run.note("grad_norm", "of single batches: the optimizer accumulates them inside")
+                run.note("vitals/grad_norm", "of single batches: the optimizer accumulates them inside")
             self._inside = Inside(model, "train", gradients_of_step, self._take)
             self._inside.begin()
 
@@ -209,8 +209,8 @@ class GradientNorms:
             self._inside.end()
         if self.applied is not None and self._was_asked and not self.applied.are_seen:
             why = "not recorded: no optimizer of Keras' was seen to apply gradients"
-            self._run.note("grad_norm", why)
-        self._allowance.note("grad_norm")
+            self._run.note("vitals/grad_norm", why)
+        self._allowance.note("vitals/grad_norm")
 
     def _take(self, found: dict[str, Any]) -> None:
         """What a compiled step has told: the norms of each layer, by optimizer."""
@@ -235,7 +235,7 @@ class GradientNorms:
                 layers = layers_of(self._model, inner(optimizer)._trainable_variables)
                 by_layer = dict(zip(layers, parts, strict=True))
                 one = None if len(found) == 1 else name
-                write_norms(self._run, self._alerts, "grad_norm", step, by_layer, one)
+                write_norms(self._run, self._alerts, "vitals/grad_norm", step, by_layer, one)
 
 
 def _replicas(model: Any) -> int:

@@ -169,7 +169,7 @@ class _Member:
                 run.describe({"data/train": described.config()})
                 run.note("data/train", "of the first batch")
             if keras.backend.backend() != "torch":
-                run.note("grad_norm", f"not recorded on the {keras.backend.backend()} backend")
+                run.note("vitals/grad_norm", f"not recorded on the {keras.backend.backend()} backend")
         if self._is_named:
             optimizer = getattr(model, "optimizer", None)
             settings = optimizer.get_config() if optimizer is not None else {}
@@ -213,7 +213,7 @@ class _Member:
         row = by_class(self.run, {self._metrics + name: value for name, value in logs.items()})
         if self._optimizers is not None and (self._is_due or self.calls == 1):
             row |= {
-                f"lr{self._under}{key[2:]}": rate
+                key.replace("lr", f"lr{self._under}", 1): rate
                 for key, rate in self._optimizers.rates(self._base + self.calls).items()
             }
         self.run.log(row, step=step)
@@ -239,7 +239,7 @@ class _Member:
         key = f"model{self._under}"
         with shield("Keras: model"):
             run.describe({f"{key}/train_on_batch_calls": self.calls})
-            self._allowance.note("grad_norm")
+            self._allowance.note("vitals/grad_norm")
             if model is not None:
                 record_summary(run, model, key=key)
         with shield("Keras: model artifact"):

@@ -186,15 +186,16 @@ class Optimizers:
         return step in self._held
 
     def rates(self, step: int) -> dict[str, float]:
-        """``lr``, or ``lr/<optimizer>`` where several train the model: of a step that was held."""
+        """``vitals/lr``, or ``vitals/lr/<optimizer>`` of several that train it: of a step that was held."""
         in_use, row = self.in_use(), {}
         held = self._held.get(step, {})
         for name, optimizer in in_use.items():
             if id(optimizer) in held:
                 value = keras.ops.convert_to_numpy(held[id(optimizer)])
-                row["lr" if len(in_use) == 1 else f"lr/{name}"] = short(value)
+                row["vitals/lr" if len(in_use) == 1 else f"vitals/lr/{name}"] = short(value)
             elif callable(rate := _rate(optimizer)) and not _is_schedule(rate):
-                self._run.note("lr", "not recorded: it is a function of yours, which is not called once more")
+                why = "not recorded: it is a function of yours, which is not called once more"
+                self._run.note("vitals/lr", why)
         return row
 
     def _skips(self) -> bool:

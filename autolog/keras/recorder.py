@@ -141,13 +141,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             step = self._base + batches
             number = max(epoch + 1, epochs_of(self._run) + 1) if self._goes_on else epoch + 1
             remember_epochs(self._run, number)
-            row: dict[str, Any] = {"epoch": number, "perf/epoch_seconds": seconds}
+            row: dict[str, Any] = {"vitals/epoch_seconds": seconds}
             for key, value in (logs or {}).items():
                 row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
             row = by_class(self._run, row)
             self.trained_rows += self._rows or batches * (self._batch_size or 1)
             if samples := self._rows or batches * (self._batch_size or 0):
-                row["perf/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
+                row["vitals/samples_per_second"] = samples / max(seconds - self._validation_seconds, 1e-9)
             with shield("Keras: learning rates"):
                 if not self._optimizers.has_rates(step):  # the epoch has ended before it was to
                     self._optimizers.hold_last_rates(step)
@@ -191,6 +191,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """The training has ended, or failed: the model is as it was."""
         if not self._is_closed:
             self._is_closed = True
+            if epochs := epochs_of(self._run):
+                self._run.describe({"epochs": epochs})
             self._optimizers.end()
             try:
                 self._gradients.close()

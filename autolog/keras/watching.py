@@ -196,11 +196,11 @@ class Watch(Loop, WatchHandle):
     def record_the_whole(self) -> None:
         """Say what is missing, and keep the model."""
         self.sleep()
-        self._allowance.note("grad_norm")
+        self._allowance.note("vitals/grad_norm")
         run, model = self.recording, self._model()
         if self.steps == self._first:
             why = "no step was seen: a compiled one applies gradients where nobody sees it. Call watch.step()"
-            run.note("grad_norm", why)
+            run.note("vitals/grad_norm", why)
         if model is None:
             run.note("model", "not kept: it was gone when its loop was found to be over")
         elif self.steps > self._first and model.built:
@@ -248,10 +248,10 @@ class Watch(Loop, WatchHandle):
                 self._describe(optimizer)
             row: dict[str, float] = {}
             if self._last_row is not None and self._last_row[0] < self.steps:
-                row["perf/step_seconds"] = (came - self._last_row[1]) / (self.steps - self._last_row[0])
+                row["vitals/step_seconds"] = (came - self._last_row[1]) / (self.steps - self._last_row[0])
             under = f"/{optimizer.name}" if len(self._made) > 1 else ""
             if optimizer is not None and (rate := rate_of_step(optimizer, made - 1)) is not None:
-                row[f"lr{under}"] = short(rate)
+                row[f"vitals/lr{under}"] = short(rate)
             if gradients is not None and self.recording.settings.log_gradients:
                 row |= self._norms(gradients, variables, under)
             self.recording.log(row, step=self.steps)
@@ -272,7 +272,7 @@ class Watch(Loop, WatchHandle):
             return {}
         whole = math.hypot(*parts.values())
         self._alerts.look(self.steps, whole, parts)
-        return norms_row(self.recording, whole, parts, key=f"grad_norm{under}", parts="layers")
+        return norms_row(self.recording, whole, parts, key=f"vitals/grad_norm{under}", parts="layers")
 
     def _describe(self, optimizer: Any) -> None:
         with shield("Keras: parameters"):

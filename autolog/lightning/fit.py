@@ -123,7 +123,8 @@ def observe_predict(call: Call) -> Frame:
         outcome = yield
         if outcome.error is None:
             with shield("Lightning: predict"):
-                run.log({"perf/predict_seconds": time.perf_counter() - started}, step=run.last_step)
+                seconds = time.perf_counter() - started
+                run.log_once({"vitals/predict_seconds": seconds}, step=run.last_step)
 
 
 def _observe_evaluation(call: Call, name: str) -> Frame:

@@ -42,7 +42,7 @@ class GradientNorms:
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             if trainer.is_global_zero:
                 why = "after clipping: what is clipped by hand is scaled then"
-                self._run.note("grad_norm", why)
+                self._run.note("vitals/grad_norm", why)
             return
         theirs = {id(gradient) for gradient in clipped}
         for optimizer in trainer.optimizers:
@@ -78,7 +78,7 @@ class GradientNorms:
             return None
         if needs_all and parts is None:
             why = "not recorded of sharded parameters: a rank is not recorded, or could not tell its part"
-            self._run.note("grad_norm", why)
+            self._run.note("vitals/grad_norm", why)
         elif not needs_all:
             with self._allowance:
                 modules = by_module(module, optimizer)
@@ -91,7 +91,7 @@ class GradientNorms:
 
     def note_left_out(self) -> None:
         """At the training's end."""
-        self._allowance.note("grad_norm")
+        self._allowance.note("vitals/grad_norm")
 
     def row(self) -> dict[str, float]:
         """What was read since the last row."""
@@ -104,7 +104,7 @@ class GradientNorms:
         if len(optimizers) > 1:
             given = getattr(optimizer, "optimizer", optimizer)
             place = next((n for n, one in enumerate(optimizers) if one is given), 0)
-            row[f"grad_norm/{type(given).__name__}-{place}"] = row.pop("grad_norm")
+            row[f"vitals/grad_norm/{type(given).__name__}-{place}"] = row.pop("vitals/grad_norm")
         self._row |= row
         self._alerts.look(int(trainer.fit_loop.epoch_loop._batches_that_stepped), whole, parts)
 

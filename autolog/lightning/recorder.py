@@ -15,7 +15,7 @@ import torch
 
 from autolog.core import hooked
 from autolog.core.current import enter
-from autolog.core.health import Alerts
+from autolog.core.health import VITALS, Alerts
 from autolog.core.opening import silent_run
 from autolog.core.recording import Recording
 from autolog.lightning import ranks
@@ -235,9 +235,9 @@ class Recorder(Callback):  # type: ignore[misc]
                 return
             charge(self.run)
             seconds = time.perf_counter() - self._epoch_began
-            row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "perf/epoch_seconds": seconds}
+            row: dict[str, Any] = {"vitals/epoch_seconds": seconds}
             if self._samples:
-                row["perf/samples_per_second"] = self._samples * trainer.world_size / seconds
+                row["vitals/samples_per_second"] = self._samples * trainer.world_size / seconds
             step = max(step_of(trainer) - 1, 0)
             self.names.learn(trainer._results, "train")
             if self._logged_at != step:
@@ -386,10 +386,11 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def _without_theirs(self, ours: dict[str, Any]) -> dict[str, Any]:
         """What the user logs himself is never said by us, not even at another step."""
-        theirs = self.names.keys
-        if theirs.isdisjoint(ours):
+        names = self.names.keys
+        theirs = [key for key in ours if key in names or key.removeprefix(VITALS) in names]
+        if not theirs:
             return ours
-        for key in ours.keys() & theirs:
+        for key in theirs:
             self.run.note(key, "is what the module logs; ours of this name is left out")
         return {key: value for key, value in ours.items() if key not in theirs}
 

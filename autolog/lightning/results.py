@@ -27,7 +27,7 @@ def record_result(
         return
     with shield("Lightning: after the training"):
         run.kept_step = step_of(trainer)  # whatever else was logged, at whatever step
-        run.log({"perf/fit_seconds": seconds}, step=run.kept_step)
+        run.log_once({"vitals/fit_seconds": seconds}, step=run.kept_step)
         record_outcome(run, trainer)
     with shield("Lightning: model"):
         if not has_checkpoint:

@@ -237,7 +237,7 @@ class StudyRecorder:
                 self._recorded += 1
                 self._may_look_at += LOOKS
                 self._last_told = time.monotonic()
-                row = rows[number] = {"perf/trial_seconds": seconds_of(frozen)}
+                row = rows[number] = {"vitals/trial_seconds": seconds_of(frozen)}
                 if frozen.state == TrialState.COMPLETE:
                     pairs = zip(self._names, frozen.values, strict=True)
                     row.update({f"objective/{name}": value for name, value in pairs})

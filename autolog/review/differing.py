@@ -125,7 +125,8 @@ _NOT_RESULTS = (
 
 
 def _cost(run: RecordedRun) -> dict[str, Any]:
-    told = {key: s.last for key, s in run.metrics.items() if key.startswith("perf/")}
+    told = {key: s.last for key, s in run.metrics.items() if key.startswith(("vitals/", "perf/"))}
+    told = {key: value for key, value in told.items() if key.endswith(("seconds", "per_second"))}
     return {**({} if run.seconds is None else {"seconds": run.seconds}), **told}
 
 

@@ -93,6 +93,8 @@ class _Finder:
             return run.config[key]
         if key.startswith("params/"):
             return run.params.get(key.removeprefix("params/"))
+        if key in run.once:
+            return run.once[key]
         return self.metric(key).get(run.id)
 
     def metric(self, key: str) -> dict[str, Any]:
@@ -117,7 +119,7 @@ class _Finder:
     def known(self) -> set[str]:
         known = set(PROPERTIES)
         for run in self._among[:200]:
-            known |= {*run.config, *run.result, *(f"params/{name}" for name in run.params)}
+            known |= {*run.config, *run.result, *run.once, *(f"params/{name}" for name in run.params)}
         for run in self._among[:3]:  # their rows are read
             known |= set(run.metrics)
         return known
@@ -128,7 +130,8 @@ class _Finder:
         values = {run.id: self.value(run, key) for run in found}
         places = {run: place for run, value in values.items() if (place := _sortable(value)) is not None}
         having = [run for run in found if run.id in places]
-        largest_first = bool(self._metrics.get(key)) and not is_better_small(key)
+        is_metric = bool(self._metrics.get(key)) or any(key in run.once for run in found)
+        largest_first = is_metric and not is_better_small(key)
         having.sort(key=lambda run: places[run.id], reverse=largest_first != sort.startswith("-"))
         return having + [run for run in found if run.id not in places]
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import orjson
 
+from autolog.capture.summary import MORE, is_metric
 from autolog.review.archive import Archive, Head, seconds_of
 from autolog.review.series import Series, columns_of
 from autolog.review.source import SourceError
+from autolog.sinks import UNSHOWN_TABLE
 from autolog.sinks.identity import Destination
 
 __all__ = ["PROPERTIES", "Artifact", "RecordedRun", "flat"]
@@ -224,18 +226,27 @@ class RecordedRun:
 
     @functools.cached_property
     def metrics(self) -> dict[str, Series]:
-        """Every number that was logged, by its key."""
-        return {
+        """Every number that was logged, by its key; also those that came once, and stand in the config."""
+        found = {
             key: Series(key, steps, [seconds_of(at) for at in times], values)
-            for key, (steps, times, values) in sorted(self._columns[0].items())
+            for key, (steps, times, values) in self._columns[0].items()
         }
+        last = max((series.steps[-1] for series in found.values()), default=0)
+        for key, value in self.once.items():
+            found.setdefault(key, Series(key, [last], [self._head.last or self.started], [value]))
+        return dict(sorted(found.items()))
+
+    @property
+    def once(self) -> dict[str, float]:
+        """The numbers that were logged once, and are no chart in Trackio."""
+        more = self.config.get(MORE)
+        return {key: float(v) for key, v in more.items() if is_metric(v)} if isinstance(more, dict) else {}
 
     @functools.cached_property
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """The rows of each table, as it was logged last."""
-        return {
-            key: v["_value"] for key, v in self._of_type("trackio.table") if isinstance(v["_value"], list)
-        }
+        every = [*self._of_type("trackio.table"), *self._of_type(UNSHOWN_TABLE)]
+        return {key: value["_value"] for key, value in sorted(every) if isinstance(value["_value"], list)}
 
     @property
     def figures(self) -> dict[str, Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
 __all__ = [
+    "UNSHOWN_TABLE",
     "AlertRecord",
     "ArtifactRecord",
     "ChartRecord",
@@ -21,6 +22,10 @@ __all__ = [
     "Sink",
     "SystemRecord",
 ]
+
+UNSHOWN_TABLE = "autolog.table"
+"""The ``_type`` of a table that is stored as Trackio stores one, and that its pages do not show: they show a
+picture of it."""
 
 # A record is what a run says, one thing at a time. `run` is the run's id. `id` is the record's own, by which
 # a place knows it again when it comes a second time. `time` is in seconds since 1970.

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["LOCAL", "SCHEMA", "Destination", "Identity", "in_words"]
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of what a run's rows and config look like, see docs/keys.md. Version 1 did not say it here."""
 
 Destination = tuple[str, str]

@@ -11,7 +11,8 @@ from typing import Any
 
 from autolog.capture.chart import Chart
 from autolog.capture.made import make
-from autolog.sinks import AlertRecord, ArtifactRecord, MadeRecord, OpenRecord, Record, Sink
+from autolog.capture.summary import MORE
+from autolog.sinks import UNSHOWN_TABLE, AlertRecord, ArtifactRecord, MadeRecord, OpenRecord, Record, Sink
 from autolog.sinks.identity import Identity
 
 __all__ = ["MemoryRun", "MemorySink"]
@@ -70,12 +71,14 @@ class MemoryRun:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The last value of every metric."""
-        return {key: value for _, values in self.rows for key, value in values.items()}
+        """The last value of every metric, also of those that are no chart."""
+        rows = {key: value for _, values in self.rows for key, value in values.items()}
+        return {**rows, **self.config.get(MORE, {})}
 
     def values(self, key: str) -> list[Any]:
         """Every value of one metric, in order."""
-        return [values[key] for _, values in self.rows if key in values]
+        more = self.config.get(MORE, {})
+        return [values[key] for _, values in [*self.rows, (0, more)] if key in values]
 
     def __repr__(self) -> str:
         return f"<MemoryRun {self.name} {self.status}>"
@@ -89,6 +92,9 @@ class MemoryRun:
             if not record.get("as_stored"):
                 for key in [key for key, value in values.items() if isinstance(value, list)]:
                     self.tables[key] = values.pop(key)
+                for key, value in list(values.items()):
+                    if isinstance(value, dict) and value.get("_type") == UNSHOWN_TABLE:
+                        self.tables[key] = values.pop(key)["_value"]
             if values:
                 self.rows.append((record["step"], values))
         elif record["kind"] == "chart":

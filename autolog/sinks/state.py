@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autolog.capture.summary import in_reading_order, is_metric, result_of
+from autolog.capture.summary import MORE, in_reading_order, is_metric, result_of
 from autolog.sinks import OpenRecord, Record
 from autolog.sinks.identity import Identity
 from autolog.sinks.journal import one_at_a_time
@@ -173,6 +173,7 @@ class RunState:
                 values["_group"] = values.pop("group")
             if "autolog/overhead_seconds" in values:
                 self._overhead = values["autolog/overhead_seconds"], values.get("autolog/overhead_percent")
+            self._latest.update(values.get(MORE, {}))
             self.change(values)
         elif record["kind"] == "finish":
             self.running = False
@@ -190,7 +191,7 @@ def _say_once(note: str) -> None:
 
 
 # Of these each process writes all that it knows of.
-_GROWING = ("params", "tags", "children", "autolog/notes", "autolog/faults", "autolog/lost")
+_GROWING = ("params", "tags", MORE, "children", "autolog/notes", "autolog/faults", "autolog/lost")
 
 
 def _together(config: Config, values: Config) -> Config:

@@ -99,7 +99,7 @@ def observe_parallel(call: Call) -> Frame:
             if results is None:  # it has raised
                 return
             set_latest(run, call.subject)
-            run.log({"perf/cv_seconds": seconds}, step=run.last_step)
+            run.log_once({"vitals/cv_seconds": seconds}, step=run.last_step)
             run.note("model", "not kept: cross-validation throws its models away")
             if function == "cross_val_predict":
                 _record_predictions(run, given, tasks, results)
@@ -213,13 +213,11 @@ def _record_folds(
     # A fold that failed may lack the scores that the others have.
     by_score = {key: [found.get(key, math.nan) for found in scores] for found in scores for key in found}
     if function == "cross_validate":
-        for number, found in enumerate(scores):
-            run.log({f"cv/{key}": value for key, value in found.items()}, step=number)
         for key, values in by_score.items():
             if gone := sum(map(math.isnan, values)):
                 run.note(f"cv/{key}", f"{gone} of {len(values)} folds have no score, and so there is no mean")
-            spread = {f"cv/{key}_mean": float(np.mean(values)), f"cv/{key}_std": float(np.std(values))}
-            run.log(spread, step=run.last_step)
+            run.log({f"cv/{key}_mean": float(np.mean(values))}, step=run.last_step)
+            run.log_once({f"cv/{key}_std": float(np.std(values))}, step=run.last_step)
     elif function == "learning_curve":
         sizes = [task.train_rows for task in tasks]
         _record_curve(run, function, "train_rows", list(dict.fromkeys(sizes)), sizes, by_score)

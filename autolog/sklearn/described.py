@@ -123,12 +123,14 @@ def record_parameters(run: Recording, estimator: Any) -> None:
     import sklearn
 
     everything = estimator.get_params(deep=True)
+    *around, final = _to_the_final_one(estimator)
     run.describe(
         {
             "framework": "sklearn",
             "framework/version": sklearn.__version__,
-            "model": type(estimator).__name__,
-            "model/class": f"{type(estimator).__module__}.{type(estimator).__qualname__}",
+            "model": type(final).__name__,
+            "model/class": f"{type(final).__module__}.{type(final).__qualname__}",
+            **({"model/pipeline": " > ".join(type(one).__name__ for one in around)} if around else {}),
             **_seeds(everything),
         }
     )
@@ -181,16 +183,19 @@ def name_of(estimator: Any, what: str = "") -> str:
     """
     name = type(estimator).__name__
     with shield("scikit-learn: a run's name"):
-        asked = estimator
-        for _ in range(MOST_LEVELS):  # one may hold itself
-            inner = _to_be_trained(asked)
-            if inner is None:
-                break
-            what = what or _DOES.get(type(asked).__name__, "")
-            asked = inner
-        head = f"{what} {short_class(type(asked).__name__)}".strip()
-        return title(head, _set_by_hand(asked, asked.get_params(deep=True)))
+        *around, final = _to_the_final_one(estimator)
+        what = what or next(filter(None, (_DOES.get(type(one).__name__) for one in around)), "")
+        head = f"{what} {short_class(type(final).__name__)}".strip()
+        return title(head, _set_by_hand(final, final.get_params(deep=True)))
     return name
+
+
+def _to_the_final_one(estimator: Any) -> list[Any]:
+    """The estimator, the one in it that it is to train, and so on down, before any of them is fitted."""
+    way = [estimator]
+    while len(way) <= MOST_LEVELS and (inner := _to_be_trained(way[-1])) is not None:  # one may hold itself
+        way.append(inner)
+    return way
 
 
 # What a wrapper does with the estimator in it.

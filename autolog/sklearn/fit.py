@@ -179,7 +179,7 @@ class _Loop(Loop):
 
     def record_call(self, X: Any, y: Any, seconds: float) -> None:
         self.calls += 1
-        row: dict[str, Any] = {f"perf/{self.method}_seconds": seconds}
+        row: dict[str, Any] = {f"vitals/{self.method}_seconds": seconds}
         loss = getattr(self.estimator, "loss_", None)
         if isinstance(loss, float) and self.method == "partial_fit":  # else it is in the curve, at the end
             row["train/loss"] = loss
@@ -237,8 +237,8 @@ def _record_fitted(run: Recording, estimator: Any, given: Given, *, with_curves:
 
 
 def _record_seconds(run: Recording, seconds: float) -> None:
-    found = {"perf/fit_seconds": seconds}
-    run.log(found, step=run.last_step)
+    found = {"vitals/fit_seconds": seconds}
+    run.log_once(found, step=run.last_step)
     folds.told(run, found)
 
 

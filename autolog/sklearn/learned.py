@@ -118,7 +118,7 @@ def record_permutation_importances(run: Recording, estimator: Any, result: Any) 
     chosen = _largest(run, "permutation_importances", np.abs(means))
     names = _names([attribute(estimator, "feature_names_in_")], len(means))
     rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
-    record_long_table(run, "model/permutation_importances_table", rows, shown=CHART_BARS)
+    record_long_table(run, "model/permutation_importances_table", rows, shown=CHART_BARS, has_picture=True)
     top = rows[:CHART_BARS]
     data = {
         "names": [row["feature"] for row in top],
@@ -190,7 +190,7 @@ def _record_bars(run: Recording, key: str, title: str, label: str, values: Any, 
     chosen = _largest(run, key, np.abs(values))
     names = _names(_known_names(estimator), len(values))
     rows = [{"feature": names(n), label.lower(): float(values[n])} for n in chosen]
-    record_long_table(run, f"model/{key}_table", rows, shown=CHART_BARS)
+    record_long_table(run, f"model/{key}_table", rows, shown=CHART_BARS, has_picture=True)
     top = rows[:CHART_BARS]
     data = {
         "names": [row["feature"] for row in top],

@@ -45,9 +45,11 @@ def record_search(run: Recording, search: Any) -> None:
         run.describe({"best/params": search.best_params_})
         run.describe({f"best/{key}": sanitize(value) for key, value in search.best_params_.items()})
     if scores := tried.scores():
-        run.log({f"cv/{key}": value for key, value in scores.items()}, step=run.last_step)
+        found = {f"cv/{key}": value for key, value in scores.items()}
+        run.log({key: value for key, value in found.items() if not key.endswith("_std")}, step=run.last_step)
+        run.log_once({key: value for key, value in found.items() if key.endswith("_std")}, step=run.last_step)
     if hasattr(search, "refit_time_"):
-        run.log({"perf/refit_seconds": search.refit_time_}, step=run.last_step)
+        run.log_once({"vitals/refit_seconds": search.refit_time_}, step=run.last_step)
     once = {id(tried.params[n]): place for place, n in reversed([*enumerate(order)]) if tried.has_score(n)}
     for number, place in enumerate(sorted(once.values())[: int(run.settings.search_runs)]):
         _open_child(run, number, tried.params[order[place]], rows[place])

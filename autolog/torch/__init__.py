@@ -13,11 +13,11 @@ Without ``with``: ``watch = autolog.torch.watch(model, optimizer)``, and after t
 ``autolog.torch.unwatch(model)``. A loop is never found by itself: ``autolog.enable()`` does nothing for it.
 Several models, or optimizers, that are trained together are one run: ``watch([generator, critic])``.
 
-Recorded every ``log_every_n_steps`` steps: ``grad_norm`` and ``grad_norm/<module>``, ``lr``,
-``perf/step_seconds``; if wanted ``param_norm`` and histograms. At the end the weights, and a list of the
-checkpoints that ``torch.save`` has written. Evaluations between ``model.eval()`` and ``model.train()``, if
-what is logged tells which data they are of (``validation.py``); ``watch.evaluate(y, scores)`` says it, and
-``watch.step()`` says a step that no optimizer tells of.
+Recorded every ``log_every_n_steps`` steps: ``vitals/grad_norm`` and ``vitals/grad_norm/<module>``,
+``vitals/lr``, ``vitals/step_seconds``; if wanted ``vitals/param_norm`` and histograms. At the end the
+weights, and a list of the checkpoints that ``torch.save`` has written. Evaluations between ``model.eval()``
+and ``model.train()``, if what is logged tells which data they are of (``validation.py``);
+``watch.evaluate(y, scores)`` says it, and ``watch.step()`` says a step that no optimizer tells of.
 
 An optimizer tells of its steps by hooks that torch offers (``watched.py``). Of clipping, which comes before
 them, and of saving torch tells nobody: two functions of torch are hooked while something is watched

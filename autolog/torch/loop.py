@@ -45,8 +45,9 @@ def watch(
 
     Several models that are trained together are one run: ``watch([G, D], [g_optimizer, d_optimizer])`` or
     ``watch({"generator": G, "critic": D})``. Then each key bears the name of its model:
-    ``grad_norm/generator``, ``lr/critic``. So it is, too, if one is watched while another one is, before its
-    first step, or with the same ``run=``. Several optimizers of one model have a key each: ``lr/SGD-0``.
+    ``vitals/grad_norm/generator``, ``vitals/lr/critic``. So it is, too, if one is watched while another
+    one is, before its first step, or with the same ``run=``. Several optimizers of one model have a key each:
+    ``vitals/lr/SGD-0``.
 
     Args:
         model: what is trained, or several; wrapped by ``DistributedDataParallel`` or ``torch.compile`` as
@@ -58,7 +59,7 @@ def watch(
             ``Settings.log_every_n_steps``.
         step: steps made before, when a training is resumed. None: none, or those that were watched in ``run``
             before.
-        parameters: whether the norms of the parameters are recorded too, as ``param_norm``.
+        parameters: whether the norms of the parameters are recorded too, as ``vitals/param_norm``.
         histograms: whether histograms of gradients and parameters are drawn per module, at the first, second,
             fourth, eighth ... row.
         on_every_rank: promise that every process of a distributed training calls ``watch``. Norms of sharded

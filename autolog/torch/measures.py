@@ -93,12 +93,13 @@ class Measures:
         if not tensors or _is_captured():
             return None
         if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
-            self._run.note("grad_norm", "not recorded: under FSDP 1 each rank has a part of each gradient")
+            why = "not recorded: under FSDP 1 each rank has a part of each gradient"
+            self._run.note("vitals/grad_norm", why)
             return None
         sharded = is_sharded(tensors)
         if sharded and not self._on_every_rank:
             why = "not recorded of sharded parameters: call watch(..., on_every_rank=True) on every rank"
-            self._run.note("grad_norm", why)
+            self._run.note("vitals/grad_norm", why)
             return None
         values = {"grad": {name: [p.grad for p in module] for name, module in modules.items()}}
         if self._parameters:
@@ -163,9 +164,21 @@ def by_module(model: Any, ours: Any, *, without_gradient: bool = False) -> dict[
     modules: defaultdict[str, list[Any]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if (without_gradient or parameter.grad is not None) and (ours is None or id(parameter) in ours):
-            parts = [part for part in name.split(".")[:-1] if part not in WRAPPERS]
-            modules[".".join(parts) or type(model).__name__].append(parameter)
+            modules[_name_of_owner(model, name)].append(parameter)
     return modules
+
+
+def _name_of_owner(model: Any, parameter: str) -> str:
+    """The module of a parameter: ``classifier``, ``net.0.Linear``. A number alone says nothing."""
+    path = parameter.rpartition(".")[0]
+    parts = [part for part in path.split(".") if part and part not in WRAPPERS]
+    if not parts:
+        return type(model).__name__
+    if parts[-1].isdigit():
+        # FSDP 2 makes a module's class into a subclass of its own, `FSDPLinear`.
+        kinds = [kind.__name__ for kind in type(model.get_submodule(path)).__mro__]
+        parts.append(next(kind for kind in kinds if not kind.startswith("FSDP")))
+    return ".".join(parts)
 
 
 def parameters_of(optimizer: Any) -> set[int]:
@@ -174,17 +187,17 @@ def parameters_of(optimizer: Any) -> set[int]:
 
 
 def learning_rates(optimizer: Any) -> dict[str, float]:
-    """The rates of the next step: ``lr``, or ``lr/<group>`` where there are several groups."""
+    """The rates of the next step: ``vitals/lr``, or ``vitals/lr/<group>`` where there are several groups."""
     groups = optimizer.param_groups
     if len(groups) == 1:  # nearly always, and at every step that is logged
         rate = groups[0].get("lr")
-        return {} if rate is None else {"lr": float(rate)}
+        return {} if rate is None else {"vitals/lr": float(rate)}
     names = [str(group.get("name", place)) for place, group in enumerate(groups)]
     if len(set(names)) < len(names):
         names = [str(place) for place in range(len(groups))]
     rates = {name: group.get("lr") for name, group in zip(names, groups, strict=True)}
     return {
-        f"lr/{name}": float(rate)
+        f"vitals/lr/{name}": float(rate)
         for name, rate in rates.items()
         if rate is not None  # Adafactor of transformers finds its own
     }

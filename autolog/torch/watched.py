@@ -50,7 +50,7 @@ class Member:
     Attributes:
         name: among the loop's models.
         every: steps between two rows; 0: none.
-        under: what stands behind ``grad_norm`` in its keys; known once its first row was written.
+        under: what stands behind ``vitals/grad_norm`` in its keys; known once its first row was written.
         has_given: whether the user has said which optimizers train it.
     """
 
@@ -94,7 +94,7 @@ class Part:
         last_row: the step of the last row.
         found: what was read for the step that comes, by model.
         left_out_step: the step of which nothing is read.
-        name: what stands behind ``lr`` in its keys; known once its first row was written.
+        name: what stands behind ``vitals/lr`` in its keys; known once its first row was written.
     """
 
     def __init__(self, ids: set[int], optimizer: Any, steps: int):
@@ -245,13 +245,13 @@ class Watched(Loop):
         steps_in[self.recording] = self.steps
         forget(self)
         self._let_go()
-        self._allowance.note("grad_norm")
+        self._allowance.note("vitals/grad_norm")
         if not self.has_stepped:
             why = (
                 "no step of the optimizer was seen: inside torch.compile or a CUDA graph it tells of none, "
                 "and a wrapper may not either. Call watch.step() after each one."
             )
-            self.recording.note("grad_norm", why)
+            self.recording.note("vitals/grad_norm", why)
         with shield("torch: the model"):
             self._keep(self.members)
         with shield("torch: evaluations"):
@@ -488,7 +488,7 @@ class Watched(Loop):
                 self._at = self.steps
                 if self._last_row is not None and self._last_row[0] < self._at:
                     last_step, went_on = self._last_row
-                    self._row["perf/step_seconds"] = (came - went_on) / (self._at - last_step)
+                    self._row["vitals/step_seconds"] = (came - went_on) / (self._at - last_step)
             # The rates of now: a schedule may change them before the row is written.
             rates = _rates(optimizer) if optimizer is not None else {}
             self._made.append(_Made(part, optimizer, rates, part.found))
@@ -548,14 +548,14 @@ class Watched(Loop):
                     continue
                 of_part = math.hypot(*norms.values())
                 if len(parts) > 1:
-                    row[f"{kind}_norm{under}/{self._kind(part)}"] = of_part
+                    row[f"vitals/{kind}_norm{under}/{self._kind(part)}"] = of_part
                 if kind == "grad":
                     member.alerts(part).look(self._at, of_part, norms)
             if by_module and are_apart:
                 whole = math.hypot(*by_module.values())
-                row |= norms_row(run, whole, by_module, key=f"{kind}_norm{under}")
+                row |= norms_row(run, whole, by_module, key=f"vitals/{kind}_norm{under}")
                 if not are_all:
-                    del row[f"{kind}_norm{under}"]
+                    del row[f"vitals/{kind}_norm{under}"]
         return row
 
     # Names ----------------------------------------------------------------------------------------

@@ -71,9 +71,9 @@ class Generations:
 
     def metrics(self, name: str) -> dict[str, float]:
         """How fast it was."""
-        found = {f"perf/{name}_generation_seconds": self.seconds}
+        found = {f"vitals/{name}_generation_seconds": self.seconds}
         if self.seconds:
-            found[f"perf/{name}_generated_tokens_per_second"] = self._tokens / self.seconds
+            found[f"vitals/{name}_generated_tokens_per_second"] = self._tokens / self.seconds
         self._compared = self._compare()
         return {**found, **{f"{name}/{key}": value for key, value in self._compared.items()}}
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from autolog.capture import gradients
 from autolog.core.allowance import UNASKED, Allowance
-from autolog.core.health import MOST_PARTS, Alerts, norms_row
+from autolog.core.health import Alerts, norms_row
 from autolog.core.recording import Recording
 from autolog.torch.measures import by_module, is_sharded, learning_rates
 
 __all__ = ["GradientNorms"]
 
-MOST_LOOKED_AT = 40  # modules, each with a chart of its own
+MOST_PARTS = 100  # whose norms are read
+MOST_LOOKED_AT = 40  # modules that a person can tell from each other
 FEWEST_LOOKED_AT = 4
 _WITH_PARTS_ELSEWHERE = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # of each gradient, on other ranks
 
@@ -65,7 +66,7 @@ class GradientNorms:
 
     def note_left_out(self) -> None:
         """At the training's end."""
-        self._allowance.note("grad_norm/modules")
+        self._allowance.note("vitals/grad_norm/modules")
 
     def _found(self) -> dict[str, list[Any]]:
         """The modules that are trained; of a deep model those above its layers' parts."""
@@ -75,7 +76,7 @@ class GradientNorms:
         parameters = [parameter for module in modules.values() for parameter in module]
         if where in _WITH_PARTS_ELSEWHERE or is_sharded(parameters):
             why = f"not recorded under {where or 'sharding'}: each rank has a part of each gradient"
-            self._run.note("grad_norm/modules", why)
+            self._run.note("vitals/grad_norm/modules", why)
             return {}
         return _coarser(modules)
 
@@ -92,7 +93,7 @@ class GradientNorms:
                     why = "not recorded at steps that a callback has chosen to be logged"
                     if self._is_stream:
                         why = "not recorded: of a stream nobody knows before which step is an epoch's last"
-                    self._run.note("grad_norm/modules", why)
+                    self._run.note("vitals/grad_norm/modules", why)
             return {}
         parts, rates = self._parts, self._rates
         self._parts, self._rates, self._step = {}, {}, -1

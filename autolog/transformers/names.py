@@ -8,14 +8,15 @@ __all__ = ["canonical"]
 
 _NAMES = {
     "loss": "train/loss",
-    "learning_rate": "lr",
+    "learning_rate": "vitals/lr",
+    "grad_norm": "vitals/grad_norm",
     "train_loss": "train/loss_mean",
-    "train_runtime": "perf/fit_seconds",
-    "train_samples_per_second": "perf/samples_per_second",
-    "train_steps_per_second": "perf/steps_per_second",
-    "train_tokens_per_second": "perf/tokens_per_second",
-    "num_input_tokens_seen": "perf/tokens_seen",
-    "total_flos": "perf/total_flos",
+    "train_runtime": "vitals/fit_seconds",
+    "train_samples_per_second": "vitals/samples_per_second",
+    "train_steps_per_second": "vitals/steps_per_second",
+    "train_tokens_per_second": "vitals/tokens_per_second",
+    "num_input_tokens_seen": "vitals/tokens_seen",
+    "total_flos": "vitals/total_flos",
 }
 _STAGES = {"eval": "val", "test": "test"}
 _EVALUATED = {"train": "train/eval"}  # beside what the training tells of itself
@@ -48,4 +49,4 @@ def canonical(name: str, sets: Iterable[str] = (), prefix: str | None = None) ->
     of_set = next((one for one in sorted(sets, key=len, reverse=True) if rest.startswith(f"{one}_")), None)
     if of_set is not None:
         stage, rest = f"{stage}/{of_set}", rest.removeprefix(f"{of_set}_")
-    return f"perf/{stage}_{_SPEEDS[rest]}" if rest in _SPEEDS else f"{stage}/{rest}"
+    return f"vitals/{stage}_{_SPEEDS[rest]}" if rest in _SPEEDS else f"{stage}/{rest}"

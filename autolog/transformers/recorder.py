@@ -11,7 +11,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from autolog.core.given import log
-from autolog.core.health import Alerts
+from autolog.core.health import VITALS, Alerts
 from autolog.core.recording import Recording
 from autolog.process.guard import charge, shield
 from autolog.transformers.attempts import Attempts
@@ -146,7 +146,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         with shield("transformers: an epoch"):
             charge(self.run)
             seconds = time.perf_counter() - self._epoch_began
-            self.run.log({"perf/epoch_seconds": seconds}, step=state.global_step)
+            self.run.log({"vitals/epoch_seconds": seconds}, step=state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: gradient norms"):
@@ -164,12 +164,15 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             row = {
                 self.named(name, prefix): value
                 for name, value in logs.items()
-                if self.logs or name in _LEFT_OUT_BY_THEIRS
+                if name != "epoch" and (self.logs or name in _LEFT_OUT_BY_THEIRS)
             }
             if "loss" in logs:
                 row |= self._norms(state, logs.get("grad_norm"))
                 row |= self._counted()
             self._last_logged = int(state.global_step)
+            if "loss" not in logs:  # an evaluation, or the end
+                once = [key for key in row if key.startswith(VITALS) or key == "train/loss_mean"]
+                self.run.log_once({key: row.pop(key) for key in once}, step=self.step)
             log(self.run, row, self.step)  # texts and lists too, as transformers' own callback does
             self._alerts.look_at_loss(state.global_step, logs.get("loss"))
             if self._tells_completions and "loss" in logs:
@@ -185,7 +188,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         with shield("transformers: gradient norms"):  # a fault here costs these alone
             norms = self.gradients.row(state.global_step, reported)
             if not self.logs:
-                norms.pop("grad_norm", None)
+                norms.pop("vitals/grad_norm", None)
             return norms
         return {}
 

@@ -145,16 +145,16 @@ class Tokens:
         tokens = sum(map(int, self._together()))
         self._seen += tokens
         row = {
-            "perf/padding_share": 1 - tokens / self._places,
-            "perf/tokens_per_sample": tokens / self._rows,
-            "perf/longest_sample": self._longest,
+            "vitals/padding_share": 1 - tokens / self._places,
+            "vitals/tokens_per_sample": tokens / self._rows,
+            "vitals/longest_sample": self._longest,
         }
         if not self._has_masks:  # nobody says which of them fill up
             row = {}
         if not self._is_told:
-            row["perf/tokens_per_second"] = tokens / self._seconds if self._seconds else math.nan
+            row["vitals/tokens_per_second"] = tokens / self._seconds if self._seconds else math.nan
             if self._is_whole:
-                row["perf/tokens_seen"] = self._seen
+                row["vitals/tokens_seen"] = self._seen
         self._since_then, self._places, self._rows, self._longest, self._seconds = [], 0, 0, 0, 0.0
         return row
 
@@ -170,9 +170,10 @@ class Tokens:
             return
         ranks = self._trainer.args.world_size
         if ranks > 1 and not self._is_told:
-            self._run.note("perf/tokens_per_second", f"of rank 0's share, one of {ranks}; so is tokens_seen")
+            why = f"of rank 0's share, one of {ranks}; so is tokens_seen"
+            self._run.note("vitals/tokens_per_second", why)
         if not self._is_whole and not self._is_told:
-            self._run.note("perf/tokens_seen", "not recorded: the training goes on from a checkpoint")
+            self._run.note("vitals/tokens_seen", "not recorded: the training goes on from a checkpoint")
 
     def _tell_words(self, ids: torch.Tensor) -> None:
         """How the tokenizer cuts the first texts."""

@@ -100,7 +100,7 @@ def test_gradients_are_seen_by_a_watch_on_its_run(into: MemorySink) -> None:
         optimizer.step()
     accelerator.end_training()
     kept = only(into)
-    assert "grad_norm" in kept.metrics
+    assert "vitals/grad_norm" in kept.metrics
     assert kept.status == "finished"
 
 
@@ -204,5 +204,5 @@ def test_beside_accelerates_own_tracker_it_is_one_run_that_stays_open(tmp_path: 
     """
     run(tmp_path, textwrap.dedent(LOOP) + textwrap.dedent(program), **HERE)
     (kept,) = read(tmp_path)
-    assert len(values(kept, "lr")) == 2
+    assert len(values(kept, "vitals/lr")) == 2
     assert values(kept, "after") == [1.0]

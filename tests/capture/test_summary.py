@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autolog.capture.summary import in_reading_order, result_of
+from autolog.capture.summary import in_reading_order, result_of, worth_a_chart
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing": ({}, {}),
@@ -40,8 +40,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"objective/value": 0.4},
     ),
     "a study without a trial that is complete": ({"trials/complete": 0, "trials/failed": 3}, {}),
-    "no set": ({"loss": 0.5, "lr": 0.1, "perf/seconds": 2.0, "grad_norm": 3.0}, {"loss": 0.5}),
-    "only means": ({"lr": 0.1, "perf/seconds": 2.0}, {}),
+    "no set": ({"loss": 0.5, "lr": 0.1, "vitals/seconds": 2.0, "vitals/grad_norm": 3.0}, {"loss": 0.5}),
+    "only means": ({"lr": 0.1, "vitals/seconds": 2.0}, {}),
     "six digits": ({"val/accuracy": 2 / 3}, {"val/accuracy": 0.666667}),
     "several sets of a kind": (
         {
@@ -104,3 +104,17 @@ def test_the_order_of_a_config() -> None:
         "git/commit",
         "autolog/schema",
     ]
+
+
+def test_of_each_set_three_metrics_are_charts_and_of_what_was_learned_one() -> None:
+    keys = [f"{name}/{key}" for name in ("train", "val") for key in ("brier", "f1", "accuracy", "log_loss")]
+    assert worth_a_chart([*keys, "val/set-2/wer"]) == {
+        "train/accuracy",
+        "val/accuracy",
+        "val/f1",
+        "val/log_loss",
+        "val/set-2/wer",
+    }
+    there = {"val/loss", "val/brier", "test/loss"}
+    assert worth_a_chart(keys[4:], there) == {"val/brier", "val/accuracy"}, "what is there goes on"
+    assert worth_a_chart(["val/hamming_loss"], there) == set()

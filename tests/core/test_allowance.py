@@ -73,9 +73,11 @@ def test_the_clock_ends_what_has_taken_far_more(monkeypatch: pytest.MonkeyPatch)
     assert not allowance.is_used_up(1), "a tenth of the time is what the budget allows"
     allowance.spent = 200.0
     assert [allowance.is_used_up(step) for step in (2, 30)] == [True, True]
-    allowance.note("grad_norm")
+    allowance.note("vitals/grad_norm")
     assert (
-        sink.runs[-1].config["autolog/notes"]["grad_norm"].startswith("aborted at step 2: it had taken 200")
+        sink.runs[-1]
+        .config["autolog/notes"]["vitals/grad_norm"]
+        .startswith("aborted at step 2: it had taken 200")
     )
 
 
@@ -87,7 +89,7 @@ def test_what_was_left_out_is_said_with_what_brings_it_back(steps: int, told: st
         with autolog.enabled(sink=sink, log_code=False, budget=budget), autolog.run() as run:
             allowance = Allowance(recording_of(run), UNASKED)
             steps_of(allowance, range(steps))
-            allowance.note("grad_norm")
+            allowance.note("vitals/grad_norm")
         notes.append(sink.runs[-1].config.get("autolog/notes"))
     them = "it" if steps == 2 else "all of them"
-    assert notes == [{"grad_norm": f"left out at {told}; Settings.budget=0.5 records {them}"}, None]
+    assert notes == [{"vitals/grad_norm": f"left out at {told}; Settings.budget=0.5 records {them}"}, None]

@@ -257,7 +257,7 @@ def test_what_a_watched_loop_loses_is_said_too(tmp_path: Path) -> None:
                 model(torch.ones(1, 2)).sum().backward()
                 optimizer.step()
         for run in sink.runs:
-            print(run.status, "grad_norm" in run.metrics, run.config["autolog/notes"])
+            print(run.status, "vitals/grad_norm" in run.metrics, run.config["autolog/notes"])
         """,
     )
     place = "torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype"

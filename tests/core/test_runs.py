@@ -24,6 +24,7 @@ from autolog import MemorySink, RunError
 from autolog.core import opening
 from autolog.core import settings as settings_module
 from autolog.core.placing import begin_training
+from autolog.core.run import recording_of
 from autolog.core.training import conclude, find_run
 from autolog.process import guard
 
@@ -33,6 +34,21 @@ def into_memory(sink: MemorySink) -> Any:
     settings_module.use(autolog.Settings(sink=sink, log_code=False))
     yield
     settings_module.use(None)
+
+
+def test_what_comes_once_is_no_chart_and_what_comes_again_is_a_line(sink: MemorySink) -> None:
+    with autolog.run("r") as given:
+        run = recording_of(given)
+        run.log_once({"val/brier": 0.1, "vitals/fit_seconds": 2.0}, step=3)
+        (kept,) = sink.runs
+        assert (kept.rows, kept.config["result/more"]) == ([], {"val/brier": 0.1, "vitals/fit_seconds": 2.0})
+        assert (run.last_step, run.latest["val/brier"]) == (3, 0.1)
+        for step, value in ((4, 0.2), (5, 0.3)):
+            run.log_once({"val/brier": value}, step=step)
+    (kept,) = sink.runs
+    assert kept.rows == [(step, {"val/brier": value}) for step, value in ((3, 0.1), (4, 0.2), (5, 0.3))]
+    assert kept.config["result/more"] == {"vitals/fit_seconds": 2.0}
+    assert run.latest["val/brier"] == 0.3
 
 
 def test_a_run_of_the_users_own(sink: MemorySink) -> None:

@@ -269,7 +269,7 @@ def test_texts_stand_beside_the_best_and_worst_predictions(found: Any, backend: 
 
 
 def norms(kept: Any) -> dict[int, float]:
-    return {step: row["grad_norm"] for step, row in kept["rows"] if "grad_norm" in row}
+    return {step: row["vitals/grad_norm"] for step, row in kept["rows"] if "vitals/grad_norm" in row}
 
 
 def test_nothing_failed(found: Any) -> None:
@@ -283,7 +283,9 @@ def test_looking_inside_changes_no_number(found: Any, kind: str) -> None:
     if kind == "several steps at once":
         steps = [3, 6, 8, 11, 14, 16]
     assert list(norms(found[kind])) == steps
-    batches = [step for step, row in found[kind]["rows"] if "train/loss" in row and "epoch" not in row]
+    batches = [
+        step for step, row in found[kind]["rows"] if "train/loss" in row and "vitals/epoch_seconds" not in row
+    ]
     # Keras tells of batches from threads, in any order.
     assert sorted(batches) == ([3, 6, 11, 14, 16] if kind == "several steps at once" else [3, 6, 9, 12, 15])
 
@@ -299,17 +301,17 @@ def test_the_model_is_as_it_was(found: Any) -> None:
 
 
 def test_norms_are_those_before_clipping(found: Any) -> None:
-    ((_, row),) = [(step, row) for step, row in found["norms"]["rows"] if "grad_norm" in row]
+    ((_, row),) = [(step, row) for step, row in found["norms"]["rows"] if "vitals/grad_norm" in row]
     for layer, norm in found["taken off"].items():
-        assert row[f"grad_norm/{layer}"] == pytest.approx(norm, rel=1e-3)
+        assert row[f"vitals/grad_norm/{layer}"] == pytest.approx(norm, rel=1e-3)
     whole = np.sqrt(sum(norm**2 for norm in found["taken off"].values()))
-    assert row["grad_norm"] == pytest.approx(whole, rel=1e-3)
+    assert row["vitals/grad_norm"] == pytest.approx(whole, rel=1e-3)
 
 
 def test_the_rate_is_that_of_the_step(found: Any) -> None:
-    rates = {step: row["lr"] for step, row in found["falling"]["rows"] if "lr" in row}
+    rates = {step: row["vitals/lr"] for step, row in found["falling"]["rows"] if "vitals/lr" in row}
     assert rates == {step: pytest.approx(rate) for step, rate in enumerate(found["falling"]["result"], 1)}
-    rates = {step: row["lr"] for step, row in found["halved"]["rows"] if "epoch" in row}
+    rates = {step: row["vitals/lr"] for step, row in found["halved"]["rows"] if "vitals/epoch_seconds" in row}
     assert rates == dict(zip((8, 16, 24), map(pytest.approx, found["halved"]["result"]), strict=True))
 
 
@@ -317,9 +319,11 @@ def test_each_optimizer_has_its_own_norms(found: Any, backend: str) -> None:
     if backend != "tensorflow":
         pytest.skip("JAX' trainer has one optimizer")
     last = {key: value for step, row in found["gan"]["rows"] if step == 8 for key, value in row.items()}
-    expected = dict(zip(("grad_norm/of_d", "grad_norm/of_g"), found["gan"]["result"], strict=True))
+    expected = dict(
+        zip(("vitals/grad_norm/of_d", "vitals/grad_norm/of_g"), found["gan"]["result"], strict=True)
+    )
     assert {key: last[key] for key in expected} == pytest.approx(expected)
-    assert (last["lr/of_d"], last["lr/of_g"]) == (1e-2, 1e-3)
+    assert (last["vitals/lr/of_d"], last["vitals/lr/of_g"]) == (1e-2, 1e-3)
 
 
 def counts(kept: Any) -> Any:
@@ -392,10 +396,10 @@ print("accuracy", model.evaluate(X_val, y_val, verbose=0)[1])
     )
     (kept,) = read(tmp_path)
     assert kept["config"]["framework/backend"] == backend
-    assert len(values(kept, "epoch")) == 2
+    assert len(values(kept, "vitals/epoch_seconds")) == 2
     accuracy = float(out.rpartition("accuracy")[2].split()[0])
     assert values(kept, "test/accuracy")[-1] == pytest.approx(accuracy)
-    assert backend in kept["config"]["autolog/notes"]["grad_norm"]
+    assert backend in kept["config"]["autolog/notes"]["vitals/grad_norm"]
     assert "autolog/faults" not in kept["config"]
 
 
@@ -486,7 +490,8 @@ for compiled in (False, True):
         watch.evaluate(y, model(X), loss=loss)
     assert seen == bare
     (found,) = sink.runs
-    rows = [(step, row["grad_norm"], row["lr"]) for step, row in found.rows if "grad_norm" in row]
+    norm, rate = "vitals/grad_norm", "vitals/lr"
+    rows = [(step, row[norm], row[rate]) for step, row in found.rows if norm in row]
     assert np.allclose(rows, [(n + 1, seen[n], 0.1) for n in range(3)], rtol=1e-5), (compiled, rows, seen)
     assert "val/confusion_matrix" in found.charts and "autolog/faults" not in found.config, found.config
 print("watched")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import free_port, journals, read, trackio_server, values
+from tests.programs import free_port, journals, read, trackio_server
 from tests.programs import run_warm as run
 from tests.programs import start_warm as start
 
@@ -65,11 +65,16 @@ def backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def epoch_ends(kept: dict[str, Any]) -> list[int]:
+    """The steps at which epochs have ended."""
+    return [row["step"] for row in kept["logs"] if "vitals/epoch_seconds" in row]
+
+
 def resumed(directory: Path) -> dict[str, Any]:
     """The one run that there is, whole: each epoch once, at its step, in order; nothing left behind."""
     (kept,) = read(directory)
-    epochs = [(row["step"], row["epoch"]) for row in kept["logs"] if "epoch" in row]
-    assert epochs == [(8, 1), (16, 2), (24, 3), (32, 4)]
+    assert epoch_ends(kept) == [8, 16, 24, 32]
+    assert kept["config"]["epochs"] == 4
     assert kept["config"]["status"] == "finished"
     assert kept["config"]["resumed"] == 1
     assert kept["config"]["params"]["epochs"] == 4
@@ -106,12 +111,12 @@ def test_what_the_killed_process_had_not_delivered_is_neither_lost_nor_doubled(
     assert kept["config"]["tags"] == ["nightly"]
     texts = [one for one in kept["artifacts"]["output"] if one["name"] == "text-told-long"]
     assert len({one["version"] for one in texts}) == 2, "their files do not stand in each other's way"
-    assert [row["step"] for row in kept["logs"] if "train/loss" in row and "epoch" not in row] == list(
-        range(3, 33, 3)
-    )
+    assert [
+        row["step"] for row in kept["logs"] if "train/loss" in row and "vitals/epoch_seconds" not in row
+    ] == list(range(3, 33, 3))
     assert kept["alerts"] == []
     created = kept["config"]["_Created"] if "_Created" in kept["config"] else raw_config(tmp_path)["_Created"]
-    assert created < min(row["timestamp"] for row in kept["logs"] if "epoch" in row)
+    assert created < min(row["timestamp"] for row in kept["logs"] if "vitals/epoch_seconds" in row)
     nothing_is_left(tmp_path)
 
 
@@ -167,8 +172,7 @@ def test_after_an_exception_the_same_process_goes_on_in_the_run(tmp_path: Path, 
     )
     kept = sorted(read(tmp_path), key=lambda one: len(one["logs"]))
     assert len(kept) == 2, "the third training is another run: the second has ended well"
-    epochs = [row["epoch"] for row in kept[1]["logs"] if "epoch" in row]
-    assert epochs == [1, 2, 3, 4]
+    assert epoch_ends(kept[1]) == [8, 16, 24, 32]
     assert kept[1]["config"]["status"] == "finished"
     assert (kept[1]["config"]["resumed"], kept[0]["config"].get("resumed")) == (1, None)
     nothing_is_left(tmp_path)
@@ -179,7 +183,7 @@ def test_twice_interrupted_is_twice_resumed(tmp_path: Path, backup: Path) -> Non
     run(tmp_path, program("train(Stop(3, settle), Stop(3, fail))"), code=1)
     run(tmp_path, program("train()"))
     (kept,) = read(tmp_path)
-    assert [row["epoch"] for row in kept["logs"] if "epoch" in row] == [1, 2, 3, 4]
+    assert epoch_ends(kept) == [8, 16, 24, 32]
     assert (kept["config"]["status"], kept["config"]["resumed"]) == ("finished", 2)
     nothing_is_left(tmp_path)
 
@@ -194,15 +198,15 @@ def test_the_run_of_a_process_that_lives_is_left_to_it(tmp_path: Path, backup: P
     run(tmp_path, "with autolog.run('next', project='other'): pass\nassert autolog.finish()")
     kept = {one["config"]["status"]: one for one in read(tmp_path)}
     assert set(kept) == {"crashed", "finished"}
-    assert values(kept["crashed"], "epoch") == [1, 2]
-    assert values(kept["finished"], "epoch") == [3, 4]
+    assert epoch_ends(kept["crashed"]) == [8, 16]
+    assert epoch_ends(kept["finished"]) == [24, 32]
 
 
 def test_after_a_good_end_the_next_training_is_a_run_of_its_own(tmp_path: Path, backup: Path) -> None:
     run(tmp_path, program("train(keep=True)\ntrain(keep=True, epochs=5)"))
     assert backup.exists()
     kept = read(tmp_path)
-    assert sorted(values(one, "epoch") for one in kept) == [[1, 2, 3, 4], [5]]
+    assert sorted(len(epoch_ends(one)) for one in kept) == [1, 4]
     assert all("resumed" not in one["config"] for one in kept)
 
 
@@ -217,7 +221,7 @@ def test_a_run_of_the_users_is_his_to_choose(tmp_path: Path, backup: Path) -> No
     run(tmp_path, program("train(Stop(2, settle), Stop(2, die))"), code=-signal.SIGKILL)
     run(tmp_path, program("with autolog.run('his'): train()"))
     kept = {one["name"]: one for one in read(tmp_path)}
-    assert values(kept.pop("his"), "epoch") == [3, 4]
+    assert epoch_ends(kept.pop("his")) == [24, 32]
     (old,) = kept.values()
     assert old["config"]["status"] == "crashed"
 
@@ -234,7 +238,7 @@ def test_over_http_the_run_goes_on_whole(tmp_path: Path, backup: Path) -> None:
     with trackio_server(tmp_path / "server", "s3cret", port):
         run(here, program("train()"), TRACKIO_SERVER_URL=url)
     (kept,) = read(tmp_path / "server")
-    assert [row["epoch"] for row in kept["logs"] if "epoch" in row] == [1, 2, 3, 4]
+    assert epoch_ends(kept) == [8, 16, 24, 32]
     assert (kept["config"]["status"], kept["config"]["resumed"]) == ("finished", 2)
     assert kept["config"]["tags"] == ["a"]
     nothing_is_left(here)

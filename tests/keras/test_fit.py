@@ -75,15 +75,15 @@ def test_a_fit_is_a_whole_run(recording: MemorySink) -> None:
     assert run.config["model/parameters"] == 64 * 8 + 8 + 8 * 10 + 10
     assert run.config["data/train"]["rows"] == 256
     assert run.config["data/val"]["rows"] == 128
-    epochs = [(step, row) for step, row in run.rows if "epoch" in row]
+    epochs = [(step, row) for step, row in run.rows if "vitals/epoch_seconds" in row]
     assert [step for step, _ in epochs] == [8, 16, 24]
     for key in ("loss", "accuracy"):
         assert [row[f"train/{key}"] for _, row in epochs] == pytest.approx(history[key])
         assert run.values(f"val/{key}") == pytest.approx(history[f"val_{key}"])
-    assert all(row["lr"] == 0.001 and row["perf/epoch_seconds"] > 0 for _, row in epochs)
-    assert [step for step, row in run.rows if "train/loss" in row and "epoch" not in row] == list(
-        range(3, 25, 3)
-    )
+    assert all(row["vitals/lr"] == 0.001 and row["vitals/epoch_seconds"] > 0 for _, row in epochs)
+    assert [
+        step for step, row in run.rows if "train/loss" in row and "vitals/epoch_seconds" not in row
+    ] == list(range(3, 25, 3))
     assert {"val/confusion_matrix", "val/roc", "val/precision_recall"} <= set(run.charts)
     assert {artifact["type"] for artifact in run.artifacts} == {"model", "text"}
 
@@ -112,9 +112,9 @@ def test_gradient_norms_are_those_before_clipping(recording: MemorySink) -> None
         layer.name: sum(float((v.value.grad**2).sum()) for v in layer.trainable_variables)
         for layer in model.layers
     }
-    assert run.metrics["grad_norm"] == pytest.approx(math.sqrt(sum(squares.values())), rel=1e-4)
+    assert run.metrics["vitals/grad_norm"] == pytest.approx(math.sqrt(sum(squares.values())), rel=1e-4)
     for name, square in squares.items():
-        assert run.metrics[f"grad_norm/{name}"] == pytest.approx(math.sqrt(square), rel=1e-4)
+        assert run.metrics[f"vitals/grad_norm/{name}"] == pytest.approx(math.sqrt(square), rel=1e-4)
 
 
 def test_gradients_under_mixed_precision_are_unscaled(recording: MemorySink) -> None:
@@ -125,7 +125,7 @@ def test_gradients_under_mixed_precision_are_unscaled(recording: MemorySink) -> 
             keras.config.set_dtype_policy(policy)
             model = classifier(optimizer="sgd")
             model.fit(X_train, y_train, epochs=1, batch_size=256, verbose=0)
-            found.append(recording.runs[-1].metrics["grad_norm"])
+            found.append(recording.runs[-1].metrics["vitals/grad_norm"])
     finally:
         keras.config.set_dtype_policy(before)
     assert found[1] == pytest.approx(found[0], rel=0.05)
@@ -135,7 +135,7 @@ def test_arguments_by_position_read_the_same(recording: MemorySink) -> None:
     classifier().fit(X_train, y_train, 64, 2, 0, [])
     run = only(recording)
     assert (run.config["params/batch_size"], run.config["params/epochs"]) == (64, 2)
-    assert [step for step, row in run.rows if "epoch" in row] == [4, 8]
+    assert [step for step, row in run.rows if "vitals/epoch_seconds" in row] == [4, 8]
 
 
 class Counting(keras.callbacks.Callback):  # type: ignore[misc]
@@ -161,7 +161,7 @@ def test_callbacks_of_every_kind_work_and_stay_the_users(recording: MemorySink, 
     assert mine.epochs == (0 if how == "none" else 2)
     if how in ("list", "tuple"):
         assert list(given) == [mine]
-    assert only(recording).values("epoch") == [1, 2]
+    assert only(recording).config["epochs"] == 2
 
 
 def test_evaluate_goes_on_in_the_run_and_alone_opens_one(recording: MemorySink) -> None:
@@ -275,8 +275,8 @@ def test_a_step_of_the_users_own_is_recorded(recording: MemorySink) -> None:
     model.compile("adam")
     model.fit(X_train, y_train, epochs=2, verbose=0)
     run = only(recording)
-    assert len([row for _, row in run.rows if "epoch" in row and "train/my_loss" in row]) == 2
-    assert run.values("grad_norm")
+    assert len([row for _, row in run.rows if "vitals/epoch_seconds" in row and "train/my_loss" in row]) == 2
+    assert run.values("vitals/grad_norm")
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -349,7 +349,7 @@ def test_callbacks_that_keras_calls_from_threads_of_its_own_still_are(sink: Memo
     bare = are_called_from_here()  # Keras 3.5 has no such threads
     with autolog.enabled("keras", sink=sink, log_code=False):
         assert are_called_from_here() == bare
-    assert only(sink).values("epoch") == [1]
+    assert only(sink).config["epochs"] == 1
 
 
 def test_batches_need_no_thread_of_keras_where_nobody_asks_for_it(
@@ -372,8 +372,9 @@ def test_fit_twice_is_two_runs_and_the_steps_go_on(recording: MemorySink) -> Non
     model.fit(X_train, y_train, epochs=2, verbose=0)
     model.fit(X_train, y_train, epochs=3, initial_epoch=2, verbose=0)
     first, second = recording.runs
-    assert [step for step, row in first.rows if "epoch" in row] == [8, 16]
-    assert [(step, row["epoch"]) for step, row in second.rows if "epoch" in row] == [(24, 3)]
+    assert [step for step, row in first.rows if "vitals/epoch_seconds" in row] == [8, 16]
+    assert [step for step, row in second.rows if "vitals/epoch_seconds" in row] == [24]
+    assert second.config["epochs"] == 3
 
 
 def test_a_fit_within_a_fits_callbacks_belongs_to_the_outer_one(recording: MemorySink) -> None:
@@ -452,7 +453,7 @@ def test_the_pictures_are_of_the_weights_that_were_restored(recording: MemorySin
     model.fit(X_train, y_train, epochs=9, validation_data=data, verbose=0, callbacks=[stop])
     predicted = model.predict(X_test, verbose=0)
     run = only(recording)
-    assert stop.best_epoch < len(run.values("epoch")) - 1  # else this test shows nothing
+    assert stop.best_epoch < len(run.values("vitals/epoch_seconds")) - 1  # else this test shows nothing
     worst = run.tables["val/best_and_worst"][0]
     assert worst["probability_of_true"] == pytest.approx(
         predicted[np.arange(128), y_test].min(), rel=1e-3, abs=1e-6
@@ -550,8 +551,8 @@ def test_an_epoch_without_validation_is_not_shown_by_another_ones(recording: Mem
 
 def test_samples_per_second_are_those_of_the_data(recording: MemorySink) -> None:
     classifier().fit(X_train[:70], y_train[:70], epochs=1, verbose=0)
-    row = next(row for _, row in only(recording).rows if "epoch" in row)
-    assert row["perf/samples_per_second"] * row["perf/epoch_seconds"] == pytest.approx(70)
+    row = next(row for _, row in only(recording).rows if "vitals/epoch_seconds" in row)
+    assert row["vitals/samples_per_second"] * row["vitals/epoch_seconds"] == pytest.approx(70)
 
 
 def test_two_generators_are_two_test_sets(recording: MemorySink) -> None:
@@ -618,13 +619,13 @@ def test_the_first_callback_of_a_process_records_too(into: MemorySink) -> None:
     assert run.status == "finished"
     assert run.config["params/epochs"] == 2
     assert (run.config["data/train"]["rows"], run.config["data/val"]["rows"]) == (256, 128)
-    assert len(run.values("epoch")) == len(run.values("val/loss")) == 2
-    assert run.values("grad_norm")
+    assert len(run.values("vitals/epoch_seconds")) == len(run.values("val/loss")) == 2
+    assert run.values("vitals/grad_norm")
     assert {"val/confusion_matrix", "test/confusion_matrix"} <= set(run.charts)
     assert run.metrics["val/accuracy"] == history.history["val_accuracy"][-1]
     assert [artifact["type"] for artifact in run.artifacts].count("model") == 1
     fit_by_callback(classifier())  # the hooks are in now
-    assert [len(run.values("epoch")) for run in into.runs] == [2, 2]
+    assert [len(run.values("vitals/epoch_seconds")) for run in into.runs] == [2, 2]
     callbacks = [TrackioCallback()]
     settings = settings_module.in_force()
     autolog.disable()
@@ -651,7 +652,7 @@ def test_the_first_callback_of_a_process_and_an_error(into: MemorySink) -> None:
 
 def test_beside_enable_each_thing_is_recorded_once(recording: MemorySink) -> None:
     classifier().fit(X_train, y_train, epochs=1, verbose=0, callbacks=[TrackioCallback()])
-    assert len(only(recording).values("epoch")) == 1
+    assert len(only(recording).values("vitals/epoch_seconds")) == 1
 
 
 def test_the_callback_writes_to_the_run_that_it_is_given(into: MemorySink) -> None:
@@ -715,7 +716,7 @@ def test_what_we_ask_of_keras_loses_nothing_where_warnings_are_errors(
     run = only(recording)
     assert run.config["optimizer"] == "Adam"
     assert run.config["params/loss"] == "sparse_categorical_crossentropy"
-    assert run.values("lr")
+    assert run.values("vitals/lr")
     assert "val/confusion_matrix" in run.charts
 
 

@@ -86,12 +86,12 @@ def test_every_batch_is_a_step(recording: MemorySink, make: Any) -> None:
     model = make()
     model.fit(X, 3 * y, batch_size=8, epochs=3, verbose=0)
     run = only(recording)
-    assert series(run, "epoch") == [(5, 1), (10, 2), (15, 3)]
+    assert [step for step, _ in series(run, "vitals/epoch_seconds")] == [5, 10, 15]
     loss = "train/own_loss" if isinstance(model, Own) else "train/loss"
     steps = [step for step, _ in series(run, loss)]
     assert steps == sorted(steps)
     assert set(steps) == set(range(1, 16))
-    assert [step for step, _ in series(run, "lr")] == list(range(1, 16))
+    assert [step for step, _ in series(run, "vitals/lr")] == list(range(1, 16))
 
 
 def test_a_step_that_mixed_precision_skips_has_no_gradient(recording: MemorySink) -> None:
@@ -100,7 +100,7 @@ def test_a_step_that_mixed_precision_skips_has_no_gradient(recording: MemorySink
     made = int(model.optimizer.inner_optimizer.iterations)
     run = only(recording)
     assert 0 < made < 15
-    assert len(series(run, "grad_norm")) == made
+    assert len(series(run, "vitals/grad_norm")) == made
     assert run.alerts == []
 
 
@@ -109,7 +109,7 @@ def test_the_optimizer_is_the_one_that_trains(recording: MemorySink) -> None:
     run = only(recording)
     assert run.config["optimizer"] == "SGD"
     assert run.config["params/learning_rate"] == 3e-4
-    assert {rate for _, rate in series(run, "lr")} == {3e-4}
+    assert {rate for _, rate in series(run, "vitals/lr")} == {3e-4}
 
 
 def test_accumulated_gradients_are_whole(recording: MemorySink) -> None:
@@ -119,7 +119,7 @@ def test_accumulated_gradients_are_whole(recording: MemorySink) -> None:
     model.zero_grad()
     ((model(X)[:, 0] - torch.tensor(y)) ** 2).mean().backward()
     whole = sum(float((v.value.grad**2).sum()) for v in model.trainable_variables) ** 0.5
-    assert series(only(recording), "grad_norm") == [(5, pytest.approx(whole, rel=1e-5))]
+    assert series(only(recording), "vitals/grad_norm") == [(5, pytest.approx(whole, rel=1e-5))]
 
 
 # Rates ------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_the_rate_is_that_of_the_step(recording: MemorySink) -> None:
     )
     rates = [float(np.float32(rate)) for rate in history.history["learning_rate"]]
     expected = [(step, pytest.approx(rates[(step - 1) // 2])) for step in range(1, 9)]
-    assert series(only(recording), "lr") == expected
+    assert series(only(recording), "vitals/lr") == expected
     assert len(set(rates)) > 1
 
 
@@ -151,7 +151,9 @@ def test_a_schedules_rates(sink: MemorySink, every: int, length: str) -> None:
         model.fit(*given, batch_size=10, epochs=2 if length == "known" else 1, verbose=0, callbacks=[seen])
     autolog.finish()
     due = [step for step in range(1, len(used) + 1) if step % every == 0 or step % 4 == 0]
-    assert series(only(sink), "lr") == [(step, pytest.approx(used[step - 1], abs=1e-7)) for step in due]
+    assert series(only(sink), "vitals/lr") == [
+        (step, pytest.approx(used[step - 1], abs=1e-7)) for step in due
+    ]
 
 
 def test_a_callback_that_sets_the_rate_of_each_batch(recording: MemorySink) -> None:
@@ -167,7 +169,7 @@ def test_a_callback_that_sets_the_rate_of_each_batch(recording: MemorySink) -> N
     line(optimizer=keras.optimizers.SGD(0.08)).fit(
         ((X[n : n + 10], y[n : n + 10]) for n in range(0, 40, 10)), epochs=1, verbose=0, callbacks=[Falling()]
     )
-    assert [rate for _, rate in series(only(recording), "lr")] == pytest.approx(used)
+    assert [rate for _, rate in series(only(recording), "vitals/lr")] == pytest.approx(used)
     assert len(set(used)) > 2
 
 
@@ -188,8 +190,8 @@ def test_a_function_of_the_users_is_not_asked_once_more(sink: MemorySink) -> Non
         assert calls() == bare
     autolog.finish()
     run = only(sink)
-    assert "lr" not in run.metrics
-    assert "function of yours" in run.config["autolog/notes"]["lr"]
+    assert "vitals/lr" not in run.metrics
+    assert "function of yours" in run.config["autolog/notes"]["vitals/lr"]
 
 
 # Several optimizers -----------------------------------------------------------------------------------
@@ -230,12 +232,12 @@ def test_each_optimizer_has_its_own_norms_and_rate(recording: MemorySink) -> Non
     run = only(recording)
     for place, name in enumerate(("d", "g")):
         expected = [(step, pytest.approx(norms[place])) for step, norms in enumerate(model.norms, 1)]
-        assert series(run, f"grad_norm/{name}_optimizer") == expected
+        assert series(run, f"vitals/grad_norm/{name}_optimizer") == expected
         layer = getattr(model, name).layers[0].name
-        assert series(run, f"grad_norm/{name}/{layer}") == expected
-    assert "grad_norm" not in run.metrics, "of two losses there is none"
-    assert {rate for _, rate in series(run, "lr/d_optimizer")} == {0.1}
-    assert {rate for _, rate in series(run, "lr/g_optimizer")} == {0.2}
+        assert series(run, f"vitals/grad_norm/{name}/{layer}") == expected
+    assert "vitals/grad_norm" not in run.metrics, "of two losses there is none"
+    assert {rate for _, rate in series(run, "vitals/lr/d_optimizer")} == {0.1}
+    assert {rate for _, rate in series(run, "vitals/lr/g_optimizer")} == {0.2}
     assert run.config["optimizer"] == "SGD, Adam"
     assert run.config["params"]["optimizer/g_optimizer/learning_rate"] == 0.2
 
@@ -255,9 +257,9 @@ def test_what_no_optimizer_of_keras_applies_is_not_recorded(recording: MemorySin
     model.compile()
     model.fit(X, y, batch_size=8, verbose=0)
     run = only(recording)
-    assert series(run, "epoch") == [(5, 1)]
-    assert "grad_norm" not in run.metrics
-    assert "no optimizer" in run.config["autolog/notes"]["grad_norm"]
+    assert [step for step, _ in series(run, "vitals/epoch_seconds")] == [5]
+    assert "vitals/grad_norm" not in run.metrics
+    assert "no optimizer" in run.config["autolog/notes"]["vitals/grad_norm"]
 
 
 def test_models_of_one_loop_share_an_axis(recording: MemorySink) -> None:

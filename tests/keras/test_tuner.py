@@ -84,7 +84,7 @@ def test_a_search_is_a_run_and_its_trials_are_below_it(recording: MemorySink, tm
     for run, trial in zip(trials, searching.oracle.trials.values(), strict=True):
         assert run.config["hyperparameters"] == trial.hyperparameters.values
         assert run.config["params/units"] == trial.hyperparameters.values["units"]
-        assert run.values("epoch") == [1, 2]
+        assert run.config["epochs"] == 2
         assert max(run.values("val/accuracy")) == pytest.approx(trial.score)
         assert run.status == "finished"
 
@@ -98,16 +98,16 @@ def test_every_kind_of_search(recording: MemorySink, tmp_path: Path, kind: str) 
     assert search.config["tuner"] == kind
     assert len(trials) == len(searching.oracle.trials) == len(search.tables["trials"])
     assert search.config["best/params"] == searching.get_best_hyperparameters()[0].values
-    assert all(run.values("epoch") for run in trials)
+    assert all(run.config["epochs"] for run in trials)
 
 
 def test_further_executions_are_below_their_trial(recording: MemorySink, tmp_path: Path) -> None:
     tuner(tmp_path, max_trials=2, executions_per_trial=2).search(**DATA, epochs=1)
     _, trials = tree(recording)
     assert len(trials) == 2
-    assert all(run.values("epoch") == [1] for run in trials)
+    assert all(run.config["epochs"] == 1 for run in trials)
     below = [run for run in recording.runs if run.parent in {trial.id for trial in trials}]
-    assert [run.values("epoch") for run in below] == [[1], [1]]
+    assert [run.config["epochs"] for run in below] == [1, 1]
 
 
 def test_a_trial_that_fails_says_so_and_the_search_goes_on(recording: MemorySink, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_callback_by_hand_is_copied_and_records(sink: MemorySink, tmp_path: Pa
     search, trials = tree(sink)
     assert (search.name == "his") == given
     assert len(sink.runs) == 4
-    assert [run.values("epoch") for run in trials] == [[1]] * 3
+    assert [run.config["epochs"] for run in trials] == [1] * 3
 
 
 def test_a_run_of_the_users_holds_the_search(recording: MemorySink, tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def train(model: Any, optimizer: Any, steps: int = 3) -> list[dict[str, float]]:
             for name, place in (("body", 0), ("head", 2))
         }
         norms.append(
-            {"grad_norm": math.hypot(*parts.values())} | {f"grad_norm/{k}": v for k, v in parts.items()}
+            {"vitals/grad_norm": math.hypot(*parts.values())}
+            | {f"vitals/grad_norm/{k}": v for k, v in parts.items()}
         )
         with torch.no_grad():
             optimizer.apply(gradients, model.trainable_variables)
@@ -87,15 +88,15 @@ def test_a_loop_is_a_whole_run(recording: MemorySink, given: bool, says_its_step
     found = only(recording)
     assert found.status == "finished"
     assert series(found, "train/loss") == [(1, 0.0), (2, 1.0), (3, 2.0)]
-    for key in ("grad_norm", "grad_norm/body", "grad_norm/head"):
+    for key in ("vitals/grad_norm", "vitals/grad_norm/body", "vitals/grad_norm/head"):
         assert series(found, key) == [(n + 1, pytest.approx(expected[n][key], rel=1e-5)) for n in range(3)]
-    assert series(found, "lr") == [(n + 1, pytest.approx(0.1 * 0.5**n)) for n in range(3)]
+    assert series(found, "vitals/lr") == [(n + 1, pytest.approx(0.1 * 0.5**n)) for n in range(3)]
     right = (model(X).argmax(1) == y).double().mean()
     assert found.metrics["val/accuracy"] == told["accuracy"] == pytest.approx(float(right))
     assert (found.config["optimizer"], found.config["framework/backend"]) == ("Adam", "torch")
     assert found.config["params"]["optimizer/clipnorm"] == 1e-3
     assert [one["type"] for one in found.artifacts].count("model") == 1
-    assert "grad_norm" not in found.config.get("autolog/notes", {})
+    assert "vitals/grad_norm" not in found.config.get("autolog/notes", {})
 
 
 def test_steps_that_nobody_sees_are_said(recording: MemorySink) -> None:
@@ -109,8 +110,8 @@ def test_steps_that_nobody_sees_are_said(recording: MemorySink) -> None:
     found = only(recording)
     assert series(found, "train/loss") == [(n, float(n)) for n in (1, 2, 3, 4)]
     size = math.sqrt(model.count_params())
-    assert series(found, "grad_norm") == [(n, pytest.approx(n * size)) for n in (1, 2, 4)]
-    assert series(found, "lr") == [(n, 0.1) for n in (1, 2, 4)]
+    assert series(found, "vitals/grad_norm") == [(n, pytest.approx(n * size)) for n in (1, 2, 4)]
+    assert series(found, "vitals/lr") == [(n, 0.1) for n in (1, 2, 4)]
 
 
 def test_it_is_bit_identical_and_leaves_nothing(recording: MemorySink) -> None:
@@ -126,7 +127,7 @@ def test_it_is_bit_identical_and_leaves_nothing(recording: MemorySink) -> None:
         return [variable.numpy().tolist() for variable in model.variables] + torch.rand(2).tolist()
 
     assert program(True) == program(False)
-    assert len(only(recording).values("grad_norm")) == 3
+    assert len(only(recording).values("vitals/grad_norm")) == 3
 
 
 def test_what_trains_something_else_is_no_step(recording: MemorySink) -> None:
@@ -134,7 +135,7 @@ def test_what_trains_something_else_is_no_step(recording: MemorySink) -> None:
     with autolog.keras.watch(model) as watch:
         train(other, keras.optimizers.SGD(0.1))
         assert watch.steps == 0
-    assert "Call watch.step()" in only(recording).config["autolog/notes"]["grad_norm"]
+    assert "Call watch.step()" in only(recording).config["autolog/notes"]["vitals/grad_norm"]
 
 
 def test_it_ends_with_its_model_or_its_error(recording: MemorySink) -> None:

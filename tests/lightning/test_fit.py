@@ -78,8 +78,14 @@ def test_a_fit_is_a_whole_run(recording: MemorySink, package: str) -> None:
     assert run.config["model/parameters"] == 64 * 16 + 16 + 16 * 10 + 10
     assert (run.config["data/train"]["rows"], run.config["data/val"]["rows"]) == (256, 128)
     assert [step for step, row in run.rows if "train/loss" in row] == [2, 5, 8, 11, 14]
-    assert [row["lr"] for _, row in run.rows if "train/loss" in row] == [0.01, 0.01, 0.005, 0.005, 0.005]
-    assert [(step, row["epoch"]) for step, row in run.rows if "epoch" in row] == [(7, 1), (15, 2)]
+    assert [row["vitals/lr"] for _, row in run.rows if "train/loss" in row] == [
+        0.01,
+        0.01,
+        0.005,
+        0.005,
+        0.005,
+    ]
+    assert [step for step, row in run.rows if "vitals/epoch_seconds" in row] == [7, 15]
     assert len(run.values("val/loss")) == 2
     assert {"val/confusion_matrix", "val/roc"} <= set(run.charts)
     assert [artifact["type"] for artifact in run.artifacts] == ["model"]
@@ -136,7 +142,7 @@ def test_evaluations_go_on_in_the_run_of_their_module(recording: MemorySink) -> 
     assert run.metrics["val/loss"] == pytest.approx(told["val_loss"])
     assert run.metrics["test/acc"] == pytest.approx(float((predicted == y[384:512]).float().mean()))
     assert "test/accuracy" not in run.metrics, "it is the module's acc"
-    assert run.metrics["perf/predict_seconds"] > 0
+    assert run.metrics["vitals/predict_seconds"] > 0
     matrix = np.zeros((10, 10), int)
     np.add.at(matrix, (y[384:512].numpy(), predicted.numpy()), 1)
     rows = run.tables["test/confusion_matrix_counts"]
@@ -188,7 +194,9 @@ def test_the_learning_rate_that_was_found_is_the_one(
     autolog.finish()
     (run,) = [each for each in recording.runs if each.rows]
     params, used = run.config["params"], rates[-fitting.global_step]
-    assert [run.values("lr")[0], run.config["params/lr"], params["optimizer/lr"]] == [pytest.approx(used)] * 3
+    assert [run.values("vitals/lr")[0], run.config["params/lr"], params["optimizer/lr"]] == [
+        pytest.approx(used)
+    ] * 3
     # Lightning 2.4 does not train with the rate that its callback has found; the module's parameter has it.
     if finder == "tuner" or used != 0.01:
         assert [params["lr"], module.hparams["lr"]] == [pytest.approx(used)] * 2
@@ -229,7 +237,7 @@ def test_an_evaluation_stands_at_the_step_of_its_weights(recording: MemorySink) 
     trainer().fit(module, loader(), loader(val_set))
     trainer().test(module, loader(test_set), verbose=False)
     run = only(recording)
-    of_validation = [step for step, row in run.rows if "val/balanced_accuracy" in row]
+    of_validation = [step for step, row in run.rows if "val/f1_macro" in row]
     assert of_validation == [step for step, row in run.rows if "val/loss" in row][-1:] == [15]
     assert {step for step, key in run.drawn if key.startswith("val/")} == {15}
     assert [step for step, row in run.rows if "test/acc" in row] == [16]
@@ -275,8 +283,8 @@ def test_gradient_norms_are_those_before_clipping(recording: MemorySink, more: d
     trainer(log_every_n_steps=1, **more).fit(module, loader())
     run = only(recording)
     assert len(module.norms) == (8 if "accumulate_grad_batches" in more else 16)
-    assert run.values("grad_norm") == pytest.approx(module.norms, rel=1e-4)
-    assert set(run.metrics) >= {"grad_norm/net.0", "grad_norm/net.2"}
+    assert run.values("vitals/grad_norm") == pytest.approx(module.norms, rel=1e-4)
+    assert set(run.metrics) >= {"vitals/grad_norm/net.0.Linear", "vitals/grad_norm/net.2.Linear"}
 
 
 class Adversarial(lightning.pytorch.LightningModule):  # type: ignore[misc]
@@ -303,10 +311,13 @@ def test_several_optimizers_are_told_apart(recording: MemorySink) -> None:
     run = only(recording)
     assert run.config["optimizer"] == ["SGD", "Adam"]
     assert run.config["params"]["optimizer/1"]["lr"] == 0.2
-    rows = [row for _, row in run.rows if "grad_norm/one" in row]
+    rows = [row for _, row in run.rows if "vitals/grad_norm/one" in row]
     assert len(rows) == 4
-    assert all({"grad_norm/other", "grad_norm/SGD-0", "grad_norm/Adam-1"} <= set(row) for row in rows)
-    assert (run.metrics["lr/SGD-0"], run.metrics["lr/Adam-1"]) == (0.1, 0.2)
+    assert all(
+        {"vitals/grad_norm/other", "vitals/grad_norm/SGD-0", "vitals/grad_norm/Adam-1"} <= set(row)
+        for row in rows
+    )
+    assert (run.metrics["vitals/lr/SGD-0"], run.metrics["vitals/lr/Adam-1"]) == (0.1, 0.2)
 
 
 @pytest.mark.parametrize(("every", "accumulated"), [(1, 1), (2, 1), (3, 1), (5, 1), (2, 2), (3, 3)])
@@ -317,16 +328,16 @@ def test_every_step_that_is_logged_has_its_norms_and_rate(
         trainer(log_every_n_steps=every, accumulate_grad_batches=accumulated).fit(Digits(), loader())
     steps = 2 * math.ceil(8 / accumulated)
     logged = [step for step in range(steps) if (step + 1) % every == 0]
-    rows = [(step, row) for step, row in only(sink).rows if "grad_norm" in row]
+    rows = [(step, row) for step, row in only(sink).rows if "vitals/grad_norm" in row]
     assert [step for step, _ in rows] == logged
-    assert all({"lr", "train/loss", "grad_norm/net.0"} <= set(row) for _, row in rows)
-    assert [row["lr"] for _, row in rows] == [0.01 if step < steps / 2 else 0.005 for step in logged]
+    assert all({"vitals/lr", "train/loss", "vitals/grad_norm/net.0.Linear"} <= set(row) for _, row in rows)
+    assert [row["vitals/lr"] for _, row in rows] == [0.01 if step < steps / 2 else 0.005 for step in logged]
 
 
 def test_gradients_can_be_left_out(sink: MemorySink) -> None:
     with autolog.enabled("lightning", sink=sink, log_code=False, log_gradients=False):
         trainer().fit(Digits(), loader())
-    assert not [key for key in only(sink).metrics if key.startswith("grad_norm")]
+    assert not [key for key in only(sink).metrics if key.startswith("vitals/grad_norm")]
 
 
 # What modules do --------------------------------------------------------------------------------------
@@ -561,7 +572,7 @@ def test_a_module_that_is_compiled(recording: MemorySink) -> None:
     trainer().fit(torch.compile(module, backend="eager"), loader(), loader(val_set))
     trainer().test(module, loader(test_set), verbose=False)
     run = only(recording)
-    assert run.values("grad_norm")
+    assert run.values("vitals/grad_norm")
     assert "is compiled" in run.config["autolog/notes"]["val/confusion_matrix"]
 
 
@@ -636,8 +647,8 @@ def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, last: str
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == "finished"
     assert kept["config"]["resumed"] == 1
-    epochs = [(log["step"], log["epoch"]) for log in kept["logs"] if "epoch" in log]
-    assert epochs == [(7, 1), (15, 2), (23, 3)]
+    assert [log["step"] for log in kept["logs"] if "vitals/epoch_seconds" in log] == [7, 15, 23]
+    assert kept["config"]["epochs"] == 3
     run(tmp_path, RESUMED.format(folder=folder, epochs=1, more=""))
     assert len(read(tmp_path)) == 2
 
@@ -669,7 +680,7 @@ def test_the_callback_records_what_carries_it(into: MemorySink, package: str) ->
 
 def test_beside_enable_each_thing_is_recorded_once(recording: MemorySink) -> None:
     trainer(callbacks=[TrackioCallback()]).fit(Digits(), loader())
-    assert len(only(recording).values("epoch")) == 2
+    assert len(only(recording).values("vitals/epoch_seconds")) == 2
 
 
 def test_the_callback_writes_to_the_run_that_it_is_given(into: MemorySink) -> None:

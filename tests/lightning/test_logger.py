@@ -75,9 +75,9 @@ def test_a_trainer_with_the_logger_is_recorded_whole(into: MemorySink, package: 
     run = only(into)
     assert (run.name, run.config["tags"], run.config["fold"]) == ("baseline", ["nightly"], 3)
     assert [step for step, row in run.rows if "train/loss" in row] == [2, 5, 8, 11, 14]
-    assert [(step, row["epoch"]) for step, row in run.rows if "epoch" in row] == [(7, 1), (15, 2)]
+    assert [step for step, row in run.rows if "vitals/epoch_seconds" in row] == [7, 15]
     assert (len(run.values("val/loss")), len(run.values("test/acc"))) == (2, 1)
-    assert {"grad_norm", "lr", "perf/epoch_seconds"} <= set(run.metrics)
+    assert {"vitals/grad_norm", "vitals/lr", "vitals/epoch_seconds"} <= set(run.metrics)
     assert {"val/confusion_matrix", "test/confusion_matrix"} <= set(run.charts)
     assert run.config["params"]["lr"] == 0.01
     assert run.status == "running"  # as with other loggers, more may come
@@ -142,7 +142,7 @@ def test_one_logger_is_one_run_for_a_module_until_that_has_ended(into: MemorySin
     logger, module = TrackioLogger(), Digits()
     for _ in range(2):
         trainer(logger=logger).fit(module, loader())
-    assert len(only(into).values("perf/fit_seconds")) == 2
+    assert len(only(into).values("vitals/fit_seconds")) == 2
     autolog.finish()
     trainer(logger=logger).fit(module, loader())
     assert [run.status for run in into.runs] == ["finished", "running"]
@@ -188,7 +188,7 @@ def test_a_new_module_that_goes_on_from_a_checkpoint_goes_on_in_the_run(
         given = {"callbacks": [saving], "enable_checkpointing": True, "max_epochs": epochs}
         more = {"ckpt_path": "last"} if epochs == 2 else {}
         trainer(logger=logger, **given).fit(Digits(), loader(), **more)
-    assert [(step, row["epoch"]) for step, row in only(into).rows if "epoch" in row] == [(7, 1), (15, 2)]
+    assert [step for step, row in only(into).rows if "vitals/epoch_seconds" in row] == [7, 15]
 
 
 def test_the_run_of_a_logger_that_is_gone_has_ended(into: MemorySink) -> None:
@@ -222,7 +222,7 @@ def test_the_run_of_a_callback_is_the_loggers_too(into: MemorySink) -> None:
     with autolog.run("his") as his:
         carrying = trainer(logger=TrackioLogger(), callbacks=[TrackioCallback(his)])
         contextvars.Context().run(carrying.fit, Logging(), loader())
-    assert {"reward", "train/loss", "grad_norm"} <= set(only(into).metrics)
+    assert {"reward", "train/loss", "vitals/grad_norm"} <= set(only(into).metrics)
 
 
 def test_a_training_that_fails_has_failed(into: MemorySink) -> None:
@@ -260,7 +260,7 @@ def test_turned_off_it_logs_what_it_is_given(into: MemorySink) -> None:
     assert [step for step, row in run.rows if "train/loss" in row] == [2, 5, 8, 11, 14]
     assert len(run.values("val/loss")) == 2
     assert run.config["params"]["lr"] == 0.01
-    assert "grad_norm" not in run.metrics
+    assert "vitals/grad_norm" not in run.metrics
     assert sorted(alias for artifact in run.artifacts for alias in artifact["aliases"]) == ["best", "last"]
 
 
@@ -398,7 +398,7 @@ def test_fabric_logs_to_it(into: MemorySink) -> None:
     logger.finalize("success")
     run = only(into)
     assert [step for step, row in run.rows if "train/loss" in row] == list(range(1, 9))
-    assert [step for step, row in run.rows if "grad_norm" in row] == list(range(1, 9))
+    assert [step for step, row in run.rows if "vitals/grad_norm" in row] == list(range(1, 9))
     assert run.metrics["val/loss"] == 2.0
     assert run.status == "running"
 

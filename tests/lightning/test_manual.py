@@ -53,8 +53,8 @@ def test_norms_are_those_before_it_clips(sink: MemorySink, clips_by: str, skips:
         trainer(max_epochs=1, log_every_n_steps=1).fit(module, loader())
         assert not any("clip_grad" in place for place in hooks.installed())
     run = only(sink)
-    found = list(zip(run.values("grad_norm/SGD-0"), run.values("grad_norm/SGD-1"), strict=True))
+    found = list(zip(run.values("vitals/grad_norm/SGD-0"), run.values("vitals/grad_norm/SGD-1"), strict=True))
     assert found == [pytest.approx(norms, rel=1e-4) for norms in module.norms]
-    assert [run.metrics[f"grad_norm/net.{place}"] for place in (0, 2)] == pytest.approx(
+    assert [run.metrics[f"vitals/grad_norm/net.{place}.Linear"] for place in (0, 2)] == pytest.approx(
         module.norms[-1], rel=1e-4
     )

@@ -49,8 +49,8 @@ def test_nothing_that_the_user_logs_is_overwritten(recording: MemorySink) -> Non
         assert set(run.values(key)) == {value}, key
     assert len(run.values("train/loss")) == 16
     assert max(run.values("train/loss")) < 5
-    assert set(run.config["autolog/notes"]) >= {"lr", "grad_norm", "epoch"}
-    assert "grad_norm/net.0" in run.metrics
+    assert set(run.config["autolog/notes"]) >= {"vitals/lr", "vitals/grad_norm"}
+    assert "vitals/grad_norm/net.0.Linear" in run.metrics
 
 
 class LogsAtTheEnd(Digits):
@@ -127,7 +127,7 @@ def test_an_epoch_shorter_than_the_interval_has_its_mean(
     expected = [sum(a * n for a, n in part) / 250 for part in (seen[:8], seen[8:])]
     rows = [(step, row["train/loss"]) for step, row in run.rows if "train/loss" in row]
     assert [value for _, value in rows] == pytest.approx(expected)
-    assert [step for step, _ in rows] == [step for step, row in run.rows if "epoch" in row]
+    assert [step for step, _ in rows] == [step for step, row in run.rows if "vitals/epoch_seconds" in row]
     assert [step for step, _ in rows] == ([7, 15] if accumulated == 1 else [2, 5])
 
 
@@ -154,5 +154,5 @@ def test_the_rate_of_an_epochs_row_is_that_of_its_last_step(
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     trainer(log_every_n_steps=every).fit(Scheduled(), loader(train_set), loader(val_set))
-    found = [(step, row["lr"]) for step, row in only(recording).rows if "lr" in row]
+    found = [(step, row["vitals/lr"]) for step, row in only(recording).rows if "vitals/lr" in row]
     assert found == [(step, pytest.approx(1 / (1 + step))) for step in steps]

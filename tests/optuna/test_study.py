@@ -35,7 +35,7 @@ def test_a_study_is_a_run_with_a_row_for_each_trial(recording: MemorySink) -> No
     assert [step for step, row in run.rows if "objective/value" in row] == [0, 1, 2, 3, 4, 5]
     assert run.values("objective/value/best") == [min(values[: n + 1]) for n in range(6)]  # type: ignore[type-var]
     assert run.values("trials/complete") == [1, 2, 3, 4, 5, 6]
-    assert all(seconds >= 0 for seconds in run.values("perf/trial_seconds"))
+    assert all(seconds >= 0 for seconds in run.values("vitals/trial_seconds"))
     config = run.config
     assert (config["framework"], config["study"]) == ("optuna", "squares")
     assert (config["sampler"], config["pruner"]) == ("RandomSampler", "ThresholdPruner")
@@ -262,7 +262,7 @@ def test_what_was_there_before_is_recorded_once(recording: MemorySink) -> None:
         searched.add_trial(create_trial(state=TrialState.FAIL))
         searched.optimize(square, n_trials=1)
     run, _ = family(recording)
-    assert sorted(step for step, row in run.rows if "perf/trial_seconds" in row) == list(range(8))
+    assert sorted(step for step, row in run.rows if "vitals/trial_seconds" in row) == list(range(8))
     assert column(run, "params/x")[3] == 0.5
     assert run.config["best/trial"] == 4
     assert run.values("trials/failed")[-1] == 1

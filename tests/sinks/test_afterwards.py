@@ -97,7 +97,7 @@ def test_everything_arrives_after_the_program(tmp_path: Path) -> None:
     for n in range(10):
         one = kept[f"r{n}"]
         assert one["config"]["status"] == "finished"
-        assert one["config"]["autolog/schema"] == 2
+        assert one["config"]["autolog/schema"] == 3
         assert "autolog/pending" not in one["config"]
         assert "autolog/lost" not in one["config"]
         assert values(one, "m") == [n]

@@ -95,7 +95,7 @@ def test_in_a_pipeline_the_last_steps_iterations_are_told(into: MemorySink) -> N
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
     model.set_callbacks(TrackioCallback()).fit(X_train, y_train)
     (kept,) = into.runs
-    assert kept.config["model"] == "Pipeline"
+    assert (kept.config["model"], kept.config["model/pipeline"]) == ("LogisticRegression", "Pipeline")
     assert len(kept.values("train/loss")) == model[-1].n_iter_[0]
 
 
@@ -312,7 +312,7 @@ def test_inside_of_another_one_the_outermost_call_is_the_run(
     model = make().fit(X_train, y_train)
     model.score(X_test, y_test)
     (kept,) = into.runs
-    assert kept.config["model"] == type(model).__name__
+    assert type(model).__name__ == kept.config.get("model/pipeline", kept.config["model"]).split(" > ")[0]
     assert kept.status == "finished"
     assert "val/accuracy" in kept.metrics
     assert sorted(step for step, row in kept.rows if f"{among}/loss" in row) == list(range(fits))
@@ -325,7 +325,7 @@ def test_inside_of_another_one_the_outermost_call_is_the_run(
 def test_of_an_estimator_in_a_pipeline_the_pipeline_is_the_run(into: MemorySink) -> None:
     model = make_pipeline(StandardScaler(), _carrying()).fit(X_train, y_train)
     (kept,) = into.runs
-    assert kept.config["model"] == "Pipeline"
+    assert kept.config["model/pipeline"] == "Pipeline"
     assert len(kept.values("train/loss")) == model[-1].n_iter_[0]
 
 

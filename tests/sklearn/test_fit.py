@@ -47,7 +47,7 @@ def test_a_fit_is_a_whole_run(recording: MemorySink) -> None:
     assert config["data/train"]["columns"] == list(X.columns)
     assert len(run.tables["data/head"]) == 5
     assert run.metrics["train/accuracy"] == pytest.approx(model.score(X_train, y_train))
-    assert run.metrics["perf/fit_seconds"] > 0
+    assert run.metrics["vitals/fit_seconds"] > 0
     (artifact,) = run.artifacts
     assert artifact["type"] == "model"
     loaded = joblib.load(artifact["files"]["model.pkl"])
@@ -95,7 +95,7 @@ def test_a_pipeline_is_one_run(recording: MemorySink) -> None:
     assert model.fit(X_train, y_train) is model
     model.score(X_test, y_test)
     run = only(recording)
-    assert run.config["model"] == "Pipeline"
+    assert run.config["model"] == "LogisticRegression"
     assert run.config["params"]["logisticregression__C"] == 1.0
     assert run.metrics["val/accuracy"] > 0.9
 
@@ -108,7 +108,10 @@ def test_a_search_is_one_run_with_every_candidate(recording: MemorySink, n_jobs:
     search.fit(X_train, y_train)
     search.score(X_test, y_test)
     run = only(recording)
-    assert run.config["model"] == "GridSearchCV"
+    assert (run.config["model"], run.config["model/pipeline"]) == (
+        "LogisticRegression",
+        "GridSearchCV > Pipeline",
+    )
     assert run.config["best/params"] == search.best_params_
     assert run.metrics["cv/best_score"] == search.best_score_
     table = run.tables["search/cv_results"]
@@ -128,7 +131,7 @@ def test_fits_in_workers_are_not_runs_of_their_own(recording: MemorySink, backen
             X_train, y_train
         )
         BaggingClassifier(LogisticRegression(), n_estimators=4).fit(X_train, y_train)
-    assert [run.config["model"] for run in recording.runs] == ["RandomizedSearchCV", "BaggingClassifier"]
+    assert [run.config["model"] for run in recording.runs] == ["LogisticRegression", "BaggingClassifier"]
 
 
 @pytest.mark.parametrize(

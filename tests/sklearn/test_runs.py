@@ -76,9 +76,27 @@ def test_cross_val_score_is_one_run_with_its_folds(recording: MemorySink, worker
     assert [row["test_score"] for row in rows] == pytest.approx(list(scores))
     assert [row["fold"] for row in rows] == [0, 1, 2, 3]
     assert all(row["train_rows"] + row["test_rows"] == 150 and row["fit_seconds"] > 0 for row in rows)
-    assert run.values("cv/test_score") == pytest.approx(list(scores))
+    assert not run.values("cv/test_score"), "folds are no line over steps"
     assert run.metrics["cv/test_score_mean"] == pytest.approx(scores.mean())
     assert run.metrics["cv/test_score_std"] == pytest.approx(scores.std())
+
+
+def test_a_table_that_a_picture_shows_is_stored_and_not_shown(tmp_path: Path) -> None:
+    program = """
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+    autolog.enable("sklearn", log_code=False)
+    X, y = load_iris(return_X_y=True)
+    LogisticRegression(max_iter=300).fit(X[::2], y[::2]).score(X[1::2], y[1::2])
+    """
+    programs.run(tmp_path, program)
+    (kept,) = read(tmp_path)
+    found = {key: value for row in kept["logs"] for key, value in row.items() if isinstance(value, dict)}
+    pictures = [key for key, value in found.items() if value["_type"] == "trackio.html"]
+    assert pictures[-1] == "val/confusion_matrix", "Trackio shows what was logged last first"
+    counts = found["val/confusion_matrix_counts"]
+    assert (counts["_type"], len(counts["_value"])) == ("autolog.table", 3)
+    assert found["val/per_class"]["_type"] == "trackio.table"
 
 
 def test_cross_validate_with_several_scores_keeps_each(recording: MemorySink) -> None:
@@ -218,7 +236,7 @@ def test_partial_fit_is_one_run_per_estimator(recording: MemorySink) -> None:
     assert len(recording.runs) == 2
     for run, seen in zip(recording.runs, accuracies, strict=True):
         assert run.status == "finished"
-        assert len(run.values("perf/partial_fit_seconds")) == 4
+        assert len(run.values("vitals/partial_fit_seconds")) == 4
         assert run.values("val/accuracy") == pytest.approx(seen)
         steps = [step for step, values in run.rows if "val/accuracy" in values]
         assert steps == [0, 1, 2, 3]
@@ -247,7 +265,7 @@ def test_a_loop_that_goes_on_is_not_ended_by_another_training(recording: MemoryS
     model.partial_fit(X_train, y_train)
     first, _ = recording.runs
     assert first.status == "running"
-    assert len(first.values("perf/partial_fit_seconds")) == 2
+    assert len(first.values("vitals/partial_fit_seconds")) == 2
 
 
 def test_fit_after_partial_fit_is_a_new_run(recording: MemorySink) -> None:
@@ -271,7 +289,7 @@ def test_a_warm_start_loop_is_one_run(recording: MemorySink) -> None:
         seen.append(model.score(X_test, y_test))
     autolog.finish()
     run = only(recording)
-    assert len(run.values("perf/fit_seconds")) == 3
+    assert len(run.values("vitals/fit_seconds")) == 3
     assert run.values("val/accuracy") == pytest.approx(seen)
     assert run.config["params"]["n_estimators"] == 20
     assert "model/importances" in run.charts
@@ -458,7 +476,7 @@ def test_a_forked_child_does_not_end_its_parents_loop(tmp_path: Path) -> None:
         """,
     )
     kept = next(r for r in read(tmp_path) if r["config"].get("model") == "SGDClassifier")
-    assert len(values(kept, "perf/partial_fit_seconds")) == 2
+    assert len(values(kept, "vitals/partial_fit_seconds")) == 2
     assert kept["config"]["model/partial_fit_calls"] == 2
     assert kept["config"]["status"] == "finished"
 

@@ -142,7 +142,7 @@ def test_in_parts_it_is_the_same(sink: MemorySink, monkeypatch: Any) -> None:
             model = RandomForestClassifier(50, random_state=0).fit(X, y)
             accuracy_score(y[:50], model.predict(X[:50] + 1))
         run = sink.runs[-1]
-        return {key: value for key, value in run.metrics.items() if not key.startswith("perf/")}
+        return {key: value for key, value in run.metrics.items() if not key.startswith("vitals/")}
 
     whole = record()
     monkeypatch.setattr(budget_module, "PART_SECONDS", 0.001)

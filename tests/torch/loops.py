@@ -47,15 +47,17 @@ def naive(model: torch.nn.Module) -> dict[str, float]:
     squares: dict[str, float] = {}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            module = f"grad_norm/{name.rpartition('.')[0]}"
+            path = name.rpartition(".")[0]
+            named = f"{path}.{type(model.get_submodule(path)).__name__}" if path[-1:].isdigit() else path
+            module = f"vitals/grad_norm/{named}"
             gradient = parameter.grad.to_dense().double()
             squares[module] = squares.get(module, 0) + float(gradient.square().sum())
-    squares["grad_norm"] = sum(squares.values())
+    squares["vitals/grad_norm"] = sum(squares.values())
     return {name: math.sqrt(square) for name, square in squares.items()}
 
 
 def norms_of(row: dict[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in row.items() if key.startswith("grad_norm")}
+    return {key: value for key, value in row.items() if key.startswith("vitals/grad_norm")}
 
 
 def only(sink: MemorySink) -> MemoryRun:

@@ -51,7 +51,7 @@ def test_norms_are_those_before_clipping(
             backward(model, optimizer)
             expected = naive(model)
             clip(model)
-            assert naive(model)["grad_norm"] < 0.1 * expected["grad_norm"]
+            assert naive(model)["vitals/grad_norm"] < 0.1 * expected["vitals/grad_norm"]
             optimizer.step()
             assert norms_of(only(recording).rows[-1][1]) == pytest.approx(expected)
 
@@ -108,12 +108,12 @@ def test_a_step_that_the_scaler_skips_leaves_no_norms(
             expected = naive(model)
             by_norm(model)
             scaler.step(optimizer)
-            if not math.isfinite(expected["grad_norm"]):
-                assert not recording.runs[0].values("grad_norm")
+            if not math.isfinite(expected["vitals/grad_norm"]):
+                assert not recording.runs[0].values("vitals/grad_norm")
                 scaler.update(1.0)
     found = only(recording)
-    assert math.isfinite(expected["grad_norm"])
-    assert found.values("grad_norm") == [pytest.approx(expected["grad_norm"])]
+    assert math.isfinite(expected["vitals/grad_norm"])
+    assert found.values("vitals/grad_norm") == [pytest.approx(expected["vitals/grad_norm"])]
     assert found.alerts == []
 
 
@@ -137,7 +137,7 @@ def test_what_clipping_has_made_finite_was_not(recording: MemorySink) -> None:
         model[0].weight.grad[0, 0] = math.inf
         by_value(model)
         optimizer.step()
-    assert only(recording).values("grad_norm/0") == [math.inf]
+    assert only(recording).values("vitals/grad_norm/0.Linear") == [math.inf]
     assert [alert["title"] for alert in only(recording).alerts] == ["Gradients are not finite"]
 
 
@@ -184,8 +184,12 @@ def test_frozen_and_foreign_parameters_are_left_out(recording: MemorySink) -> No
         backward(model, optimizer)
         optimizer.step()
     row = norms_of(only(recording).rows[0][1])
-    assert set(row) == {"grad_norm", "grad_norm/3"}, "the optimizer changes nothing else"
-    assert row["grad_norm"] == row["grad_norm/3"] == pytest.approx(naive(model)["grad_norm/3"])
+    assert set(row) == {"vitals/grad_norm", "vitals/grad_norm/3.Linear"}, "the optimizer changes nothing else"
+    assert (
+        row["vitals/grad_norm"]
+        == row["vitals/grad_norm/3.Linear"]
+        == pytest.approx(naive(model)["vitals/grad_norm/3.Linear"])
+    )
 
 
 def test_a_parameter_of_the_model_itself_has_its_name(recording: MemorySink) -> None:
@@ -198,4 +202,4 @@ def test_a_parameter_of_the_model_itself_has_its_name(recording: MemorySink) -> 
     with autolog.torch.watch(model, optimizer := sgd(model)):
         model.factor.square().backward()
         optimizer.step()
-    assert only(recording).metrics["grad_norm/Scale"] == 4
+    assert only(recording).metrics["vitals/grad_norm/Scale"] == 4

@@ -52,12 +52,12 @@ def test_of_two_processes_the_first_records_the_whole(tmp_path: Path, kind: str)
     assert [process.returncode for process in processes] == [0, 0], out
     (kept,) = read(tmp_path)
     assert "autolog/faults" not in kept["config"]
-    assert len(values(kept, "lr")) == 3
+    assert len(values(kept, "vitals/lr")) == 3
     if kind == "FSDP 2, rank zero alone":
-        assert not values(kept, "grad_norm")
-        assert "on_every_rank=True" in kept["config"]["autolog/notes"]["grad_norm"]
+        assert not values(kept, "vitals/grad_norm")
+        assert "on_every_rank=True" in kept["config"]["autolog/notes"]["vitals/grad_norm"]
     else:
         expected = float(out[0][0].split("expected")[1])
-        assert values(kept, "grad_norm") == pytest.approx([expected] * 3, rel=1e-4)
-        first = next(row for row in kept["logs"] if "grad_norm" in row)
-        assert set(first) >= {"grad_norm/0", "grad_norm/2"}
+        assert values(kept, "vitals/grad_norm") == pytest.approx([expected] * 3, rel=1e-4)
+        first = next(row for row in kept["logs"] if "vitals/grad_norm" in row)
+        assert set(first) >= {"vitals/grad_norm/0.Linear", "vitals/grad_norm/2.Linear"}

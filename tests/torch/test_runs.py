@@ -107,7 +107,7 @@ def test_how_a_program_ends_is_how_its_loop_ends(tmp_path: Path, end: str, code:
     run(tmp_path, f"{program}\n        {end}", code=code, AUTOLOG_BUDGET="1000")
     (kept,) = read(tmp_path)
     assert kept["config"]["status"] == status
-    assert len(values(kept, "grad_norm")) == 1
+    assert len(values(kept, "vitals/grad_norm")) == 1
     assert [alert["title"].split(": ")[1] for alert in kept["alerts"]] == ["ValueError"] * (
         status == "failed"
     )
@@ -148,7 +148,7 @@ def test_a_rank_of_nobodys_is_none(recording: MemorySink, monkeypatch: pytest.Mo
     model = network()
     with autolog.torch.watch(model, optimizer := sgd(model)):
         train(model, optimizer, 2)
-    assert len(only(recording).values("grad_norm")) == 2
+    assert len(only(recording).values("vitals/grad_norm")) == 2
 
 
 def test_the_next_optimizer_when_the_first_is_gone(recording: MemorySink) -> None:
@@ -158,7 +158,7 @@ def test_the_next_optimizer_when_the_first_is_gone(recording: MemorySink) -> Non
         train(model, torch.optim.SGD(model[3].parameters(), 0.1), 2)
         gc.collect()
         train(model, sgd(model, 0.01), 3)
-    assert only(recording).values("lr") == [0.1, 0.1, 0.01, 0.01, 0.01]
+    assert only(recording).values("vitals/lr") == [0.1, 0.1, 0.01, 0.01, 0.01]
 
 
 model_of_tests = network()

@@ -65,12 +65,12 @@ def series(found: MemoryRun, key: str) -> list[tuple[int, Any]]:
 
 def check_gan(found: MemoryRun, gan: Gan) -> None:
     for name, rate in (("Generator", 0.01), ("Critic", 0.1)):
-        assert series(found, f"grad_norm/{name}") == [
+        assert series(found, f"vitals/grad_norm/{name}") == [
             (n + 1, pytest.approx(gan.norms[name][n])) for n in range(3)
         ]
-        assert series(found, f"lr/{name}") == [(n, rate) for n in (1, 2, 3)]
-    assert not found.values("grad_norm")
-    assert not found.values("lr")
+        assert series(found, f"vitals/lr/{name}") == [(n, rate) for n in (1, 2, 3)]
+    assert not found.values("vitals/grad_norm")
+    assert not found.values("vitals/lr")
     assert [step for step, _ in found.rows] == [1, 2, 3], "one row a step"
     config = found.config
     assert (config["model"], set(config["optimizer"].split(", "))) == ("Generator, Critic", {"SGD", "Adam"})
@@ -119,8 +119,8 @@ def test_a_step_is_that_of_the_optimizer_that_makes_most(recording: MemorySink) 
         gan.train(2, critics=5)
         assert watch.steps == 10
     found = only(recording)
-    assert [step for step, _ in series(found, "grad_norm/Critic")] == list(range(1, 11))
-    assert [step for step, _ in series(found, "grad_norm/Generator")] == [5, 10]
+    assert [step for step, _ in series(found, "vitals/grad_norm/Critic")] == list(range(1, 11))
+    assert [step for step, _ in series(found, "vitals/grad_norm/Generator")] == [5, 10]
     assert [step for step, _ in found.rows] == sorted({step for step, _ in found.rows})
 
 
@@ -129,8 +129,8 @@ def test_rows_of_several_come_as_often_as_those_of_one(recording: MemorySink) ->
     with autolog.torch.watch([gan.generator, gan.critic], every=4):
         gan.train(4, critics=3)
     found = only(recording)
-    assert [step for step, _ in series(found, "lr/Critic")] == [1, 4, 8, 12]
-    assert [step for step, _ in series(found, "lr/Generator")] == [3, 6, 9, 12]
+    assert [step for step, _ in series(found, "vitals/lr/Critic")] == [1, 4, 8, 12]
+    assert [step for step, _ in series(found, "vitals/lr/Generator")] == [3, 6, 9, 12]
 
 
 @pytest.mark.parametrize("way", ["found", "given", "one after the other"])
@@ -160,10 +160,15 @@ def test_two_optimizers_of_one_model(recording: MemorySink, way: str, clips: boo
     found = only(recording)
     # Which gradients are the first one's nobody knows before its first step, and by then they are clipped.
     known = [(n + 1, expected[n]) for n in range(3) if n or not clips or way != "found"]
-    for key, place in (("grad_norm", 0), ("grad_norm/SGD-0", 1), ("grad_norm/SGD-1", 2), ("grad_norm/1", 2)):
+    for key, place in (
+        ("vitals/grad_norm", 0),
+        ("vitals/grad_norm/SGD-0", 1),
+        ("vitals/grad_norm/SGD-1", 2),
+        ("vitals/grad_norm/1.Linear", 2),
+    ):
         assert series(found, key) == [(step, pytest.approx(norms[place])) for step, norms in known], key
-    assert series(found, "lr/SGD-0") == [(n, 0.01) for n in (1, 2, 3)]
-    assert series(found, "lr/SGD-1") == [(n, 0.1) for n in (1, 2, 3)]
+    assert series(found, "vitals/lr/SGD-0") == [(n, 0.01) for n in (1, 2, 3)]
+    assert series(found, "vitals/lr/SGD-1") == [(n, 0.1) for n in (1, 2, 3)]
     assert series(found, "train/loss") == [(n, 1.0) for n in (1, 2, 3)]
     assert found.status == "finished"
 
@@ -187,7 +192,7 @@ def test_a_run_that_is_given_once_more_goes_on_with_its_steps(recording: MemoryS
         for rate in (0.1, 0.01):
             with autolog.torch.watch(model, optimizer := sgd(model, rate), run=mine):
                 train(model, optimizer, 2)
-    assert series(only(recording), "lr") == [(1, 0.1), (2, 0.1), (3, 0.01), (4, 0.01)]
+    assert series(only(recording), "vitals/lr") == [(1, 0.1), (2, 0.1), (3, 0.01), (4, 0.01)]
 
 
 def test_what_an_optimizer_trains_from_later_on_is_seen(recording: MemorySink) -> None:
@@ -199,14 +204,14 @@ def test_what_an_optimizer_trains_from_later_on_is_seen(recording: MemorySink) -
         backward(model, optimizer)
         expected = norm_of(model[0].parameters())
         optimizer.step()
-    assert series(only(recording), "grad_norm/0") == [(2, pytest.approx(expected))]
+    assert series(only(recording), "vitals/grad_norm/0.Linear") == [(2, pytest.approx(expected))]
 
 
 def test_a_model_that_is_given_twice_is_one(recording: MemorySink) -> None:
     model = network()
     with autolog.torch.watch([model, model], optimizer := sgd(model)):
         train(model, optimizer, 1)
-    assert only(recording).values("grad_norm")
+    assert only(recording).values("vitals/grad_norm")
 
 
 def test_loops_of_other_threads_begin_and_end_while_a_step_is_made(recording: MemorySink) -> None:
@@ -228,7 +233,7 @@ def test_loops_of_other_threads_begin_and_end_while_a_step_is_made(recording: Me
     for thread in threads:
         thread.join()
     assert faults == []
-    assert [len(run.values("grad_norm")) for run in recording.runs] == [3] * 60
+    assert [len(run.values("vitals/grad_norm")) for run in recording.runs] == [3] * 60
 
 
 # Steps that no optimizer tells of ---------------------------------------------------------------------
@@ -260,8 +265,8 @@ def test_steps_that_an_optimizer_makes_by_another_one(recording: MemorySink, cal
             watch.log({"train/loss": float(step)})
     found = only(recording)
     assert series(found, "train/loss") == [(1, 0.0), (2, 1.0), (3, 2.0)]
-    assert series(found, "grad_norm") == [(n + 1, pytest.approx(expected[n])) for n in range(3)]
-    assert series(found, "lr") == [(n, 0.1) for n in (1, 2, 3)]
+    assert series(found, "vitals/grad_norm") == [(n + 1, pytest.approx(expected[n])) for n in range(3)]
+    assert series(found, "vitals/lr") == [(n, 0.1) for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -283,15 +288,15 @@ def test_a_step_that_is_said(recording: MemorySink, given: bool, by_optimizer: b
             watch.log({"train/loss": float(step)})
     found = only(recording)
     assert series(found, "train/loss") == [(1, 0.0), (2, 1.0), (3, 2.0)]
-    assert series(found, "grad_norm") == [(n + 1, pytest.approx(expected[n])) for n in range(3)]
-    assert bool(found.values("lr")) == (given or by_optimizer)
+    assert series(found, "vitals/grad_norm") == [(n + 1, pytest.approx(expected[n])) for n in range(3)]
+    assert bool(found.values("vitals/lr")) == (given or by_optimizer)
     assert "autolog/notes" not in found.config
 
 
 def test_no_step_at_all_says_what_to_do(recording: MemorySink) -> None:
     with autolog.torch.watch(model := network(), sgd(model)):
         pass
-    assert "Call watch.step() after each one" in only(recording).config["autolog/notes"]["grad_norm"]
+    assert "Call watch.step() after each one" in only(recording).config["autolog/notes"]["vitals/grad_norm"]
 
 
 # Evaluations ------------------------------------------------------------------------------------------
@@ -417,9 +422,9 @@ def test_an_optimizer_of_several_makes_one_step(recording: MemorySink, given: bo
         optimizer.step()
         train(model, optimizer, 1)
     found = only(recording)
-    assert found.rows[0][1]["grad_norm"] == pytest.approx(expected)
-    assert series(found, "lr/SGD-0") == [(1, 0.1), (2, 0.1)]
-    assert series(found, "lr/Adam-1") == [(1, 0.01), (2, 0.01)]
+    assert found.rows[0][1]["vitals/grad_norm"] == pytest.approx(expected)
+    assert series(found, "vitals/lr/SGD-0") == [(1, 0.1), (2, 0.1)]
+    assert series(found, "vitals/lr/Adam-1") == [(1, 0.01), (2, 0.01)]
 
 
 def test_a_wrapper_that_is_an_optimizer_by_its_class_alone(recording: MemorySink) -> None:
@@ -437,7 +442,7 @@ def test_a_wrapper_that_is_an_optimizer_by_its_class_alone(recording: MemorySink
     optimizer = Wrapper(sgd(model))
     with autolog.torch.watch(model, optimizer):
         train(model, optimizer, 2)
-    assert series(only(recording), "lr") == [(1, 0.1), (2, 0.1)]
+    assert series(only(recording), "vitals/lr") == [(1, 0.1), (2, 0.1)]
 
 
 def test_gradients_that_a_step_with_a_closure_clears(recording: MemorySink) -> None:
@@ -461,7 +466,7 @@ def test_gradients_that_a_step_with_a_closure_clears(recording: MemorySink) -> N
     with autolog.torch.watch(model, optimizer):
         for _ in range(2):
             optimizer.step(closure)
-    assert series(only(recording), "grad_norm") == [(n, pytest.approx(norms[n - 1])) for n in (1, 2)]
+    assert series(only(recording), "vitals/grad_norm") == [(n, pytest.approx(norms[n - 1])) for n in (1, 2)]
 
 
 def test_an_optimizer_that_is_given_twice_is_one(recording: MemorySink) -> None:
@@ -469,7 +474,7 @@ def test_an_optimizer_that_is_given_twice_is_one(recording: MemorySink) -> None:
     optimizer = sgd(model)
     with autolog.torch.watch(model, [optimizer, optimizer]):
         train(model, optimizer, 2)
-    assert series(only(recording), "lr") == [(1, 0.1), (2, 0.1)]
+    assert series(only(recording), "vitals/lr") == [(1, 0.1), (2, 0.1)]
 
 
 def test_what_two_optimizers_change_has_no_norm_that_counts_it_twice(recording: MemorySink) -> None:
@@ -482,6 +487,6 @@ def test_what_two_optimizers_change_has_no_norm_that_counts_it_twice(recording: 
             expected.append(norm_of(p for group in optimizer.param_groups for p in group["params"]))
             optimizer.step()
     found = only(recording)
-    assert series(found, "grad_norm/SGD-0") == [(1, pytest.approx(expected[0]))]
-    assert series(found, "grad_norm/Adam-1") == [(1, pytest.approx(expected[1]))]
-    assert not found.values("grad_norm")
+    assert series(found, "vitals/grad_norm/SGD-0") == [(1, pytest.approx(expected[0]))]
+    assert series(found, "vitals/grad_norm/Adam-1") == [(1, pytest.approx(expected[1]))]
+    assert not found.values("vitals/grad_norm")

@@ -38,7 +38,7 @@ def test_a_training_is_bit_identical(recording: MemorySink, given: bool) -> None
     bare = program(False)
     assert program(False) == bare
     assert program(True) == bare
-    assert only(recording).values("grad_norm")
+    assert only(recording).values("vitals/grad_norm")
 
 
 def test_nothing_is_left_after_unwatch(recording: MemorySink) -> None:
@@ -149,7 +149,7 @@ def test_a_compiled_step_works_and_is_said_not_to_be_seen(recording: MemorySink)
         return [p.tolist() for p in model.parameters()]
 
     assert trained(True) == trained(False)
-    assert "inside torch.compile" in only(recording).config["autolog/notes"]["grad_norm"]
+    assert "inside torch.compile" in only(recording).config["autolog/notes"]["vitals/grad_norm"]
 
 
 def test_clipping_compiles_into_one_graph(recording: MemorySink) -> None:
@@ -164,7 +164,7 @@ def test_a_wrapped_model_has_its_own_names(recording: MemorySink) -> None:
     model = torch.nn.DataParallel(network())
     with autolog.torch.watch(model, optimizer := sgd(model)):
         train(model, optimizer, 1)
-    assert {"grad_norm/0", "grad_norm/3"} <= set(only(recording).metrics)
+    assert {"vitals/grad_norm/0.Linear", "vitals/grad_norm/3.Linear"} <= set(only(recording).metrics)
 
 
 def test_a_wrapped_optimizer_is_watched_where_its_step_is(recording: MemorySink) -> None:
@@ -178,7 +178,7 @@ def test_a_wrapped_optimizer_is_watched_where_its_step_is(recording: MemorySink)
     optimizer = sgd(model)
     with autolog.torch.watch(model, Wrapped(optimizer)):
         train(model, optimizer, 2)
-    assert len(only(recording).values("grad_norm")) == 2
+    assert len(only(recording).values("vitals/grad_norm")) == 2
 
 
 def test_without_an_optimizer_each_that_trains_the_model_counts(recording: MemorySink) -> None:
@@ -190,8 +190,8 @@ def test_without_an_optimizer_each_that_trains_the_model_counts(recording: Memor
         train(model, second, 3)  # of the same parameters: it goes on where the first has stopped
         assert watch.steps == 5
     found = only(recording)
-    assert found.values("lr") == [0.1, 0.1, 0.2, 0.2, 0.2]
-    assert [step for step, row in found.rows if "lr" in row] == [1, 2, 3, 4, 5]
+    assert found.values("vitals/lr") == [0.1, 0.1, 0.2, 0.2, 0.2]
+    assert [step for step, row in found.rows if "vitals/lr" in row] == [1, 2, 3, 4, 5]
     assert found.config["params/lr"] == 0.1
 
 
@@ -206,5 +206,5 @@ def test_a_model_that_turns_a_part_of_itself_compiles_into_one_graph(recording: 
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     with autolog.torch.watch(model, optimizer := sgd(model)):
         train(compiled, optimizer, 2)
-    assert only(recording).values("grad_norm")
+    assert only(recording).values("vitals/grad_norm")
     torch._dynamo.reset()

@@ -82,7 +82,7 @@ def test_what_is_logged_late_is_of_the_weights_that_predicted(recording: MemoryS
         told = evaluate(model, VAL)
         train(model, optimizer, 2)
         watch.log({"val/loss": told["loss"]})
-    assert [step for step, row in only(recording).rows if "val/balanced_accuracy" in row] == [3]
+    assert [step for step, row in only(recording).rows if "val/accuracy" in row] == [3]
 
 
 def test_what_is_logged_by_itself_is_not_overwritten(recording: MemorySink) -> None:

@@ -40,12 +40,12 @@ def test_a_loop_is_a_whole_run(recording: MemorySink) -> None:
     took = time.perf_counter() - began
     found = only(recording)
     assert found.status == "finished"
-    rows = [(step, row) for step, row in found.rows if "lr" in row]
+    rows = [(step, row) for step, row in found.rows if "vitals/lr" in row]
     assert [step for step, _ in rows] == [1, 2, 4]
     for step, row in rows:
         assert norms_of(row) == pytest.approx(expected[step - 1])
-        assert row["lr"] == 0.01 * 0.5 ** (step - 1)
-        assert (0 < row["perf/step_seconds"] < took) if step > 1 else "perf/step_seconds" not in row
+        assert row["vitals/lr"] == 0.01 * 0.5 ** (step - 1)
+        assert (0 < row["vitals/step_seconds"] < took) if step > 1 else "vitals/step_seconds" not in row
     assert [(step, row["train/loss"]) for step, row in found.rows if "train/loss" in row] == list(
         zip(range(1, 6), losses, strict=True)
     )
@@ -74,7 +74,10 @@ def test_rates_of_several_groups(recording: MemorySink) -> None:
     ]
     with autolog.torch.watch(model, optimizer := torch.optim.SGD(groups, 0.25)):
         train(model, optimizer, 1)
-    assert (only(recording).metrics["lr/body"], only(recording).metrics["lr/head"]) == (0.25, 0.5)
+    assert (only(recording).metrics["vitals/lr/body"], only(recording).metrics["vitals/lr/head"]) == (
+        0.25,
+        0.5,
+    )
     assert [group["params"] for group in only(recording).config["params"]["optimizer/groups"]] == [2, 2]
 
 
@@ -85,30 +88,33 @@ def test_parameters_and_histograms_if_wanted(recording: MemorySink) -> None:
         train(model, optimizer, 5)
     found = only(recording)
     expected = math.sqrt(sum(float(p.square().sum()) for p in before))
-    assert found.values("param_norm")[0] == pytest.approx(expected)
-    assert found.values("param_norm/0")[0] == pytest.approx(
+    assert found.values("vitals/param_norm")[0] == pytest.approx(expected)
+    assert found.values("vitals/param_norm/0.Linear")[0] == pytest.approx(
         math.hypot(*(float(p.norm()) for p in before[:2]))
     )
     assert set(found.charts) == {
-        f"{kind}_histogram/{module}" for kind in ("grad", "param") for module in "013"
+        f"{kind}_histogram/{module}"
+        for kind in ("grad", "param")
+        for module in ("0.Linear", "1.BatchNorm1d", "3.Linear")
     }
-    steps = [record["step"] for record in recording.records if record.get("key") == "grad_histogram/0"]
+    steps = [record["step"] for record in recording.records if record.get("key") == "grad_histogram/0.Linear"]
     assert steps == [1, 2, 4]
-    data = found.charts["param_histogram/0"]["data"]
+    data = found.charts["param_histogram/0.Linear"]["data"]
     assert [series["name"] for series in data["series"]] == ["step 1", "step 4"]
     assert sum(data["series"][0]["counts"]) == 64 * 8 + 8
 
 
 def test_more_modules_than_one_can_look_at_have_one_norm(recording: MemorySink) -> None:
-    model = torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(101)])
+    model = torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(21)])
     with autolog.torch.watch(model, optimizer := sgd(model), histograms=True):
         model(torch.ones(1, 2)).sum().backward()
-        expected = naive(model)["grad_norm"]
+        expected = naive(model)["vitals/grad_norm"]
         optimizer.step()
     found = only(recording)
-    assert norms_of(found.metrics) == {"grad_norm": pytest.approx(expected)}
-    assert "101 modules" in found.config["autolog/notes"]["grad_norm/modules"]
-    assert "20 largest of 101" in found.config["autolog/notes"]["histograms"]
+    assert norms_of(found.metrics) == {"vitals/grad_norm": pytest.approx(expected)}
+    note = found.config["autolog/notes"]["vitals/grad_norm/modules"]
+    assert note == "left out of 21 modules; Settings.gradient_modules=21 records them"
+    assert "20 largest of 21" in found.config["autolog/notes"]["histograms"]
     assert len(found.charts) == 40
 
 
@@ -122,9 +128,9 @@ def test_what_passes_the_budget_is_left_out_and_said_once(recording: MemorySink)
             by_norm(model)
             optimizer.step()
     found = only(recording)
-    assert len(found.values("grad_norm")) == 1
-    assert len(found.values("lr")) == 5
-    assert "left out at 4 steps" in found.config["autolog/notes"]["grad_norm"]
+    assert len(found.values("vitals/grad_norm")) == 1
+    assert len(found.values("vitals/lr")) == 5
+    assert "left out at 4 steps" in found.config["autolog/notes"]["vitals/grad_norm"]
 
 
 def test_a_resumed_training_goes_on_with_its_steps(recording: MemorySink) -> None:

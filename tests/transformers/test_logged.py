@@ -13,6 +13,7 @@ from transformers import BertForSequenceClassification, TrainerCallback
 
 import autolog
 from autolog import MemorySink
+from autolog.core import settings as settings_module
 from tests.transformers.models import (
     Digits,
     config,
@@ -85,9 +86,9 @@ def test_an_evaluation_inside_a_training_has_the_name_that_it_is_given(
         assert [value for _, value in series(found, f"{name}/{key}")] == pytest.approx(
             [one[f"{prefix}_{key}"] for one in told]
         )
-    assert found.values(f"perf/{name}_seconds") == [one[f"{prefix}_runtime"] for one in told]
+    assert found.values(f"vitals/{name}_seconds") == [one[f"{prefix}_runtime"] for one in told]
     assert found.values("train/loss_mean") == [pytest.approx(result.training_loss)]
-    assert found.values("perf/fit_seconds") == [pytest.approx(result.metrics["train_runtime"], abs=1e-3)]
+    assert found.values("vitals/fit_seconds") == [pytest.approx(result.metrics["train_runtime"], abs=1e-3)]
     assert f"{name}/confusion_matrix" in found.charts
     assert not [key for key in found.metrics if key.startswith(f"{prefix}_")]
 
@@ -98,11 +99,13 @@ class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
 
 
 def test_a_stream_that_is_logged_by_epochs(recording: MemorySink) -> None:
+    settings_module.use(settings_module.current().updated(gradient_modules=100))
     carrying = trainer(train_dataset=Stream(), max_steps=6, logging_strategy="epoch")
     carrying.train()
     found = only(recording)
-    assert "a stream" in found.config["autolog/notes"]["grad_norm/modules"]
-    assert [step for step, row in found.rows if any(key.startswith("grad_norm/") for key in row)] == [6]
+    assert "a stream" in found.config["autolog/notes"]["vitals/grad_norm/modules"]
+    parts = "vitals/grad_norm/"
+    assert [step for step, row in found.rows if any(key.startswith(parts) for key in row)] == [6]
 
 
 def test_labels_have_their_names(recording: MemorySink) -> None:
@@ -187,6 +190,6 @@ def test_a_module_that_takes_no_part_has_no_norm_and_no_alert(recording: MemoryS
 
     trainer(model=Model(), logging_steps=1, train_dataset=train_set).train()
     found = only(recording)
-    assert {"grad_norm/words", "grad_norm/out"} <= set(found.metrics)
-    assert "grad_norm/pooler" not in found.metrics
+    assert {"vitals/grad_norm/words", "vitals/grad_norm/out"} <= set(found.metrics)
+    assert "vitals/grad_norm/pooler" not in found.metrics
     assert found.alerts == []

@@ -157,7 +157,7 @@ SCRIPT = """
     from transformers import TrainerCallback
     from tests.transformers.models import trainer, test_set
 
-    autolog.enable("transformers", log_code=False, budget=1e9)
+    autolog.enable("transformers", log_code=False, budget=1e9, gradient_modules=100)
 
     class Own(TrainerCallback):
         def on_epoch_end(self, args, state, control, **more):
@@ -185,9 +185,9 @@ def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
     assert len(values(kept, "val/loss")) == 2
     assert len(values(kept, "test/loss")) == 1
     for row in kept["logs"]:
-        if "grad_norm" in row:
-            parts = [value for key, value in row.items() if key.startswith("grad_norm/")]
-            assert sum(part**2 for part in parts) == pytest.approx(row["grad_norm"] ** 2, rel=1e-4)
+        if "vitals/grad_norm" in row:
+            parts = [value for key, value in row.items() if key.startswith("vitals/grad_norm/")]
+            assert sum(part**2 for part in parts) == pytest.approx(row["vitals/grad_norm"] ** 2, rel=1e-4)
     assert config["autolog/notes"]["val"].endswith("of rank 0's share, one of 2")
     for name, rows in (("val", 32), ("test", 64)):  # `predict` gathers those of all ranks
         (matrix,) = values(kept, f"{name}/confusion_matrix_counts")
@@ -212,7 +212,7 @@ def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
 def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path: Path) -> None:
     program = """
     from tests.transformers.models import trainer
-    autolog.enable("transformers", log_code=False, budget=1e9)
+    autolog.enable("transformers", log_code=False, budget=1e9, gradient_modules=100)
     theirs = {"report_to": "trackio", "project": "p", "trackio_space_id": None}
     trainer(run_name="theirs", **theirs).train()
     with autolog.run("ours"):
@@ -223,11 +223,11 @@ def test_beside_transformers_own_callback_nothing_is_lost_or_told_twice(tmp_path
     kept = {found["name"]: found for found in read(tmp_path)}
     adopted, ours = kept["theirs"], kept["ours"]
     assert len(values(adopted, "train/loss")) == len(values(adopted, "train/grad_norm")) == 4
-    assert not values(adopted, "grad_norm")  # theirs has it under a name of its own
-    assert len(values(adopted, "grad_norm/classifier")) == 4
-    for key in ("perf/fit_seconds", "train/loss_mean"):  # which theirs leaves out
+    assert not values(adopted, "vitals/grad_norm")  # theirs has it under a name of its own
+    assert len(values(adopted, "vitals/grad_norm/classifier")) == 4
+    for key in ("vitals/fit_seconds", "train/loss_mean"):  # which theirs leaves out
         assert len(values(adopted, key)) == 1
-    assert len(values(ours, "train/loss")) == len(values(ours, "grad_norm")) == 4
+    assert len(values(ours, "train/loss")) == len(values(ours, "vitals/grad_norm")) == 4
     assert ours["config"]["status"] == "finished"
 
 

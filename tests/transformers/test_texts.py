@@ -58,10 +58,12 @@ def test_generated_texts_stand_beside_prompts_and_references(recording: MemorySi
     told = words.batch_decode(predicted.predictions, skip_special_tokens=True)
     assert [row["output"] for row in rows] == told
     assert (
-        0 < sum(row["seconds"] for row in rows) == pytest.approx(kept.metrics["perf/test_generation_seconds"])
+        0
+        < sum(row["seconds"] for row in rows)
+        == pytest.approx(kept.metrics["vitals/test_generation_seconds"])
     )
-    assert kept.metrics["perf/test_generation_seconds"] < kept.metrics["perf/test_seconds"]
-    assert kept.metrics["perf/test_generated_tokens_per_second"] > 0
+    assert kept.metrics["vitals/test_generation_seconds"] < kept.metrics["vitals/test_seconds"]
+    assert kept.metrics["vitals/test_generated_tokens_per_second"] > 0
     assert "test/loss" in kept.metrics
     assert "test/confusion_matrix" not in kept.charts
 
@@ -83,7 +85,7 @@ def test_metrics_of_texts_are_those_that_the_user_computes(recording: MemorySink
     answering.train()
     kept = only(recording)
     assert kept.values("val/rouge1") == [0.25, 0.25]
-    assert len(kept.values("perf/val_generation_seconds")) == 2
+    assert len(kept.values("vitals/val_generation_seconds")) == 2
     assert len(kept.tables["val/generations"]) == 50  # of the weights that it ends with, once
     assert kept.config["autolog/notes"]["val/generations"] == "the first 50 of 60 texts"
 
@@ -123,7 +125,7 @@ def test_what_the_user_generates_in_an_evaluation_is_a_table(
     assert [row["output"] for row in rows] == telling.said[-1]
     prompts = words.batch_decode(telling.given["input_ids"], skip_special_tokens=True)
     assert [row["prompt"] for row in rows] == prompts
-    assert len(kept.values("perf/val_generation_seconds")) == len(telling.said) == (1 if by_hand else 2)
+    assert len(kept.values("vitals/val_generation_seconds")) == len(telling.said) == (1 if by_hand else 2)
 
 
 def test_what_the_user_generates_in_a_step_of_their_own_is_a_table(recording: MemorySink, words: Any) -> None:
@@ -138,7 +140,7 @@ def test_what_the_user_generates_in_a_step_of_their_own_is_a_table(recording: Me
     kept = only(recording)
     assert len(kept.tables["test/generations"]) == 8
     assert {row["prompt"] for row in kept.tables["test/generations"]} == {words.decode(data[0]["input_ids"])}
-    assert kept.metrics["perf/test_generation_seconds"] > 0
+    assert kept.metrics["vitals/test_generation_seconds"] > 0
 
 
 def test_what_another_thread_generates_is_none_of_the_evaluation(recording: MemorySink, words: Any) -> None:
@@ -412,7 +414,7 @@ def test_supervised_fine_tuning_with_an_adapter(recording: MemorySink, words: An
     for key in ("mean_token_accuracy", "val/mean_token_accuracy", "val/loss"):
         assert len(kept.values(key)) == 2
     assert "one for each word" in kept.config["autolog/notes"]["val/confusion_matrix"]
-    parts = {key.rpartition(".")[0] for key in kept.metrics if key.startswith("grad_norm/")}
+    parts = {key.rpartition(".")[0] for key in kept.metrics if key.startswith("vitals/grad_norm/")}
     assert {part.rpartition(".")[2] for part in parts} == {"lora_A", "lora_B"}
     (model_artifact,) = [artifact for artifact in kept.artifacts if artifact["type"] == "model"]
     assert set(model_artifact["files"]) == {"adapter_model.safetensors", "adapter_config.json"}

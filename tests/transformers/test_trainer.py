@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,16 +59,22 @@ def test_a_training_is_a_whole_run(recording: MemorySink) -> None:
     assert kept.config["params"]["model_config"]["vocab_size"] == 17
     assert kept.config["data/train"]["rows"] == 128
     logged = carrying.state.log_history
-    for mine, theirs in (("train/loss", "loss"), ("lr", "learning_rate"), ("val/loss", "eval_loss")):
+    for mine, theirs in (("train/loss", "loss"), ("vitals/lr", "learning_rate"), ("val/loss", "eval_loss")):
         expected = [(entry["step"], entry[theirs]) for entry in logged if theirs in entry]
         assert [(step, row[mine]) for step, row in kept.rows if mine in row] == expected
-    assert [step for step, row in kept.rows if "grad_norm" in row] == [4, 8, 12, 16]
-    assert [step for step, row in kept.rows if "perf/epoch_seconds" in row] == [8, 16]
+    assert [step for step, row in kept.rows if "vitals/grad_norm" in row] == [4, 8, 12, 16]
+    assert not [key for key in kept.metrics if key == "epoch" or key.startswith("vitals/grad_norm/")]
+    assert kept.config["epochs"] == 2
+    assert re.fullmatch(
+        r"left out of (\d+) modules; Settings.gradient_modules=\1 records them",
+        kept.config["autolog/notes"]["vitals/grad_norm/modules"],
+    )
+    assert [step for step, row in kept.rows if "vitals/epoch_seconds" in row] == [8, 16]
     optimizer = {name: kept.config["params"][f"optimizer/{name}"] for name in ("lr", "weight_decay", "betas")}
     assert optimizer == {"lr": 0.01, "weight_decay": [0.25, 0.0], "betas": [0.9, 0.999]}
     assert kept.config["optimizer"] == "AdamW"
     assert kept.config["params"]["scheduler"]["type"] == "linear"
-    assert kept.metrics["perf/fit_seconds"] == pytest.approx(logged[-1]["train_runtime"])
+    assert kept.metrics["vitals/fit_seconds"] == pytest.approx(logged[-1]["train_runtime"])
     assert kept.metrics["train/loss_mean"] == pytest.approx(logged[-1]["train_loss"])
     drawn = [step for step, key in kept.drawn if key == "val/confusion_matrix"]
     assert drawn == [16]
@@ -80,10 +87,10 @@ def test_a_training_is_a_whole_run(recording: MemorySink) -> None:
         ("eval_loss", [], "val/loss"),
         ("eval_hard_f1", ["hard"], "val/hard/f1"),
         ("eval_hard_er_f1", ["hard", "hard_er"], "val/hard_er/f1"),
-        ("eval_runtime", [], "perf/val_seconds"),
+        ("eval_runtime", [], "vitals/val_seconds"),
         ("test_accuracy", [], "test/accuracy"),
-        ("learning_rate", [], "lr"),
-        ("grad_norm", [], "grad_norm"),
+        ("learning_rate", [], "vitals/lr"),
+        ("grad_norm", [], "vitals/grad_norm"),
         ("rewards/chosen", [], "rewards/chosen"),
         ("evaluations", [], "evaluations"),
         ("eval_", [], "eval_"),
@@ -135,7 +142,7 @@ def test_an_evaluation_keeps_the_name_that_the_user_gives_it(recording: MemorySi
     carrying.evaluate(test_set, metric_key_prefix="held_out")
     carrying.evaluate({"easy": test_set}, metric_key_prefix="test")
     kept = only(recording)
-    assert {"held_out/loss", "held_out/accuracy", "perf/held_out_seconds"} <= set(kept.metrics)
+    assert {"held_out/loss", "held_out/accuracy", "vitals/held_out_seconds"} <= set(kept.metrics)
     assert {"test/easy/loss", "test/easy/accuracy"} <= set(kept.metrics)
 
 
@@ -175,7 +182,7 @@ def test_any_module_can_be_trained(recording: MemorySink) -> None:
     carrying.train()
     carrying.evaluate()
     kept = only(recording)
-    assert {"val/loss", "val/accuracy", "grad_norm/layer"} <= set(kept.metrics)
+    assert {"val/loss", "val/accuracy", "vitals/grad_norm/layer"} <= set(kept.metrics)
     (kept_model,) = [artifact for artifact in kept.artifacts if artifact["type"] == "model"]
     assert set(kept_model["files"]) == {"model.safetensors"}
 
@@ -228,12 +235,12 @@ def test_amounts_that_are_predicted(recording: MemorySink) -> None:
 
 def norms_by_step(**given: Any) -> dict[int, dict[str, float]]:
     sink = MemorySink()
-    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9):
+    with autolog.enabled("transformers", sink=sink, log_code=False, budget=1e9, gradient_modules=100):
         trainer(**given).train()
     return {
-        step: {key: norm for key, norm in row.items() if key.startswith("grad_norm")}
+        step: {key: norm for key, norm in row.items() if key.startswith("vitals/grad_norm")}
         for step, row in only(sink).rows
-        if "grad_norm" in row
+        if "vitals/grad_norm" in row
     }
 
 
@@ -249,7 +256,7 @@ def test_norms_are_those_before_clipping() -> None:
                 modules.setdefault(name.rpartition(".")[0], []).append(parameter.grad)
             seen.append(
                 {
-                    f"grad_norm/{name}": math.sqrt(
+                    f"vitals/grad_norm/{name}": math.sqrt(
                         sum(float(g.square().sum()) for g in grads if g is not None)
                     )
                     for name, grads in modules.items()
@@ -260,11 +267,11 @@ def test_norms_are_those_before_clipping() -> None:
     bare = norms_by_step(max_grad_norm=1e9, callbacks=[Watching()], **given)
     clipped = norms_by_step(max_grad_norm=1e-3, **given)
     assert list(bare) == list(clipped) == [1, 3, 6]
-    parts = {key: norm for key, norm in bare[1].items() if key != "grad_norm"}
+    parts = {key: norm for key, norm in bare[1].items() if key != "vitals/grad_norm"}
     assert parts == pytest.approx({key: seen[0][key] for key in parts}, rel=1e-4)
-    assert math.hypot(*parts.values()) == pytest.approx(bare[1]["grad_norm"], rel=1e-4)
+    assert math.hypot(*parts.values()) == pytest.approx(bare[1]["vitals/grad_norm"], rel=1e-4)
     assert clipped[1] == pytest.approx(bare[1], rel=1e-3)
-    assert clipped[1]["grad_norm"] > 1e-2
+    assert clipped[1]["vitals/grad_norm"] > 1e-2
 
 
 def test_norms_of_a_training_that_logs_by_epochs() -> None:
@@ -277,8 +284,10 @@ def test_norms_can_be_left_out(sink: MemorySink) -> None:
     with autolog.enabled("transformers", sink=sink, log_code=False, log_gradients=False):
         trainer().train()
     kept = only(sink)
-    assert {key for key in kept.metrics if key.startswith("grad_norm")} == {"grad_norm"}  # the Trainer's own
-    assert "grad_norm/modules" not in kept.config.get("autolog/notes", {})
+    assert {key for key in kept.metrics if key.startswith("vitals/grad_norm")} == {
+        "vitals/grad_norm"
+    }  # the Trainer's own
+    assert "vitals/grad_norm/modules" not in kept.config.get("autolog/notes", {})
 
 
 def test_a_deep_model_is_told_by_its_layers() -> None:
@@ -298,8 +307,8 @@ def test_steps_that_a_callback_has_logged_have_a_norm_and_a_note(recording: Memo
 
     trainer(callbacks=[Logging()]).train()
     kept = only(recording)
-    assert [step for step, row in kept.rows if "grad_norm" in row] == [3]
-    assert "a callback has chosen" in kept.config["autolog/notes"]["grad_norm/modules"]
+    assert [step for step, row in kept.rows if "vitals/grad_norm" in row] == [3]
+    assert "a callback has chosen" in kept.config["autolog/notes"]["vitals/grad_norm/modules"]
 
 
 def test_rates_of_groups_that_differ(recording: MemorySink) -> None:
@@ -312,7 +321,7 @@ def test_rates_of_groups_that_differ(recording: MemorySink) -> None:
     carrying.optimizer = torch.optim.SGD(groups)
     carrying.train()
     metrics = only(recording).metrics
-    assert (metrics["lr/0"], metrics["lr/1"]) == (0.001, 0.01)
+    assert (metrics["vitals/lr/0"], metrics["vitals/lr/1"]) == (0.001, 0.01)
 
 
 class Words:

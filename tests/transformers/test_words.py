@@ -136,18 +136,18 @@ def test_tokens_are_counted_without_what_fills_up(
     ).train()
     kept = only(recording)
     tokens = int(mask.sum())
-    assert kept.values("perf/tokens_seen") == [tokens, 2 * tokens]
-    assert kept.values("perf/padding_share") == [pytest.approx(1 - tokens / mask.numel())] * 2
-    assert kept.values("perf/tokens_per_sample") == [pytest.approx(tokens / 16)] * 2
-    assert kept.values("perf/longest_sample") == [mask.shape[1]] * 2
-    assert all(value > 0 for value in kept.values("perf/tokens_per_second"))
+    assert kept.values("vitals/tokens_seen") == [tokens, 2 * tokens]
+    assert kept.values("vitals/padding_share") == [pytest.approx(1 - tokens / mask.numel())] * 2
+    assert kept.values("vitals/tokens_per_sample") == [pytest.approx(tokens / 16)] * 2
+    assert kept.values("vitals/longest_sample") == [mask.shape[1]] * 2
+    assert all(value > 0 for value in kept.values("vitals/tokens_per_second"))
 
 
 def test_where_nobody_says_what_fills_up_all_are_tokens(recording: MemorySink) -> None:
     trainer(logging_steps=8).train()  # of 128 rows, 64 words each
     kept = only(recording)
-    assert kept.values("perf/tokens_seen") == [128 * 64, 2 * 128 * 64]
-    assert "perf/padding_share" not in kept.metrics
+    assert kept.values("vitals/tokens_seen") == [128 * 64, 2 * 128 * 64]
+    assert "vitals/padding_share" not in kept.metrics
 
 
 def test_tokens_that_the_trainer_counts_stand_once(recording: MemorySink, words: Any) -> None:
@@ -156,7 +156,7 @@ def test_tokens_that_the_trainer_counts_stand_once(recording: MemorySink, words:
     carrying.train()
     kept = only(recording)
     told = [entry["num_input_tokens_seen"] for entry in carrying.state.log_history]
-    assert kept.values("perf/tokens_seen") == told
+    assert kept.values("vitals/tokens_seen") == told
 
 
 def test_what_the_tokenizer_makes_of_the_first_texts(recording: MemorySink, words: Any) -> None:

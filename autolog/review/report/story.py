@@ -138,8 +138,8 @@ class Story:
         if self.run.seconds is not None:
             rows.append(("in all", duration_of(self.run.seconds)))
         for key, series in self.run.metrics.items():
-            if key.startswith("perf/") and key.endswith("_seconds"):
-                name = key.removeprefix("perf/").removesuffix("_seconds").replace("_", " ")
+            if key.startswith(("vitals/", "perf/")) and key.endswith("_seconds"):
+                name = key.partition("/")[2].removesuffix("_seconds").replace("_", " ")
                 several = f" each, {len(series)} times" if len(series) > 1 else ""
                 rows.append((name, f"{duration_of(sum(series.values) / len(series))}{several}"))
         if overhead := self.run.config.get("autolog/overhead_seconds"):
@@ -305,15 +305,18 @@ def curves_of(metrics: Mapping[str, Series], main: str | None) -> list[Curves]:
     """What was logged at three steps or more, the same metric of several sets together."""
     drawn: dict[str, list[tuple[str, Series]]] = {}
     for key, series in metrics.items():
-        if len(set(series.steps)) < 3 or key.startswith(("perf/", "epoch", "trials/")):
+        name = key.removeprefix("vitals/")
+        if len(set(series.steps)) < 3 or name.startswith(("perf/", "epoch", "trials/", "cpu/", "gpu/")):
             continue
-        if key.startswith("lr") and len(set(series.values)) == 1:  # among the parameters it says as much
+        if name.endswith(("_seconds", "per_second", "_seen", "_share", "_flos")):
             continue
-        head, _, rest = key.partition("/")
-        title = rest if head in _SETS and rest else key
+        if name.startswith("lr") and len(set(series.values)) == 1:  # among the parameters it says as much
+            continue
+        head, _, rest = name.partition("/")
+        title = rest if head in _SETS and rest else name
         if head in ("grad_norm", "param_norm") and rest:  # each module's: the whole is enough here
             continue
-        drawn.setdefault(title, []).append((head if head in _SETS and rest else key, series))
+        drawn.setdefault(title, []).append((head if head in _SETS and rest else name, series))
     main_title = (main or "").partition("/")[2]
 
     def order(title: str) -> tuple[bool, bool, bool, str]:
