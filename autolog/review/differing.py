@@ -111,7 +111,8 @@ def _numbers(run: RecordedRun) -> dict[str, Any]:
 
 
 _NOT_RESULTS = (
-    "perf/",
+    "vitals/",
+    "perf/",  # of runs of version 2
     "lr",
     "grad_norm",
     "param_norm",
