@@ -24,10 +24,13 @@ NOT_FOUND = 127
 
 def run(arguments: Sequence[str]) -> int:
     """Run a program; returns its exit status, and ends by the signal that has ended it."""
-    asked = _parser().parse_args(arguments)
-    command = _command(asked.program)
+    ours, program = _apart(arguments)
+    asked = _parser().parse_args(ours)
+    if not program:
+        _parser().error("name a program: autolog run -- train.py")
+    command = _command(program)
     if command is None:
-        print(f"autolog run: there is no program {asked.program[0]!r}", file=sys.stderr)
+        print(f"autolog run: there is no program {program[0]!r}", file=sys.stderr)
         return NOT_FOUND
     with _file() as told:
         status = _wait_for(subprocess.Popen(command, env=_environment(asked, told)))
@@ -39,7 +42,8 @@ def run(arguments: Sequence[str]) -> int:
         for line in lines:
             print(line, file=sys.stderr)
     if status < 0:  # as it would have ended without us
-        signal.signal(-status, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL has no other way
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
 
@@ -47,6 +51,7 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="autolog run",
+        usage="autolog run [OPTIONS] [--] script.py | -m module | PROGRAM [ARGUMENTS]",
         description="Run a program and record its trainings: no line of code. Its output and exit status "
         "stay as they are; what autolog says comes after its end.",
         epilog="autolog run --project churn -- train.py --lr 0.1",
@@ -69,24 +74,28 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="append what autolog says to this file; else it is printed on a terminal only",
     )
-    parser.add_argument(
-        "program",
-        nargs=argparse.REMAINDER,
-        metavar="-- PROGRAM ...",
-        help="script.py, -m module, or any program (torchrun ...), with its arguments",
-    )
     return parser
 
 
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is ours of the arguments, and the program with its own: from the first word that is no option."""
+    place = 0
+    while place < len(arguments):
+        word = arguments[place]
+        if word == "--":
+            return list(arguments[:place]), list(arguments[place + 1 :])
+        if word in ("-m", "-c") or not word.startswith("-"):
+            break
+        place += 1 if "=" in word or word in ("-h", "--help") else 2  # an option, and its value
+    return list(arguments[:place]), list(arguments[place:])
+
+
 def _command(program: Sequence[str]) -> list[str] | None:
-    """What is started: a script or a module by this Python."""
-    given = list(program[1:] if program[:1] == ["--"] else program)
-    if not given:
-        _parser().error("name a program: autolog run -- train.py")
-    if given[0] in ("-m", "-c") or given[0].endswith(".py"):
-        return [sys.executable, *given]
-    found = shutil.which(given[0])
-    return None if found is None else [found, *given[1:]]
+    """What is started: a script or a module by this Python; None: there is no such program."""
+    if program[0] in ("-m", "-c") or program[0].endswith(".py"):
+        return [sys.executable, *program]
+    found = shutil.which(program[0])
+    return None if found is None else [found, *program[1:]]
 
 
 def _environment(asked: argparse.Namespace, told: str) -> dict[str, str]:
