@@ -349,6 +349,8 @@ def _cell(column: str, value: Any) -> str:
         return ""
     if column == "age":
         return age_of(value)
+    if column == "started":
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))
     if column == "seconds":
         return duration_of(value)
     if column == "tags":

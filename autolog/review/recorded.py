@@ -173,8 +173,13 @@ class RecordedRun:
     @property
     def params(self) -> dict[str, Any]:
         """All hyperparameters, the nested ones with their names joined by ``/``."""
-        every = dict(flat(self.config.get("params") or {}))
-        return {**every, **self.params_set}
+        chosen = self.params_set
+        every = {
+            key: value
+            for key, value in flat(self.config.get("params") or {})
+            if "/" not in key or chosen.get(key.rpartition("/")[2], _MISSING) != value  # not said twice
+        }
+        return {**every, **chosen}
 
     @property
     def params_set(self) -> dict[str, Any]:
@@ -402,6 +407,8 @@ class RecordedRun:
         series = self.metrics.get(key)
         return series.last if series else None
 
+
+_MISSING = object()
 
 PROPERTIES = ("id", "name", "project", "status", "started", "seconds", "group", "tags")
 """What every run has, beside the keys that stand in it."""

@@ -79,7 +79,15 @@ def run_page(story: Story) -> str:
     parts = [_head(story)]
     if story.failure is not None:
         parts.append(_failure(story))
-    parts += [_words(run), _leaders(story), _others(story), _curves(story), _held_out(story), _changed(story)]
+    parts += [
+        _words(run),
+        _leaders(story),
+        _candidates(run),
+        _others(story),
+        _curves(story),
+        _held_out(story),
+        _changed(story),
+    ]
     parts += [_section("Data", _pairs(story.data)), _settings(run)]
     parts += [
         _section("Where it comes from", _pairs(story.origin)),
@@ -143,7 +151,7 @@ def _why(story: Story) -> str:
     if story.before is None:
         return ""
     set_otherwise = [d for d in story.changed if d.section == "parameters"][:6]
-    words = [f"{d.key} {_of(d.values[0])} → {_of(d.values[1])}" for d in set_otherwise]
+    words = [f"{d.key} from {told(d.values[0])} to {told(d.values[1])}" for d in set_otherwise]
     said = f"Against {_e(story.before.name)}: {_e(', '.join(words)) if words else 'no parameter differs'}."
     warned = [
         text
@@ -183,6 +191,25 @@ def _leaders(story: Story) -> str:
     return _section("The best below it", note + _table([label(c) for c in columns], runs.texts(columns)))
 
 
+# What is a leaderboard without runs below it, by the names of docs/keys.md.
+_TABLES = {"search/cv_results": "The candidates, the best first", "cv/folds": "The folds"}
+
+
+def _candidates(run: RecordedRun) -> str:
+    found = ""
+    for key, title in _TABLES.items():
+        rows = [
+            {
+                name: value
+                for name, value in row.items()
+                if not name.startswith("split") and "_time" not in name
+            }
+            for row in run.tables.get(key, [])
+        ]
+        found += _section(title, _rows_table(rows))
+    return found
+
+
 def _others(story: Story) -> str:
     if not story.others:
         return ""
@@ -190,7 +217,7 @@ def _others(story: Story) -> str:
     if story.best is not None and story.best not in shown:
         shown.append(story.best)
     runs = Runs(shown, "")
-    columns = [c for c in runs.columns() if c not in ("status", "tags", "project")]
+    columns = [c for c in runs.columns() if c not in ("status", "tags", "project", "age")] + ["started"]
     rows = runs.texts(columns)
     marks = {0: "this"}
     return _section("Beside the runs before it", _table([label(c) for c in columns], rows, marks))
@@ -352,7 +379,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], marks: dict[int, 
     return f'<div class="scroll"><table>{head_row}<tbody>{body}</tbody></table></div>'
 
 
-def _rows_table(rows: list[dict[str, Any]]) -> str:
+def _rows_table(rows: Sequence[dict[str, Any]]) -> str:
     head = list(dict.fromkeys(key for row in rows for key in row))
     shown = [
         [told(row.get(key)) if row.get(key) is not None else "" for key in head] for row in rows[:MOST_ROWS]
