@@ -19,7 +19,7 @@ from autolog.review.report import report
 from autolog.review.report.plot import sparkline
 from autolog.review.report.story import Story, story_of
 from autolog.review.source import dashboard
-from autolog.review.values import age_of, bytes_of, duration_of, told
+from autolog.review.values import ago, bytes_of, duration_of, told
 
 __all__ = ["show"]
 
@@ -75,7 +75,7 @@ def _show(story: Story) -> None:
     took = duration_of(run.seconds) if run.seconds is not None else ""
     for said in (
         took,
-        f"{age_of(time.time() - run.started)} ago" if run.started else "",
+        ago(time.time() - run.started) if run.started else "",
         f"project {run.project}",
     ):
         head.append(f" · {said}" if said else "", "dim")

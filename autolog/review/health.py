@@ -25,7 +25,7 @@ from autolog.capture.params import REDACTED, is_secret, mask
 from autolog.core.settings import SettingError, Settings, destination_of, disabled_by_environment
 from autolog.process import apart
 from autolog.review.source import Server, SourceError, dashboard
-from autolog.review.values import age_of, bytes_of
+from autolog.review.values import ago, bytes_of
 from autolog.sinks.identity import Destination, in_words
 from autolog.sinks.journal import head_of, is_left, try_lock
 from autolog.sinks.trackio.afterwards import is_delivering
@@ -206,7 +206,7 @@ def _left() -> Iterator[Finding]:
                 ages.setdefault(to, []).append(time.time() - path.stat().st_ctime)
     for to, of in ages.items():
         count = f"{len(of)} journal{'s' * (len(of) != 1)}"
-        said = f"{count} for {in_words(to)}, the oldest {age_of(max(of))} old"
+        said = f"{count} for {in_words(to)}, the oldest written {ago(max(of))}"
         if is_delivering(to):
             yield Finding("left", "ok", f"{said}: going out in the background")
         else:
