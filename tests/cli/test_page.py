@@ -106,7 +106,7 @@ def printed(line: str, home: Path) -> str:
 MASKED = {
     r"·[0-9a-f]{4}\b|\b[0-9a-f]{8,64}\b": "ID",
     r"\b\d[\d.]* (ms|s|min|h|B|KB|MB|GB)\b": "SO MUCH",
-    r"\b(just now|now|\d+ min)( ago)?\b": "AGO",
+    r"(SO MUCH|\b(just )?now)( ago)?": "SO MUCH",  # an age
     r"\(needs .*": "",
     r"\d+\.\d+\.\d+(\.\w+)*|sklearn \d+\.\d+": "VERSION",
     r"\(\d+ runs?, .*\)": "(SO MANY)",
