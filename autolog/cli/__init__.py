@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -41,7 +43,19 @@ def _sync(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="how long at most (default: 600)"
     )
-    asked = parser.parse_args(arguments)
+    parser.add_argument(
+        "--dir", "-d", type=Path, metavar="FOLDER", help="Trackio's folder; else the usual one"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    try:
+        asked = parser.parse_args(arguments)
+    except SystemExit as ended:  # it has said why
+        return int(ended.code or 0)
+    if asked.dir is not None:
+        if not asked.dir.is_dir():
+            print(f"autolog: {asked.dir}: there is no such folder", file=sys.stderr)
+            return 2
+        os.environ["TRACKIO_DIR"] = str(asked.dir.absolute())  # Trackio has not been imported yet
     from autolog.cli.sync import sync
 
-    return sync(asked.timeout, sys.stdout)
+    return sync(asked.timeout, asked.json)

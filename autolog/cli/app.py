@@ -9,6 +9,7 @@ import typer
 
 from autolog.cli.compare import compare
 from autolog.cli.diff import diff
+from autolog.cli.doctor import doctor
 from autolog.cli.load import load
 from autolog.cli.ls import ls
 from autolog.cli.note import note
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (ls, show, diff, compare, report, load, note, tag):
+for command in (ls, show, diff, compare, report, load, note, tag, doctor):
     app.command()(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autolog.review.archive import opened
 from autolog.review.listing import Runs, runs
 from autolog.review.recorded import RecordedRun
 from autolog.review.values import harmless
@@ -22,7 +24,9 @@ __all__ = [
     "AsJson",
     "At",
     "Project",
+    "ProjectName",
     "RunName",
+    "RunNames",
     "console",
     "one",
     "print_json",
@@ -33,9 +37,33 @@ __all__ = [
     "wide",
 ]
 
+
+def _projects(incomplete: str) -> list[str]:
+    """For the shell's completion, like the next one: whatever is wrong, it offers nothing."""
+    with contextlib.suppress(Exception):
+        return [name for name in opened().projects() if name.startswith(incomplete)]
+    return []
+
+
+def _runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Words, and ids with the run's name beside them, which zsh and fish show."""
+    with contextlib.suppress(Exception):
+        known = runs_of(ctx.params.get("project"), ctx.params.get("at"))
+        words = [("last", "the newest"), ("best", "by the result"), ("best2", "the second best")]
+        words += [(run.id[:8], harmless(run.name)) for run in known.at_top()[:100]]
+        return [word for word in words if word[0].startswith(incomplete)]
+    return []
+
+
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-Project = Annotated[str | None, typer.Option("--project", "-p", help="Of which project; else of all.")]
+Project = Annotated[
+    str | None,
+    typer.Option("--project", "-p", help="Of which project; else of all.", autocompletion=_projects),
+]
+ProjectName = Annotated[
+    str | None, typer.Argument(help="The project; without one the projects.", autocompletion=_projects)
+]
 At = Annotated[
     str | None,
     typer.Option(
@@ -43,9 +71,9 @@ At = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-RunName = Annotated[
-    str, typer.Argument(help="An id's beginning, a name, 'last', 'best', or '@1' for the newest.")
-]
+_NAMED = "An id's beginning, a name, 'last', 'best', 'best2', or '@2' for the second that ls shows."
+RunName = Annotated[str, typer.Argument(help=_NAMED, autocompletion=_runs)]
+RunNames = Annotated[list[str], typer.Argument(help=_NAMED, metavar="RUN...", autocompletion=_runs)]
 
 
 def one(name: str, project: str | None, at: str | None) -> RecordedRun:
@@ -54,9 +82,10 @@ def one(name: str, project: str | None, at: str | None) -> RecordedRun:
 
 
 def several(names: Sequence[str], project: str | None, at: str | None) -> list[RecordedRun]:
-    """The runs that a person means, in their order."""
+    """The runs that a person means, in their order. ``@2`` is the second that ``autolog ls`` shows."""
     known = runs_of(project, at)
-    return [known.get(name) for name in names]
+    shown = known.at_top()
+    return [(shown if name.startswith("@") else known).get(name) for name in names]
 
 
 def runs_of(project: str | None, at: str | None, **chosen: Any) -> Runs:

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from autolog.cli.common import AsJson, At, Project, console, print_json, several, table_of, text, wide
+from autolog.cli.common import (
+    AsJson,
+    At,
+    Project,
+    RunNames,
+    console,
+    print_json,
+    several,
+    table_of,
+    text,
+    wide,
+)
 from autolog.review.differing import differences
 from autolog.review.values import told
 
@@ -15,7 +26,7 @@ __all__ = ["compare"]
 
 
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Two runs or more.", metavar="RUN...")],
+    names: RunNames,
     html: Annotated[Path | None, typer.Option(help="Write a page to this file instead.")] = None,
     project: Project = None,
     at: At = None,

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from autolog.cli.common import AsJson, At, Project, console, print_json, several, table_of, text, wide
+from autolog.cli.common import (
+    AsJson,
+    At,
+    Project,
+    RunName,
+    console,
+    print_json,
+    several,
+    table_of,
+    text,
+    wide,
+)
 from autolog.review.differing import SECTIONS, code_diff, differences
 from autolog.review.values import told
 
@@ -15,8 +26,8 @@ __all__ = ["diff"]
 
 
 def diff(
-    a: Annotated[str, typer.Argument(help="A run: an id's beginning, a name, 'last', 'best', '@2'.")],
-    b: Annotated[str, typer.Argument(help="Another one.")],
+    a: RunName,
+    b: RunName,
     code: Annotated[bool, typer.Option("--code/--no-code", help="Show how the code differs.")] = True,
     project: Project = None,
     at: At = None,
@@ -25,8 +36,8 @@ def diff(
     """Show only what differs between two runs; exits with 1 if anything does.
 
     \b
+    autolog diff best best2 --project sweep
     autolog diff @2 @1
-    autolog diff best last --project sweep
     """
     runs = several([a, b], project, at)
     found = differences(runs)

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from autolog.cli.common import AsJson, At, console, print_json, runs_of, table_of, text, wide
+from autolog.cli.common import AsJson, At, ProjectName, console, print_json, runs_of, table_of, text, wide
 from autolog.review.listing import Runs, label
 from autolog.review.recorded import RecordedRun
 from autolog.review.values import age_of
@@ -22,7 +22,7 @@ WATCH_SECONDS = 2.0
 
 
 def ls(
-    project: Annotated[str | None, typer.Argument(help="The project; without one the projects.")] = None,
+    project: ProjectName = None,
     sort: Annotated[
         str | None, typer.Option(help="A key: a metric's best first; '-KEY' the other way.")
     ] = None,

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from autolog.cli.common import AsJson, At, Project, console, print_json, several, text
+from autolog.cli.common import AsJson, At, Project, RunNames, console, print_json, several, text
 from autolog.review.report import report as write
 
 __all__ = ["report"]
 
 
 def report(
-    names: Annotated[list[str], typer.Argument(help="A run, or several to compare.", metavar="RUN...")],
+    names: RunNames,
     to: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
     project: Project = None,
     at: At = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
 import time
 import webbrowser
@@ -19,7 +18,8 @@ from autolog.review.recorded import RecordedRun
 from autolog.review.report import report
 from autolog.review.report.plot import sparkline
 from autolog.review.report.story import Story, story_of
-from autolog.review.values import age_of, bytes_of, duration_of, told
+from autolog.review.source import dashboard
+from autolog.review.values import ago, bytes_of, duration_of, told
 
 __all__ = ["show"]
 
@@ -75,7 +75,7 @@ def _show(story: Story) -> None:
     took = duration_of(run.seconds) if run.seconds is not None else ""
     for said in (
         took,
-        f"{age_of(time.time() - run.started)} ago" if run.started else "",
+        ago(time.time() - run.started) if run.started else "",
         f"project {run.project}",
     ):
         head.append(f" · {said}" if said else "", "dim")
@@ -140,9 +140,8 @@ def _of(value: Any) -> str:
 def _opened(run: RecordedRun) -> str:
     """Open where a person sees it; returns what was opened."""
     base = run.place if run.destination[0] == "server" else None
-    port = _dashboard_port()
-    if run.destination[0] == "local" and port is not None:
-        base = f"http://127.0.0.1:{port}"
+    if run.destination[0] == "local":
+        base = dashboard(Path(run.place))
     if base is not None:
         asked = urlencode({"project": run.project, "selected_run_id": run.id, "selected_run": run.name})
         page = f"{base}/run?{asked}"
@@ -151,17 +150,6 @@ def _opened(run: RecordedRun) -> str:
         page = report(run, folder / "report.html").as_uri()
     webbrowser.open(page)
     return page
-
-
-def _dashboard_port() -> int | None:
-    """Where `trackio show` listens on this machine: it takes the first free port from 7860 on."""
-    for port in range(7860, 7865):
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=0.1):
-                return port
-        except OSError:
-            continue
-    return None
 
 
 def _as_json(run: RecordedRun) -> dict[str, Any]:

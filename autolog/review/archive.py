@@ -81,7 +81,7 @@ def opened(at: str | os.PathLike[str] | None = None) -> Archive:
     to: Destination = destination_of(current()) if at is None else _named(at)
     if to[0] == "local":
         return Archive(Files())
-    return Archive(Server(to, os.environ.get("HF_TOKEN")))
+    return Archive(Server(to, os.environ.get("HF_TOKEN") if to[0] == "space" else None))
 
 
 def _named(at: str) -> Destination:

@@ -17,7 +17,9 @@ from autolog.sinks.journal import Cursor, Tail, is_left
 from autolog.sinks.state import RunState
 from autolog.sinks.trackio.rows import stored
 
-__all__ = ["Left", "Row", "in_inbox", "in_journals"]
+__all__ = ["Left", "Row", "count_left", "in_inbox", "in_journals"]
+
+_SLOW = ("chart", "html", "made", "media", "artifact")  # they may arrive later than what stands behind them
 
 Row = tuple[str, int, str | float, dict[str, Any]]
 """Its id, step, time (as it was written) and values, as Trackio stores them."""
@@ -71,7 +73,7 @@ def _of_journal(path: Path) -> Iterator[Left]:
             elif record["run"] in found:
                 state, left = found[record["run"]]
                 state.take(record)
-                is_slow = record["kind"] in ("chart", "html", "made", "media", "artifact")
+                is_slow = record["kind"] in _SLOW
                 if delivered.has(offset) if is_slow else offset < delivered.rows:
                     continue
                 left.waiting += 1
@@ -84,6 +86,20 @@ def _of_journal(path: Path) -> Iterator[Left]:
         if left.waiting:
             left.config = state.ordered_config()
         yield left
+
+
+def count_left(journal: Path) -> int:
+    """How many records of a journal have not been delivered yet; 0: it is gone."""
+    delivered, tail, count = Cursor.of(journal), Tail(journal), 0
+    with contextlib.suppress(FileNotFoundError):
+        tail.offset = delivered.whole
+        while tail.offset < delivered.rows and (records := tail.read_placed(delivered.rows - tail.offset)):
+            count += sum(record["kind"] in _SLOW and not delivered.has(at) for at, record in records)
+        with journal.open("rb") as file:
+            file.seek(delivered.rows)
+            while part := file.read(1_000_000):
+                count += part.count(b"\n")
+    return count
 
 
 def _begun(record: OpenRecord) -> tuple[RunState, Left]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
@@ -183,7 +184,8 @@ class Runs(Sequence[RecordedRun]):
 
         Args:
             name: the beginning of its id, its name, the id at its name's end (``4027``), ``last``, ``best``,
-                or ``@1`` for the first, ``@2`` for the second of this list.
+                ``best2`` for the second best, or ``@1`` for the first, ``@2`` for the second of this list.
+                One that is below another one of the list, a fold or a trial, is neither best nor last.
 
         Raises:
             LookupError: there is none, or there are several; the text names those that are near.
@@ -197,11 +199,22 @@ class Runs(Sequence[RecordedRun]):
         Raises:
             LookupError: none has a result.
         """
+        return self._ranked(1)
+
+    def _ranked(self, place: int) -> RecordedRun:
         key = self.main_metric
-        having = [run for run in self if not math.isnan(run.result.get(key or "", math.nan))]
+        having = [run for run in self.at_top() if not math.isnan(run.result.get(key or "", math.nan))]
         if key is None or not having:
             raise LookupError("none of these runs has a result by which one is the best")
-        return (min if is_better_small(key) else max)(having, key=lambda run: run.result[key])
+        having.sort(key=lambda run: run.result[key], reverse=not is_better_small(key))
+        if not 1 <= place <= len(having):
+            raise LookupError(f"'best{place}': {len(having)} of these runs have a result {key}.")
+        return having[place - 1]
+
+    def at_top(self) -> Runs:
+        """Those that are not below another one of them: no trials, no folds."""
+        ids = {run.id for run in self}
+        return Runs([run for run in self if run.config.get("parent") not in ids], self.where)
 
     @property
     def main_metric(self) -> str | None:
@@ -315,9 +328,9 @@ def found(among: Runs, name: str) -> RecordedRun:
     if not len(among):
         raise LookupError(f"{name!r}: there are no runs.")
     if name == "last":
-        return max(among, key=lambda run: run.started)
-    if name == "best":
-        return among.best
+        return max(among.at_top(), key=lambda run: run.started)
+    if (rank := re.fullmatch(r"best(\d*)", name)) and name not in {run.name for run in among}:
+        return among._ranked(int(rank[1] or 1))
     if name.startswith("@") and name[1:].isdecimal():
         place = int(name[1:])
         if not 1 <= place <= len(among):

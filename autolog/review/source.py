@@ -7,6 +7,9 @@ Trackio, whose import takes a second, and nothing is written.
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ from autolog.sinks.identity import Destination
 from autolog.sinks.trackio.directory import data_directory
 from autolog.sinks.trackio.names import RESERVED_PROJECT_SUFFIXES, canonical_project
 
-__all__ = ["Files", "Server", "Source", "SourceError"]
+__all__ = ["Files", "Server", "Source", "SourceError", "dashboard"]
 
 Rows = Iterator[tuple[Any, ...]]
 
@@ -110,20 +113,25 @@ class Server:
 
     Args:
         destination: of the kind ``server`` or ``space``.
-        token: of the Hub, for a private Space.
+        token: of the Hub, for a private Space; of a server the write token, which reading does not need.
+        patience: seconds to wait for an answer.
     """
 
-    def __init__(self, destination: Destination, token: str | None = None):
+    def __init__(self, destination: Destination, token: str | None = None, patience: float = 60.0):
         self.destination = destination
+        self._patience = patience
         if destination[0] == "server":
             self._base = destination[1].rstrip("/")
         else:
             from autolog.sinks.trackio.remote import space_url
 
             self._base = space_url(destination[1]).rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers: dict[str, str] = {}
+        if token:
+            is_servers = destination[0] == "server"
+            name = "X-Trackio-Write-Token" if is_servers else "Authorization"
+            self._headers[name] = token if is_servers else f"Bearer {token}"
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._media: str | None = None  # the server's own folder of media
 
     @property
     def where(self) -> str:
@@ -154,16 +162,34 @@ class Server:
 
     def media(self, project: str, path: str) -> Path:
         name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in path)
-        if self._media is None:
-            self._media = str(self._ask("get_settings").get("media_dir", ""))
-        return self._fetched("file", {"path": f"{self._media}/{path}"}, name)
+        return self._fetched("file", {"path": f"{self.media_folder}/{path}"}, name)
+
+    @functools.cached_property
+    def media_folder(self) -> Path:
+        """The server's own, where it runs.
+
+        Raises:
+            SourceError: it does not answer, or is none of Trackio's.
+        """
+        told = self._ask("get_settings")
+        if not isinstance(told, dict) or not isinstance(told.get("media_dir"), str):
+            raise SourceError(f"{self.where} does not say where its pictures are: is it a Trackio server?")
+        return Path(told["media_dir"])
+
+    def may_write(self) -> bool:
+        """Whether the token lets us write there.
+
+        Raises:
+            SourceError: nobody answers.
+        """
+        return bool(self._ask("get_run_mutation_status").get("allowed"))
 
     def _ask(self, what: str, **arguments: Any) -> Any:
         import httpx
 
         try:
             answer = httpx.post(
-                f"{self._base}/api/{what}", json=arguments, headers=self._headers, timeout=60.0
+                f"{self._base}/api/{what}", json=arguments, headers=self._headers, timeout=self._patience
             )
         except httpx.HTTPError as error:
             raise SourceError(f"{self.where} does not answer: {error}") from error
@@ -190,7 +216,7 @@ class Server:
             return kept
         try:
             with httpx.stream(
-                "GET", f"{self._base}/{path}", params=asked, headers=self._headers, timeout=60.0
+                "GET", f"{self._base}/{path}", params=asked, headers=self._headers, timeout=self._patience
             ) as answer:
                 answer.raise_for_status()
                 with kept.open("wb") as file:
@@ -200,6 +226,20 @@ class Server:
             kept.unlink(missing_ok=True)
             raise SourceError(f"{self.where} does not give {path}: {error}") from error
         return kept
+
+
+def dashboard(directory: Path) -> str | None:
+    """Where `trackio show` answers for this directory: it takes the first free port from 7860 on."""
+    first = int(os.environ.get("GRADIO_SERVER_PORT") or 7860)
+    for port in range(first, first + 5):
+        with contextlib.suppress(OSError, SourceError):  # nobody listens there, or another program does
+            socket.create_connection(
+                ("127.0.0.1", port), timeout=0.1
+            ).close()  # refused at once, or a timeout
+            url = f"http://127.0.0.1:{port}"
+            if Server(("server", url), patience=5.0).media_folder.parent == directory.resolve():
+                return url
+    return None
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["age_of", "bytes_of", "duration_of", "harmless", "told"]
+__all__ = ["age_of", "ago", "bytes_of", "duration_of", "harmless", "told"]
 
 LONGEST = 60
 
@@ -53,6 +53,11 @@ def age_of(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{seconds // 3600:.0f} h"
     return f"{seconds // 86400:.0f} days"
+
+
+def ago(seconds: float) -> str:
+    """``just now``, ``5 min ago``."""
+    return "just now" if seconds < 60 else f"{age_of(seconds)} ago"
 
 
 def bytes_of(size: float) -> str:

@@ -76,6 +76,7 @@ class Channel:
         self._promised: list[tuple[int, Bell]] = []  # with the last picture or file that is waited for
         self._closed = False
         self._failures = 0
+        self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
         if not write_through:
             self._backlog.begin()
@@ -90,6 +91,11 @@ class Channel:
     def has_lost(self) -> bool:
         """Whether something was never stored."""
         return self._delivery.has_lost
+
+    @property
+    def error(self) -> Exception | None:
+        """Why it does not go on now; None: it does."""
+        return self._failure or self._backlog.error
 
     def count(self, record: Record) -> None:
         """One more run, or one more picture or file of one, that is written here."""
@@ -181,12 +187,12 @@ class Channel:
                     self._delivery.sweep()
                     last_sweep = time.monotonic()
                 self._delivery.take_what_was_brought()
-                self._failures = 0
+                self._failures, self._failure = 0, None
                 self._promise(asked)
                 if self._backlog.error is not None:
                     _say_once(self.destination, self._backlog.error)
             except Exception as error:
-                self._failures += 1
+                self._failures, self._failure = self._failures + 1, error
                 self._asked = asked + self._asked
                 if not self._closed:  # else whatever it waited for was ended with the program
                     _say_once(self.destination, error)

@@ -125,10 +125,15 @@ def test_runs_are_sorted_the_best_first(project: str) -> None:
 def test_one_of_them_is_found_by_what_a_person_remembers(project: str) -> None:
     runs = autolog.runs(project)
     first = runs[0]
-    for name in (first.id, first.id[:8], first.name, "@1", "last"):
+    assert runs.get("last") is runs[1]  # the first is a child of it
+    for name in (first.id, first.id[:8], first.name, "@1"):
         assert runs.get(name) is first, name
     assert runs.get("depth=3").params_set["max_depth"] == 3
     assert runs.best.result["val/accuracy"] == max(run.result.get("val/accuracy", 0) for run in runs)
+    best, second = autolog.runs(project, sort=runs.main_metric)[:2]
+    assert (runs.get("best").id, runs.get("best2").id) == (best.id, second.id)
+    with pytest.raises(LookupError, match="'best9': [0-9] of these runs have a result"):
+        runs.get("best9")
     with pytest.raises(LookupError, match="no run's id or name"):
         runs.get("zzz")
     with pytest.raises(LookupError, match="3 runs: say which"):

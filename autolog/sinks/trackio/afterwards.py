@@ -12,22 +12,38 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autolog.process import apart
 from autolog.sinks.channel import Channel
+from autolog.sinks.delivery import Arrived
 from autolog.sinks.helper import Helper
 from autolog.sinks.identity import Destination
 from autolog.sinks.journal import VERSION, head_of, try_lock
 from autolog.sinks.trackio.directory import data_directory, journals
 from autolog.sinks.trackio.elsewhere import Elsewhere, place_for
 
-__all__ = ["deliver_left", "leave"]
+__all__ = ["Delivered", "deliver_left", "is_delivering", "leave"]
 
 LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What has become of what was left for a place.
+
+    Attributes:
+        is_all: whether all of it has arrived.
+        arrived: what has.
+        why: what the place, or the way to it, has said last against the rest; None: nothing.
+    """
+
+    is_all: bool
+    arrived: Arrived
+    why: Exception | None
 
 
 @dataclass(frozen=True)
@@ -56,11 +72,18 @@ def leave(destination: Destination, token: str | None, private: bool, seconds: f
     return True
 
 
-def deliver_left(destination: Destination, token: str | None, private: bool, seconds: float) -> bool:
+def deliver_left(
+    destination: Destination,
+    token: str | None,
+    private: bool,
+    seconds: float,
+    at_each_look: Callable[[], object] = lambda: None,
+) -> Delivered:
     """Deliver what programs that are gone have left for this destination, in this process of ours.
 
-    Returns:
-        Whether all of it has arrived.
+    Args:
+        seconds: at most.
+        at_each_look: called about once a second, as long as something is left.
     """
     end = time.monotonic() + seconds
     drawer = Helper({"TRACKIO_DIR": str(data_directory())}, niceness=10)
@@ -77,7 +100,8 @@ def deliver_left(destination: Destination, token: str | None, private: bool, sec
         while not (done := arrived(min(LOOK_SECONDS, max(0.0, end - time.monotonic())))):
             if time.monotonic() >= end or _installed() != installed or not channel.directory.exists():
                 break
-        return done and not channel.has_lost
+            at_each_look()
+        return Delivered(done and not channel.has_lost, channel.take_arrived(), channel.error)
     finally:
         channel.close()
 
@@ -93,16 +117,30 @@ def main() -> None:
     while not is_done:
         with _alone(asked.destination) as is_alone:
             if is_alone:  # else whoever is here looks once more before it goes
-                done = deliver_left(asked.destination, asked.token, asked.private, end - time.monotonic())
+                seconds = end - time.monotonic()
+                done = deliver_left(asked.destination, asked.token, asked.private, seconds).is_all
         is_done = not is_alone or not done or not _are_left(asked.destination)
     os._exit(0)  # there is nothing to be tidied
 
 
+def is_delivering(destination: Destination) -> bool:
+    """Whether such a process is at work for this destination."""
+    try:
+        with _lock_of(destination).open("rb") as file:
+            return not try_lock(file)
+    except OSError:  # there never was one
+        return False
+
+
 @contextlib.contextmanager
 def _alone(destination: Destination) -> Iterator[bool]:
-    name = hashlib.sha256("\n".join(destination).encode()).hexdigest()[:16]
-    with (journals() / f"{name}.delivering").open("ab") as file:
+    with _lock_of(destination).open("ab") as file:
         yield try_lock(file)
+
+
+def _lock_of(destination: Destination) -> Path:
+    name = hashlib.sha256("\n".join(destination).encode()).hexdigest()[:16]
+    return journals() / f"{name}.delivering"
 
 
 def _are_left(destination: Destination) -> bool:
