@@ -174,6 +174,21 @@ def test_what_waits_in_a_journal_is_read_and_a_run_that_goes_on_is_running(tmp_p
     assert run.result == {"m": 2.0}
 
 
+def test_what_lies_in_trackios_inbox_is_read_too(tmp_path: Path) -> None:
+    program = """
+    with autolog.run("r") as run:
+        for step in range(3):
+            run.log({"m": float(step)}, step=step)
+        run.table("t", [{"a": 1}])
+        run.alert("seen")
+    """
+    programs.run(tmp_path, program, TRACKIO_STORAGE_MODE="jsonl")
+    assert list((tmp_path / "inbox").glob("*/*.jsonl"))
+    (run,) = autolog.runs("p", at=tmp_path)
+    assert run.metrics["m"].values == [0.0, 1.0, 2.0]
+    assert (run.status, run.tables["t"], run.alerts[0]["title"]) == ("finished", [{"a": 1}], "seen")
+
+
 def test_a_run_whose_process_is_gone_gives_no_sign(tmp_path: Path) -> None:
     process = programs.start(tmp_path, programs.LOOP)
     programs.until_on_disk(tmp_path, '"kind":"row"')

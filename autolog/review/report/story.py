@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,9 +128,9 @@ class Story:
     def command(self) -> str | None:
         """How it was started."""
         argv, entry = self.run.config.get("run/argv"), self.run.config.get("run/entry")
-        if isinstance(argv, list) and argv:
-            return " ".join(str(part) for part in argv)
-        return str(entry) if entry else None
+        if isinstance(argv, list) and argv and argv[0] not in ("-c", "-"):  # what was typed is not kept there
+            return shlex.join(str(part) for part in argv)
+        return str(entry) if entry and entry not in ("-c", "notebook") else None
 
     @functools.cached_property
     def cost(self) -> list[tuple[str, str]]:
