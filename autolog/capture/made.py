@@ -24,11 +24,13 @@ class Piece:
         key: its name in the run.
         value: a picture as data; a whole page of HTML; a table's rows; anything else in the form in which a
             place stores it.
+        has_picture: of all rows of a table. Where pictures are drawn, the table is stored, but not shown.
     """
 
     key: str
     value: Chart | str | list[dict[str, Any]] | dict[str, Any]
     caption: str | None = None
+    has_picture: bool = False
 
 
 Parts = Mapping[str, Callable[[], Iterable[Piece]]]

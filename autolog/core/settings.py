@@ -6,10 +6,12 @@ import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autolog.process import voice
-from autolog.sinks.identity import LOCAL, Destination
+
+if TYPE_CHECKING:
+    from autolog.sinks.identity import Destination
 
 __all__ = [
     "SettingError",
@@ -389,6 +391,8 @@ def current() -> Settings:
 
 def destination_of(settings: Settings) -> Destination:
     """The place that the settings name."""
+    from autolog.sinks.identity import LOCAL  # not in a worker that only takes them over
+
     if settings.space_id:
         return "space", settings.space_id
     if settings.server_url:

@@ -125,7 +125,7 @@ def _pieces(charts: Callable[[], Iterable[tuple[str, Chart]]], suffix: str = "")
 
 def _importances_table(importances: dict[str, float], suffix: str) -> list[Piece]:
     rows = [{"parameter": brief(name), "importance": value} for name, value in importances.items()]
-    return [Piece(metric_key(f"importances{suffix}_table"), rows)]
+    return [Piece(metric_key(f"importances{suffix}_table"), rows, has_picture=True)]
 
 
 def _fail(error: Exception) -> Iterable[Piece]:

@@ -23,6 +23,7 @@ from autolog.capture.chart import Chart
 from autolog.capture.made import Piece, make
 from autolog.process import apart, threads
 from autolog.process.guard import measured
+from autolog.sinks import UNSHOWN_TABLE
 
 __all__ = ["DRAWING_SECONDS", "Helper", "draw", "make_all", "raisable", "stop_if_alone"]
 
@@ -158,7 +159,8 @@ def make_all(by: str, given: dict[str, Any], draws: bool) -> tuple[list[Piece], 
     done: list[Piece] = []
     for piece in pieces:
         if not isinstance(piece.value, Chart):
-            done.append(piece)
+            hidden = {"_type": UNSHOWN_TABLE, "_value": piece.value}
+            done.append(replace(piece, value=hidden) if piece.has_picture and draws else piece)
         elif draws:
             try:
                 done.append(replace(piece, value=render(piece.value)))
