@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from autolog.review.archive import Archive, Head, seconds_of
+from autolog.review.collector import held_back
 from autolog.review.series import Series, columns_of
 from autolog.review.source import SourceError
 from autolog.sinks.identity import Destination
@@ -110,6 +111,11 @@ class RecordedRun:
         return self._head.project
 
     @property
+    def archive(self) -> Archive:
+        """What it is read from."""
+        return self._archive
+
+    @property
     def place(self) -> str:
         """Where it was read: a folder, a server or a Space."""
         return self._archive.source.where
@@ -129,7 +135,7 @@ class RecordedRun:
         """``running``, ``finished``, ``failed`` ..., or ``no sign for 12 min``; None: it has none."""
         return self._head.status
 
-    @property
+    @functools.cached_property
     def result(self) -> dict[str, float]:
         """The two or three numbers that it is about."""
         result = self.config.get("result")
@@ -174,7 +180,7 @@ class RecordedRun:
         every = dict(flat(self.config.get("params") or {}))
         return {**every, **self.params_set}
 
-    @property
+    @functools.cached_property
     def params_set(self) -> dict[str, Any]:
         """Those that a person has set."""
         start = len("params/")
@@ -219,16 +225,14 @@ class RecordedRun:
     # What was logged --------------------------------------------------------------------------------
 
     @functools.cached_property
-    def _columns(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        return columns_of(self._archive.rows(self._head))
+    def _columns(self) -> tuple[dict[str, Series], dict[str, Any]]:
+        with held_back():
+            return columns_of(self._archive.parts(self._head), seconds_of)
 
-    @functools.cached_property
+    @property
     def metrics(self) -> dict[str, Series]:
         """Every number that was logged, by its key."""
-        return {
-            key: Series(key, steps, [seconds_of(at) for at in times], values)
-            for key, (steps, times, values) in sorted(self._columns[0].items())
-        }
+        return self._columns[0]
 
     @functools.cached_property
     def tables(self) -> dict[str, list[dict[str, Any]]]:
@@ -264,11 +268,9 @@ class RecordedRun:
     @functools.cached_property
     def system(self) -> dict[str, Series]:
         """The machine's load while it went on, by Trackio's names; the steps are the samples' numbers."""
-        rows = ((n, at, values) for n, (at, values) in enumerate(self._archive.system(self._head)))
-        return {
-            key: Series(key, steps, [seconds_of(at) for at in times], values)
-            for key, (steps, times, values) in sorted(columns_of(rows)[0].items())
-        }
+        rows = list(self._archive.system(self._head))
+        part = range(len(rows)), [at for at, _ in rows], [values for _, values in rows]
+        return columns_of([part], seconds_of)[0]
 
     @functools.cached_property
     def alerts(self) -> list[dict[str, Any]]:

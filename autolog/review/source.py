@@ -48,6 +48,9 @@ class Source(Protocol):
             SourceError: it cannot be read.
         """
 
+    def text_of(self, column: str) -> str:
+        """A column that holds JSON, as a query asks for it."""
+
     def blob(self, project: str, digest: str) -> Path:
         """A file of an artifact, by its SHA-256.
 
@@ -95,6 +98,9 @@ class Files:
                 raise SourceError(f"{path} cannot be read: {error}") from error
         except sqlite3.DatabaseError as error:
             raise SourceError(f"{path} cannot be read: {error}") from error
+
+    def text_of(self, column: str) -> str:
+        return column
 
     def blob(self, project: str, digest: str) -> Path:
         folder = self.directory / "artifacts" / canonical_project(project) / "blobs" / "sha256"
@@ -156,6 +162,9 @@ class Server:
             if len(answer["rows"]) < at_once:
                 return
             begin += at_once
+
+    def text_of(self, column: str) -> str:
+        return f"CAST({column} AS TEXT)"  # an answer in JSON holds no bytes
 
     def blob(self, project: str, digest: str) -> Path:
         return self._fetched(f"artifact_blob/{project}/{digest}", {}, digest)
