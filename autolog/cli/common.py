@@ -129,18 +129,17 @@ def print_table(
     """
     lines = [[_cell(title, "bold") for title in titles]] if head else []
     lines += [[_cell(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    sizes = [[_width(cell) for cell in line] for line in lines]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
     if console.is_terminal:
         widths = _fitting(widths, console.width)
     numbers = set(right)
-    for line in lines:
-        cells = []
-        for place, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            if _width(cell) > width:
-                cell = cell.copy() if isinstance(cell, Text) else Text(cell)  # noqa: PLW2901
-                cell.truncate(width, overflow="ellipsis")
-            gap = " " * (width - _width(cell))
-            cells += [gap, cell, "  "] if place in numbers else [cell, gap, "  "]
+    for line, measured in zip(lines, sizes, strict=True):
+        cells: list[Cell] = []
+        for place, (cell, size, width) in enumerate(zip(line, measured, widths, strict=True)):
+            gap = " " * (width - size)
+            shown = cell if size <= width else _cut(cell, width)
+            cells += (gap, shown, "  ") if place in numbers else (shown, gap, "  ")
         if console.is_terminal:
             whole = Text.assemble(*cells)
             whole.rstrip()
@@ -150,14 +149,22 @@ def print_table(
 
 
 def _cell(cell: Cell, style: str = "") -> Cell:
-    if isinstance(cell, Text) and "\n" not in cell.plain:
-        return cell
-    plain = " ".join(harmless(str(cell)).split("\n"))
+    """On one line, and harmless."""
+    if isinstance(cell, Text):
+        return cell if "\n" not in cell.plain else line_of(cell.plain, str(cell.style))
+    plain = harmless(cell).replace("\n", " ")
     return Text(plain, style) if style and console.is_terminal else plain
 
 
 def _width(cell: Cell) -> int:
-    return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
+    plain = cell if isinstance(cell, str) else cell.plain
+    return len(plain) if plain.isascii() else cell_len(plain)
+
+
+def _cut(cell: Cell, width: int) -> Text:
+    shown = Text(cell) if isinstance(cell, str) else cell.copy()
+    shown.truncate(width, overflow="ellipsis")
+    return shown
 
 
 def _fitting(widths: list[int], room: int) -> list[int]:

@@ -26,6 +26,7 @@ from autolog.sinks.trackio.names import canonical_project
 __all__ = ["Archive", "Head", "opened"]
 
 AT_ONCE = 5_000  # rows
+LATEST = 4e9  # a time in seconds since 1970; what is beyond is none
 QUIET_SECONDS = 600.0  # without a word from a run that nobody here can ask for
 
 
@@ -166,11 +167,16 @@ class Archive:
 
     def latest(self, project: str, key: str) -> dict[str, float]:
         """The last value of one metric of each run that has it, by the run's id."""
-        path = '$."' + key.replace('"', "") + '"'
+        text = "CAST(metrics AS TEXT)"
+        path = f'$."{key}"'
+        value = f"json_extract({text}, {_quoted(path)})"
+        if '"' in key:  # which no path can hold
+            value = f"(SELECT value FROM json_each({text}) WHERE key = {_quoted(key)})"
+        # A row of somebody else's that is no JSON would end the query.
         found = self.source.select(
             project,
             "SELECT run_id, value FROM "
-            f"(SELECT run_id, step, id, json_extract(CAST(metrics AS TEXT), {_quoted(path)}) AS value "
+            f"(SELECT run_id, step, id, CASE WHEN json_valid({text}) THEN {value} END AS value "
             f"FROM metrics WHERE instr(CAST(metrics AS TEXT), {_quoted(_json(key))})) "
             "WHERE value IS NOT NULL ORDER BY step, id",
         )
@@ -238,12 +244,13 @@ class Archive:
 def seconds_of(at: Any) -> float:
     """A time as Trackio or we write it, in seconds since 1970; 0: none."""
     if isinstance(at, (int, float)):
-        return float(at)
+        return float(at) if 0 <= at < LATEST else 0.0
     try:
         told = datetime.fromisoformat(at)
     except (TypeError, ValueError):
         return 0.0
-    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    seconds = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds < LATEST else 0.0
 
 
 def _created(head: Head) -> float:

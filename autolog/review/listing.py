@@ -202,7 +202,8 @@ class Runs(Sequence[RecordedRun]):
     def at_top(self) -> Runs:
         """Those that are not below another one of them: no trials, no folds."""
         ids = {run.id for run in self}
-        return Runs([run for run in self if run.config.get("parent") not in ids], self.where)
+        top = [run for run in self if run.parent_id not in ids]
+        return Runs(top, self.where) if top else self  # a circle, which somebody has written
 
     @property
     def main_metric(self) -> str | None:

@@ -140,7 +140,7 @@ class RecordedRun:
         """The two or three numbers that it is about."""
         result = self.config.get("result")
         if not isinstance(result, dict):
-            return {} if result is None or isinstance(result, str) else {"result": result}
+            return {"result": float(result)} if isinstance(result, (int, float)) else {}
         return {key: float(value) for key, value in result.items() if _is_number(value)}
 
     @property
@@ -167,7 +167,8 @@ class RecordedRun:
     @property
     def tags(self) -> list[str]:
         """As they were given."""
-        return [str(tag) for tag in self.config.get("tags") or []]
+        tags = self.config.get("tags")
+        return [str(tag) for tag in tags] if isinstance(tags, list) else []
 
     @property
     def config(self) -> dict[str, Any]:
@@ -177,7 +178,7 @@ class RecordedRun:
     @property
     def params(self) -> dict[str, Any]:
         """All hyperparameters, the nested ones with their names joined by ``/``."""
-        every = dict(flat(self.config.get("params") or {}))
+        every = dict(flat(self._mapping("params")))
         return {**every, **self.params_set}
 
     @functools.cached_property
@@ -189,7 +190,12 @@ class RecordedRun:
     @property
     def notes(self) -> dict[str, str]:
         """What is missing from it, and why."""
-        return dict(self.config.get("autolog/notes") or {})
+        return {key: str(note) for key, note in self._mapping("autolog/notes").items()}
+
+    def _mapping(self, key: str) -> dict[str, Any]:
+        """Of the config, in which others may write what they like."""
+        found = self.config.get(key)
+        return found if isinstance(found, dict) else {}
 
     @property
     def words(self) -> list[str]:
@@ -210,12 +216,18 @@ class RecordedRun:
     @property
     def parent(self) -> RecordedRun | None:
         """The run that it is a child of."""
-        return self._siblings.get(self.config.get("parent") or "")
+        return self._siblings.get(self.parent_id or "")
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the run that it is a child of, which may be recorded elsewhere."""
+        parent = self.config.get("parent")
+        return parent if isinstance(parent, str) and parent != self.id else None
 
     @property
     def children(self) -> list[RecordedRun]:
         """The runs below it."""
-        return [run for run in self._siblings.values() if run.config.get("parent") == self.id]
+        return [run for run in self._siblings.values() if run.parent_id == self.id]
 
     @property
     def siblings(self) -> list[RecordedRun]:
@@ -238,7 +250,9 @@ class RecordedRun:
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """The rows of each table, as it was logged last."""
         return {
-            key: v["_value"] for key, v in self._of_type("trackio.table") if isinstance(v["_value"], list)
+            key: [row for row in rows if isinstance(row, dict)]
+            for key, value in self._of_type("trackio.table")
+            if isinstance(rows := value.get("_value"), list)
         }
 
     @property
@@ -251,14 +265,15 @@ class RecordedRun:
         found = {}
         for type_ in ("trackio.html", "trackio.image", "trackio.video", "trackio.audio"):
             for key, value in self._of_type(type_):
-                found[key] = self._archive.source.media(self.project, value["file_path"])
+                if isinstance(path := value.get("file_path"), str):
+                    found[key] = self._archive.source.media(self.project, path)
         return dict(sorted(found.items()))
 
     @property
     def texts(self) -> dict[str, str]:
         """What was logged as a text or as Markdown, as it was logged last."""
         plain = {key: value for key, value in self._columns[1].items() if isinstance(value, str)}
-        return plain | {key: str(value["_value"]) for key, value in self._of_type("trackio.markdown")}
+        return plain | {key: str(value.get("_value")) for key, value in self._of_type("trackio.markdown")}
 
     def _of_type(self, type_: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, value in sorted(self._columns[1].items()):
