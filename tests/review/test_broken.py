@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from autolog.review.differing import code_diff, differences
 from autolog.review.listing import Runs
 from autolog.review.report import report
 from autolog.review.report.story import story_of
-from autolog.review.source import SourceError
+from autolog.review.source import Server, SourceError
 
 AT = "2026-11-30T10:00:00+00:00"
 Rows = Iterable[tuple[Any, Any, Any]]
@@ -150,3 +152,35 @@ def test_a_file_that_is_no_database_is_told_or_empty(tmp_path: Path, content: by
             autolog.runs(at=tmp_path)
     else:
         assert len(autolog.runs(at=tmp_path)) == 0
+
+
+ANSWERS = [
+    *(b"", b"{}", b"[]", b"5", b"null", b"<html>", b"\xff\xfe", b'{"data": null}', b'{"data": 5}'),
+    *(b'{"data": {"rows": null}}', b'{"data": {"rows": 5, "columns": []}}', b'{"data": [1, null]}'),
+    *(b'{"error": {"a": 1}}', b'{"data": {"columns": ["a"], "rows": [{"b": 1}]}}', b'{"data": ["p"]}'),
+    b'{"data": {"columns": ["run_id", "run_name", "config"], "rows": [[1, 2, 3]]}}',
+]
+
+
+def test_a_server_may_answer_anything() -> None:
+    class Door(BaseHTTPRequestHandler):
+        said = b""
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.said)))
+            self.end_headers()
+            self.wfile.write(self.said)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Door) as door:
+        threading.Thread(target=door.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{door.server_port}"
+        for Door.said in ANSWERS:
+            with pytest.raises(SourceError, match="127"):
+                autolog.runs("p", at=url)
+            with pytest.raises(SourceError, match="127"):
+                Server(("server", url)).media("p", "x.png")
+        door.shutdown()
