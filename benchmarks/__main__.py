@@ -1,9 +1,9 @@
 """What recording costs, beside not recording and beside the peers: ``python -m benchmarks``.
 
 ``python -m benchmarks --quick`` is a first look (``program``, ``steps``, ``scale``, ``load``,
-``fingerprints`` only where they are named), ``python -m benchmarks keras_fit sklearn_fits`` measures some,
-``--markdown FILE`` writes the tables down. What a program costs, cold and to its exit, is told by
-``program``; the others tell of the call.
+``fingerprints``, ``review`` only where they are named), ``python -m benchmarks keras_fit sklearn_fits``
+measures some, ``--markdown FILE`` writes the tables down. What a program costs, cold and to its exit, is
+told by ``program``; the others tell of the call.
 Each way to record a workload has a process of its own; they take turns, on one thread, after a call each that
 warms up. Where that took three seconds longer than bare's, a way takes one turn of five, and if
 quick none. Peers come with ``pip install "trackio-autolog[bench]"``; those that are not there are named.
@@ -43,7 +43,7 @@ except ImportError:
 
 QUICK, WHOLE = 0.25, 0.5  # of the steps that a workload has by itself: more turns say more than longer ones
 PATIENCE = 3.0  # seconds on top of bare: whoever takes more takes few turns
-SCRIPTS = ["program", "steps", "scale", "load", "fingerprints"]  # with tables of their own
+SCRIPTS = ["program", "steps", "scale", "load", "fingerprints", "review"]  # with tables of their own
 HEAD = ["", "seconds", "of bare (least to most)", "CPU", "on top", "CPU on top", "says"]
 COUNTED = ["runs", "params", "metrics", "rows", "figures"]
 

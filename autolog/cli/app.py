@@ -18,6 +18,7 @@ from autolog.cli.show import show
 from autolog.cli.tag import tag
 from autolog.review.conditions import ConditionError
 from autolog.review.source import SourceError
+from autolog.review.values import harmless
 
 __all__ = ["run"]
 
@@ -58,6 +59,6 @@ def run(arguments: Sequence[str]) -> int:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except (ConditionError, SourceError, LookupError, ValueError, ImportError, FileExistsError) as error:
         said = error.args[0] if isinstance(error, LookupError) and error.args else error
-        print(f"autolog: {said}", file=sys.stderr)
+        print(f"autolog: {harmless(str(said))}", file=sys.stderr)
         return 2
     return 0

@@ -14,10 +14,9 @@ from autolog.cli.common import (
     RunNames,
     console,
     print_json,
+    print_table,
     several,
-    table_of,
     text,
-    wide,
 )
 from autolog.review.differing import differences
 from autolog.review.values import told
@@ -57,4 +56,4 @@ def compare(
             cells[of_one.best].stylize("bold green")
             cells[of_one.best].append(" best")
         rows.append([text(of_one.section, "dim"), text(of_one.key), *cells])
-    wide().print(table_of(["", "", *(run.name for run in runs)], rows))
+    print_table(["", "", *(run.name for run in runs)], rows)

@@ -13,11 +13,11 @@ from autolog.cli.common import (
     Project,
     RunName,
     console,
+    line_of,
     print_json,
+    print_table,
     several,
-    table_of,
     text,
-    wide,
 )
 from autolog.review.differing import SECTIONS, code_diff, differences
 from autolog.review.values import told
@@ -47,7 +47,7 @@ def diff(
         print_json({"runs": [run.id for run in runs], "differences": of, "code": lines})
         raise typer.Exit(int(bool(found or lines)))
     if not found and not lines:
-        console.print(text(f"{runs[0].name} and {runs[1].name} do not differ."))
+        console.print(line_of(f"{runs[0].name} and {runs[1].name} do not differ."))
         return
     rows: list[list[Text]] = []
     for section in SECTIONS:
@@ -57,7 +57,7 @@ def diff(
                 cells[of_one.best].stylize("bold green")
                 cells[of_one.best].append(" better")
             rows.append([text(section if number == 0 else "", "dim"), text(of_one.key), *cells])
-    wide().print(table_of(["", "", *(run.name for run in runs)], rows))
+    print_table(["", "", *(run.name for run in runs)], rows)
     for line in lines:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
         console.print(text(line, style))

@@ -6,13 +6,10 @@ import time
 from typing import Annotated
 
 import typer
-from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from autolog.cli.common import AsJson, At, ProjectName, console, print_json, runs_of, table_of, text, wide
+from autolog.cli.common import AsJson, At, Cell, ProjectName, console, print_json, print_table, runs_of, text
 from autolog.review.listing import Runs, label
-from autolog.review.recorded import RecordedRun
 from autolog.review.values import age_of
 
 __all__ = ["ls"]
@@ -55,37 +52,33 @@ def ls(
     elif as_json:
         print_json(found()[0].to_records())
     elif watch:
-        with Live(console=console, auto_refresh=False) as live:
-            while True:
-                shown, _ = found()
-                live.update(_table(shown[: max(1, console.height - 3)], columns, sort), refresh=True)
-                time.sleep(WATCH_SECONDS)
+        while True:
+            shown, _ = found()
+            console.clear()
+            _print(shown[: max(1, console.height - 3)], columns, sort)
+            time.sleep(WATCH_SECONDS)
     else:
         shown, below = found()
         if not shown:
             console.print(text(f"No runs{f' in project {project}' if project else ''} in {shown.where}."))
             return
-        wide().print(_table(shown, columns, sort))
+        _print(shown, columns, sort)
         if below:
             console.print(Text(f"and {below} below them: --children", style="dim"))
 
 
-def _table(shown: Runs, wanted: str | None, sort: str | None) -> Table:
+def _print(shown: Runs, wanted: str | None, sort: str | None) -> None:
     columns = ["name", "status", *wanted.split(",")] if wanted else shown.columns()
     key = (sort or "started").removeprefix("-")
     if key != "started" and key not in columns:
         columns.insert(2, key)
-    rows = []
-    for run, cells in zip(shown, shown.texts(columns), strict=True):
-        row = [text(cell) for cell in cells]
-        row[columns.index("status")].stylize(_style(run))
-        rows.append(row)
+    rows: list[list[Cell]] = [[*cells] for cells in shown.texts(columns)]
+    if console.is_terminal:
+        place = columns.index("status")
+        for run, row in zip(shown, rows, strict=True):
+            row[place] = text(str(row[place]), STYLES.get(run.status or "finished", "yellow"))
     numbers = [n for n, key in enumerate(columns) if _is_number_in(shown, key)]
-    return table_of([label(column) for column in columns], rows, right=numbers)
-
-
-def _style(run: RecordedRun) -> str:
-    return STYLES.get(run.status or "finished", "yellow")
+    print_table([label(column) for column in columns], rows, right=numbers)
 
 
 def _is_number_in(shown: Runs, column: str) -> bool:
@@ -106,7 +99,7 @@ def _projects(at: str | None, as_json: bool) -> None:
         console.print(text(f"No runs in {every.where}."))
     else:
         rows = [
-            [text(name), text(str(top)), text(str(below or "")), text(age_of(time.time() - newest))]
+            [name, str(top), str(below or ""), age_of(time.time() - newest)]
             for name, top, below, newest in told
         ]
-        wide().print(table_of(["project", "runs", "below them", "newest"], rows, right=[1, 2]))
+        print_table(["project", "runs", "below them", "newest"], rows, right=[1, 2])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autolog.cli.common import AsJson, At, Project, RunName, console, one, print_json, text
+from autolog.cli.common import AsJson, At, Project, RunName, console, line_of, one, print_json, text
 
 __all__ = ["note"]
 
@@ -30,6 +30,8 @@ def note(
         run.add_note(words)
     if as_json:
         print_json(run.words)
-        return
-    for said in run.words if words is None else [f"{run.name}: {words}"]:
-        console.print(text(said))
+    elif words is not None:
+        console.print(line_of(f"{run.name}: {words}"))
+    else:
+        for said in run.words:
+            console.print(text(said))

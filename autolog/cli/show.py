@@ -12,7 +12,18 @@ from urllib.parse import urlencode
 
 import typer
 
-from autolog.cli.common import AsJson, At, Project, RunName, console, one, print_json, table_of, text, wide
+from autolog.cli.common import (
+    AsJson,
+    At,
+    Project,
+    RunName,
+    console,
+    line_of,
+    one,
+    print_json,
+    print_table,
+    text,
+)
 from autolog.review.listing import Runs, label
 from autolog.review.recorded import RecordedRun
 from autolog.review.report import report
@@ -69,27 +80,27 @@ def show(
 
 def _show(story: Story) -> None:
     run = story.run
-    head = text(run.name, "bold")
+    head = line_of(run.name, "bold")
     head.append("  ")
-    head.append(run.status or "no status", STYLES.get(run.status or "", "red"))
+    head.append_text(line_of(run.status or "no status", STYLES.get(run.status or "", "red")))
     took = duration_of(run.seconds) if run.seconds is not None else ""
     for said in (
         took,
         ago(time.time() - run.started) if run.started else "",
         f"project {run.project}",
     ):
-        head.append(f" · {said}" if said else "", "dim")
+        head.append_text(line_of(f" · {said}" if said else "", "dim"))
     console.print(head)
-    console.print(text(story.sentence))
+    console.print(line_of(story.sentence))
     if story.failure is not None:
         console.print(text(story.failure.error, "red"))
         if story.failure.place:
-            console.print(text(f"  {story.failure.place}"))
-            console.print(text(f"    {story.failure.line or ''}", "bold"))
+            console.print(line_of(f"  {story.failure.place}"))
+            console.print(line_of(f"    {story.failure.line or ''}", "bold"))
         console.print(text("  all of it: --traceback", "dim"))
     _rows("result", ((key, told(value)) for key, value in run.result.items()))
     if story.verdict:
-        console.print(text(story.verdict))
+        console.print(line_of(story.verdict))
     _rows("set", ((key, told(value)) for key, value in run.params_set.items()))
     best = run.config.get("best/params")
     if isinstance(best, dict):
@@ -100,14 +111,14 @@ def _show(story: Story) -> None:
         columns = [c for c in runs.columns() if c not in ("age", "status", "tags", "project")]
         console.print(text(f"the best {len(runs)} of {story.below} below it", "bold"))
         rows = [[text(cell) for cell in row] for row in runs.texts(columns)]
-        wide().print(table_of([label(c) for c in columns], rows))
+        print_table([label(c) for c in columns], rows)
     changed = [d for d in story.changed if d.section not in ("result", "cost")]
     if story.before is not None and changed:
-        console.print(text(f"against {story.before.name}", "bold"))
+        console.print(line_of(f"against {story.before.name}", "bold"))
         rows = [
             [text(d.section, "dim"), text(d.key), *(text(_of(v)) for v in d.values)] for d in changed[:12]
         ]
-        wide().print(table_of(["", "", "before", "here"], rows))
+        print_table(["", "", "before", "here"], rows)
     _rows("data", story.data)
     _rows("from", story.origin)
     _rows("cost", story.cost)
@@ -123,7 +134,7 @@ def _rows(title: str, rows: Iterable[tuple[str, str]]) -> None:
         [text(title if n == 0 else "", "bold"), text(key), text(value)] for n, (key, value) in enumerate(rows)
     ]
     if shown:
-        wide().print(table_of(["", "", ""], shown, head=False))
+        print_table(["", "", ""], shown, head=False)
 
 
 def _curves(story: Story) -> Iterable[tuple[str, str]]:

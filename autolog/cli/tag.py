@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autolog.cli.common import AsJson, At, Project, RunName, console, one, print_json, text
+from autolog.cli.common import AsJson, At, Project, RunName, console, line_of, one, print_json
 
 __all__ = ["tag"]
 
@@ -30,4 +30,4 @@ def tag(
     if as_json:
         print_json(run.tags)
     else:
-        console.print(text(f"{run.name}: {', '.join(run.tags) or 'no tags'}"))
+        console.print(line_of(f"{run.name}: {', '.join(run.tags) or 'no tags'}"))

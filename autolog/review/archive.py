@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 
 import orjson
 
+from autolog.capture.summary import is_metric
 from autolog.core.settings import current, destination_of
 from autolog.review.left import Left, Row, in_inbox, in_journals
+from autolog.review.series import Part
 from autolog.review.source import Files, Server, Source, SourceError
 from autolog.sinks.identity import Destination
 from autolog.sinks.trackio.directory import journals
@@ -22,6 +25,8 @@ from autolog.sinks.trackio.names import canonical_project
 
 __all__ = ["Archive", "Head", "opened"]
 
+AT_ONCE = 5_000  # rows
+LATEST = 4e9  # a time in seconds since 1970; what is beyond is none
 QUIET_SECONDS = 600.0  # without a word from a run that nobody here can ask for
 
 
@@ -137,41 +142,51 @@ class Archive:
         Args:
             having: only those in which this text stands, and whatever has not been delivered.
         """
+        for steps, times, values in self.parts(head, having):
+            yield from zip(steps, times, values, strict=True)
+
+    def parts(self, head: Head, having: str = "") -> Iterator[Part]:
+        """The same, many rows at a time."""
         waiting: list[Row] = [row for left in head.left for row in left.rows]
         arrived = self.source.select(
             head.project,
-            "SELECT step, timestamp, CAST(metrics AS TEXT), log_id FROM metrics "
-            f"WHERE run_id = {_quoted(head.id)} "
+            f"SELECT step, timestamp, {self.source.text_of('metrics')}{', log_id' if waiting else ''} "
+            f"FROM metrics WHERE run_id = {_quoted(head.id)} "
             f"{f'AND instr(CAST(metrics AS TEXT), {_quoted(having)}) ' if having else ''}ORDER BY step, id",
         )
         if not waiting:
-            for step, at, text, _ in arrived:
-                yield step, at, _values(text)
+            while part := list(itertools.islice(arrived, AT_ONCE)):
+                steps, times, texts = zip(*part, strict=True)
+                yield steps, times, _all_values(texts)
             return
         merged = [(step, at, _values(text), log_id) for step, at, text, log_id in arrived]
         known = {log_id for *_, log_id in merged if log_id}
         merged += [(step, at, values, id_) for id_, step, at, values in waiting if id_ not in known]
         merged.sort(key=lambda row: row[0])
-        for step, at, values, _ in merged:
-            yield step, at, values
+        yield [row[0] for row in merged], [row[1] for row in merged], [row[2] for row in merged]
 
-    def latest(self, project: str, key: str) -> dict[str, Any]:
+    def latest(self, project: str, key: str) -> dict[str, float]:
         """The last value of one metric of each run that has it, by the run's id."""
-        path = '$."' + key.replace('"', "") + '"'
+        text = "CAST(metrics AS TEXT)"
+        path = f'$."{key}"'
+        value = f"json_extract({text}, {_quoted(path)})"
+        if '"' in key:  # which no path can hold
+            value = f"(SELECT value FROM json_each({text}) WHERE key = {_quoted(key)})"
+        # A row of somebody else's that is no JSON would end the query.
         found = self.source.select(
             project,
             "SELECT run_id, value FROM "
-            f"(SELECT run_id, step, id, json_extract(CAST(metrics AS TEXT), {_quoted(path)}) AS value "
+            f"(SELECT run_id, step, id, CASE WHEN json_valid({text}) THEN {value} END AS value "
             f"FROM metrics WHERE instr(CAST(metrics AS TEXT), {_quoted(_json(key))})) "
             "WHERE value IS NOT NULL ORDER BY step, id",
         )
-        latest = dict(found)
+        latest: dict[str, Any] = dict(found)
         for left in self._left():
             if canonical_project(left.project) == canonical_project(project):
                 for _, _, _, values in sorted(left.rows, key=lambda row: row[1]):
                     if key in values:
                         latest[left.id] = values[key]
-        return latest
+        return {run: float(v) for run, v in latest.items() if is_metric(v)}
 
     def system(self, head: Head) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Time and values of each sample of the machine's load."""
@@ -229,12 +244,13 @@ class Archive:
 def seconds_of(at: Any) -> float:
     """A time as Trackio or we write it, in seconds since 1970; 0: none."""
     if isinstance(at, (int, float)):
-        return float(at)
+        return float(at) if 0 <= at < LATEST else 0.0
     try:
         told = datetime.fromisoformat(at)
     except (TypeError, ValueError):
         return 0.0
-    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    seconds = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds < LATEST else 0.0
 
 
 def _created(head: Head) -> float:
@@ -248,6 +264,21 @@ def _values(text: Any) -> dict[str, Any]:
     except (ValueError, TypeError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _all_values(texts: Sequence[Any]) -> list[dict[str, Any]]:
+    """Of many rows at once, if each of them is in order."""
+    try:
+        every: list[dict[str, Any]]
+        if isinstance(texts[0], bytes):
+            every = orjson.loads(b"[%s]" % b",".join(texts))
+        else:
+            every = orjson.loads(f"[{','.join(texts)}]")
+        if len(every) == len(texts) and set(map(type, every)) == {dict}:
+            return every
+    except (ValueError, TypeError):
+        pass
+    return [_values(text) for text in texts]
 
 
 def _json(key: str) -> str:

@@ -95,7 +95,7 @@ def _config(run: RecordedRun, section: str) -> dict[str, Any]:
 def _parameters(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
     """Of different models only what both have, or what a person has set: the rest comes with the model."""
     every = [run.params for run in runs]
-    if len({run.config.get("model/class", run.config.get("model")) for run in runs}) > 1:
+    if len({str(run.config.get("model/class", run.config.get("model"))) for run in runs}) > 1:
         common = set.intersection(*map(set, every))
         wanted = common.union(*(run.params_set for run in runs))
         every = [{key: value for key, value in params.items() if key in wanted} for params in every]

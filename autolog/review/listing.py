@@ -12,6 +12,7 @@ from typing import Any, overload
 
 from autolog.capture.summary import is_better_small
 from autolog.review.archive import Archive, opened
+from autolog.review.collector import held_back
 from autolog.review.conditions import ConditionError, parsed, unknown
 from autolog.review.recorded import PROPERTIES, RecordedRun
 from autolog.review.values import age_of, duration_of, told
@@ -54,8 +55,9 @@ def runs(
         raise ValueError(f"limit={limit!r}: expected a whole number from 1 on, or None for all.")
     archive = opened(at)
     found: list[RecordedRun] = []
-    for name in archive.projects() if project is None else [project]:
-        found += of_project(archive, name)
+    with held_back():
+        for name in archive.projects() if project is None else [project]:
+            found += of_project(archive, name)
     found.sort(key=lambda run: -run.started)
     finder = _Finder(archive, found)
     if where is not None:
@@ -103,11 +105,7 @@ class _Finder:
             found: dict[str, Any] = {}
             for project in self._projects:
                 found |= self._archive.latest(project, key)
-            self._metrics[key] = {
-                run: float(v)
-                for run, v in found.items()
-                if isinstance(v, (int, float, str)) and _is_number(v)
-            }
+            self._metrics[key] = found
         return self._metrics[key]
 
     def check(self, names: Iterable[str]) -> None:
@@ -145,14 +143,6 @@ def _sortable(value: Any) -> tuple[bool, Any] | None:
     return True, str(value)
 
 
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
-
-
 class Runs(Sequence[RecordedRun]):
     """A list of recorded runs. Printed, it is a table of what tells them apart.
 
@@ -163,6 +153,7 @@ class Runs(Sequence[RecordedRun]):
     def __init__(self, of: Iterable[RecordedRun], where: str):
         self._runs = list(of)
         self.where = where
+        self._metrics: dict[str, dict[str, Any]] = {}  # the last values of those that were asked for
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -214,7 +205,8 @@ class Runs(Sequence[RecordedRun]):
     def at_top(self) -> Runs:
         """Those that are not below another one of them: no trials, no folds."""
         ids = {run.id for run in self}
-        return Runs([run for run in self if run.config.get("parent") not in ids], self.where)
+        top = [run for run in self if run.parent_id not in ids]
+        return Runs(top, self.where) if top else self  # a circle, which somebody has written
 
     @property
     def main_metric(self) -> str | None:
@@ -254,9 +246,20 @@ class Runs(Sequence[RecordedRun]):
             elif column in ("seconds", *PROPERTIES) or column in run.config or column.startswith("params/"):
                 row.append(run.find(column))
             else:
-                series = run.metrics.get(column)
-                row.append(series.last if series else None)
+                row.append(self._latest(column).get(run.id))
         return row
+
+    def _latest(self, column: str) -> dict[str, Any]:
+        """A metric's last value in each run: asked for all at once, and not at all if it is of the results.
+
+        Whoever lacks it there has none: of a run that failed, say, no rows need be read for a table.
+        """
+        if column not in self._metrics:
+            is_result = any(column in run.result for run in self)
+            places = {} if is_result else {(run.archive, run.project): None for run in self}
+            found = [archive.latest(project, column) for archive, project in places]
+            self._metrics[column] = {run: value for of in found for run, value in of.items()}
+        return self._metrics[column]
 
     def texts(self, columns: Sequence[str] | None = None) -> list[list[str]]:
         """The rows of a table as a person reads them."""
@@ -344,9 +347,9 @@ def found(among: Runs, name: str) -> RecordedRun:
     if len(near) == 1:
         return near[0]
     if not near:
-        names = ", ".join(run.name for run in among[:5])
+        names = ", ".join(told(run.name) for run in among[:5])
         raise LookupError(f"{name!r} is no run's id or name. The newest are: {names}.")
-    ids = ", ".join(f"{run.id[:8]} ({run.name})" for run in near[:5])
+    ids = ", ".join(f"{run.id[:8]} ({told(run.name)})" for run in near[:5])
     raise LookupError(f"{name!r} is {len(near)} runs: say which by its id: {ids}.")
 
 

@@ -14,6 +14,7 @@ import orjson
 
 from autolog.capture.summary import MORE, is_metric
 from autolog.review.archive import Archive, Head, seconds_of
+from autolog.review.collector import held_back
 from autolog.review.series import Series, columns_of
 from autolog.review.source import SourceError
 from autolog.sinks import UNSHOWN_TABLE
@@ -112,6 +113,11 @@ class RecordedRun:
         return self._head.project
 
     @property
+    def archive(self) -> Archive:
+        """What it is read from."""
+        return self._archive
+
+    @property
     def place(self) -> str:
         """Where it was read: a folder, a server or a Space."""
         return self._archive.source.where
@@ -131,12 +137,12 @@ class RecordedRun:
         """``running``, ``finished``, ``failed`` ..., or ``no sign for 12 min``; None: it has none."""
         return self._head.status
 
-    @property
+    @functools.cached_property
     def result(self) -> dict[str, float]:
         """The two or three numbers that it is about."""
         result = self.config.get("result")
         if not isinstance(result, dict):
-            return {} if result is None or isinstance(result, str) else {"result": result}
+            return {"result": float(result)} if isinstance(result, (int, float)) else {}
         return {key: float(value) for key, value in result.items() if _is_number(value)}
 
     @property
@@ -163,7 +169,8 @@ class RecordedRun:
     @property
     def tags(self) -> list[str]:
         """As they were given."""
-        return [str(tag) for tag in self.config.get("tags") or []]
+        tags = self.config.get("tags")
+        return [str(tag) for tag in tags] if isinstance(tags, list) else []
 
     @property
     def config(self) -> dict[str, Any]:
@@ -176,12 +183,12 @@ class RecordedRun:
         chosen = self.params_set
         every = {
             key: value
-            for key, value in flat(self.config.get("params") or {})
+            for key, value in flat(self._mapping("params"))
             if "/" not in key or chosen.get(key.rpartition("/")[2], _MISSING) != value  # not said twice
         }
         return {**every, **chosen}
 
-    @property
+    @functools.cached_property
     def params_set(self) -> dict[str, Any]:
         """Those that a person has set."""
         start = len("params/")
@@ -190,7 +197,12 @@ class RecordedRun:
     @property
     def notes(self) -> dict[str, str]:
         """What is missing from it, and why."""
-        return dict(self.config.get("autolog/notes") or {})
+        return {key: str(note) for key, note in self._mapping("autolog/notes").items()}
+
+    def _mapping(self, key: str) -> dict[str, Any]:
+        """Of the config, in which others may write what they like."""
+        found = self.config.get(key)
+        return found if isinstance(found, dict) else {}
 
     @property
     def words(self) -> list[str]:
@@ -211,12 +223,18 @@ class RecordedRun:
     @property
     def parent(self) -> RecordedRun | None:
         """The run that it is a child of."""
-        return self._siblings.get(self.config.get("parent") or "")
+        return self._siblings.get(self.parent_id or "")
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the run that it is a child of, which may be recorded elsewhere."""
+        parent = self.config.get("parent")
+        return parent if isinstance(parent, str) and parent != self.id else None
 
     @property
     def children(self) -> list[RecordedRun]:
         """The runs below it."""
-        return [run for run in self._siblings.values() if run.config.get("parent") == self.id]
+        return [run for run in self._siblings.values() if run.parent_id == self.id]
 
     @property
     def siblings(self) -> list[RecordedRun]:
@@ -226,32 +244,33 @@ class RecordedRun:
     # What was logged --------------------------------------------------------------------------------
 
     @functools.cached_property
-    def _columns(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        return columns_of(self._archive.rows(self._head))
+    def _columns(self) -> tuple[dict[str, Series], dict[str, Any]]:
+        with held_back():
+            return columns_of(self._archive.parts(self._head), seconds_of)
 
     @functools.cached_property
     def metrics(self) -> dict[str, Series]:
         """Every number that was logged, by its key; also those that came once, and stand in the config."""
-        found = {
-            key: Series(key, steps, [seconds_of(at) for at in times], values)
-            for key, (steps, times, values) in self._columns[0].items()
-        }
+        found = dict(self._columns[0])
         last = max((series.steps[-1] for series in found.values()), default=0)
         for key, value in self.once.items():
-            found.setdefault(key, Series(key, [last], [self._head.last or self.started], [value]))
+            found.setdefault(key, Series(key, [last], [value], lambda: [self._head.last or self.started]))
         return dict(sorted(found.items()))
 
     @property
     def once(self) -> dict[str, float]:
         """The numbers that were logged once, and are no chart in Trackio."""
-        more = self.config.get(MORE)
-        return {key: float(v) for key, v in more.items() if is_metric(v)} if isinstance(more, dict) else {}
+        return {key: float(value) for key, value in self._mapping(MORE).items() if is_metric(value)}
 
     @functools.cached_property
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """The rows of each table, as it was logged last."""
         every = [*self._of_type("trackio.table"), *self._of_type(UNSHOWN_TABLE)]
-        return {key: value["_value"] for key, value in sorted(every) if isinstance(value["_value"], list)}
+        return {
+            key: [row for row in rows if isinstance(row, dict)]
+            for key, value in sorted(every, key=lambda item: item[0])
+            if isinstance(rows := value.get("_value"), list)
+        }
 
     @property
     def figures(self) -> dict[str, Path]:
@@ -263,14 +282,15 @@ class RecordedRun:
         found = {}
         for type_ in ("trackio.html", "trackio.image", "trackio.video", "trackio.audio"):
             for key, value in self._of_type(type_):
-                found[key] = self._archive.source.media(self.project, value["file_path"])
+                if isinstance(path := value.get("file_path"), str):
+                    found[key] = self._archive.source.media(self.project, path)
         return dict(sorted(found.items()))
 
     @property
     def texts(self) -> dict[str, str]:
         """What was logged as a text or as Markdown, as it was logged last."""
         plain = {key: value for key, value in self._columns[1].items() if isinstance(value, str)}
-        return plain | {key: str(value["_value"]) for key, value in self._of_type("trackio.markdown")}
+        return plain | {key: str(value.get("_value")) for key, value in self._of_type("trackio.markdown")}
 
     def _of_type(self, type_: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, value in sorted(self._columns[1].items()):
@@ -280,11 +300,9 @@ class RecordedRun:
     @functools.cached_property
     def system(self) -> dict[str, Series]:
         """The machine's load while it went on, by Trackio's names; the steps are the samples' numbers."""
-        rows = ((n, at, values) for n, (at, values) in enumerate(self._archive.system(self._head)))
-        return {
-            key: Series(key, steps, [seconds_of(at) for at in times], values)
-            for key, (steps, times, values) in sorted(columns_of(rows)[0].items())
-        }
+        rows = list(self._archive.system(self._head))
+        part = range(len(rows)), [at for at, _ in rows], [values for _, values in rows]
+        return columns_of([part], seconds_of)[0]
 
     @functools.cached_property
     def alerts(self) -> list[dict[str, Any]]:

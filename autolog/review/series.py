@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from autolog.capture.summary import is_better_small, is_metric
 
-__all__ = ["Series", "columns_of"]
+__all__ = ["Part", "Series", "columns_of"]
+
+Part = tuple[Sequence[int], Sequence[Any], Sequence[dict[str, Any]]]
+"""Some rows: the step of each, its time (as it was written), and its values."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +24,13 @@ class Series:
     Attributes:
         key: as in docs/keys.md.
         steps: of each value.
-        times: of each value, in seconds since 1970.
         values: the numbers, NaN and infinities among them.
     """
 
     key: str
     steps: list[int]
-    times: list[float]
     values: list[float]
+    _times: Callable[[], list[float]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -37,6 +41,11 @@ class Series:
 
     def __repr__(self) -> str:
         return f"<{self.key}: {len(self)} values, last {self.last:.6g}>"
+
+    @property
+    def times(self) -> list[float]:
+        """Of each value, in seconds since 1970."""
+        return self._times()
 
     @property
     def last(self) -> float:
@@ -52,41 +61,68 @@ class Series:
         return min(numbers) if is_better_small(self.key) else max(numbers)
 
 
-def columns_of(rows: Iterable[tuple[int, Any, dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Rows by their keys: for each metric its steps, times and values; of everything else what came last.
+def columns_of(
+    parts: Iterable[Part], seconds_of: Callable[[Any], float]
+) -> tuple[dict[str, Series], dict[str, Any]]:
+    """Rows by their keys: for each metric its series; of everything else what came last.
 
-    Rows with the same keys are put together first: so a million of them take a second.
+    A million rows are held in parts till the end, in tuples of numbers and texts: what the interpreter looks
+    for garbage in would be gone through again and again while they grow.
+
+    Args:
+        parts: of the rows, in the order of their steps.
+        seconds_of: what a time is in seconds since 1970. A million of them take a second, and nobody may
+            want them: so they are made when they are asked for.
     """
-    groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
-    for number, (step, at, values) in enumerate(rows):
-        groups.setdefault(tuple(values), []).append((number, step, at, *values.values()))
-    metrics: dict[str, list[tuple[Any, ...]]] = {}
-    last: dict[str, tuple[int, Any]] = {}
-    for keys, group in groups.items():
-        numbers, steps, times, *columns = zip(*group, strict=True)
-        for key, column in zip(keys, columns, strict=True):
-            kinds = set(map(type, column))
-            if kinds <= {float, int}:
-                metrics.setdefault(key, []).append((numbers, steps, times, column))
-                continue
-            found = [place for place, value in enumerate(column) if is_metric(value)]
-            if found:
-                metrics.setdefault(key, []).append(
-                    tuple([of[place] for place in found] for of in (numbers, steps, times, column))
-                )
-            others = [place for place, value in enumerate(column) if not is_metric(value)]
-            if others and last.get(key, (-1, None))[0] < numbers[others[-1]]:
-                last[key] = numbers[others[-1]], column[others[-1]]
-    return (
-        {key: _in_order(parts) for key, parts in metrics.items()},
-        {key: value for key, (_, value) in last.items()},
-    )
+    every_step: list[tuple[int, ...]] = []
+    every_at: list[tuple[Any, ...]] = []
+    found: dict[str, list[tuple[Iterable[int], tuple[Any, ...]]]] = {}  # the rows of a key, its values there
+    count = 0
+    for of_steps, of_times, rows in parts:
+        numbers = range(count, count + len(rows))
+        count += len(rows)
+        every_step.append(tuple(of_steps))
+        every_at.append(tuple(of_times))
+        if len(keys := set(map(tuple, rows))) == 1:  # the same in all of them: a column at a time
+            for key in keys.pop():
+                found.setdefault(key, []).append((numbers, tuple([row[key] for row in rows])))
+        else:
+            here: dict[str, tuple[list[int], list[Any]]] = {}
+            for number, row in zip(numbers, rows, strict=True):
+                for key, value in row.items():
+                    places, values = here.setdefault(key, ([], []))
+                    places.append(number)
+                    values.append(value)
+            for key, (places, values) in here.items():
+                found.setdefault(key, []).append((tuple(places), tuple(values)))
+    steps = list(chain.from_iterable(every_step))
+
+    @functools.cache
+    def every_time() -> list[float]:
+        return [seconds_of(at) for at in chain.from_iterable(every_at)]
+
+    metrics: dict[str, Series] = {}
+    last: dict[str, Any] = {}
+    for key, several in sorted(found.items()):
+        at = list(chain.from_iterable(places for places, _ in several))
+        column = list(chain.from_iterable(values for _, values in several))
+        kinds = set(map(type, column))
+        if not kinds <= {float, int}:
+            others = [value for value in column if not is_metric(value)]
+            if others:
+                last[key] = others[-1]
+            at = [place for place, value in zip(at, column, strict=True) if is_metric(value)]
+            column = [value for value in column if is_metric(value)]
+        if column:
+            held = column if kinds == {float} else [float(value) for value in column]
+            if len(at) == len(steps):
+                metrics[key] = Series(key, steps, held, every_time)
+            else:
+                of_key = [steps[place] for place in at]
+                metrics[key] = Series(key, of_key, held, functools.partial(_times_at, every_time, at))
+    return metrics, last
 
 
-def _in_order(parts: list[tuple[Any, ...]]) -> tuple[list[int], list[Any], list[float]]:
-    if len(parts) == 1:
-        _, steps, times, values = parts[0]
-    else:
-        together = sorted(row for part in parts for row in zip(*part, strict=True))
-        _, steps, times, values = zip(*together, strict=True)
-    return list(steps), list(times), [value if type(value) is float else float(value) for value in values]
+def _times_at(every_time: Callable[[], list[float]], places: list[int]) -> list[float]:
+    every = every_time()
+    return [every[place] for place in places]

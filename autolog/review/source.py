@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from autolog.sinks.identity import Destination
 from autolog.sinks.trackio.directory import data_directory
@@ -23,6 +23,7 @@ from autolog.sinks.trackio.names import RESERVED_PROJECT_SUFFIXES, canonical_pro
 __all__ = ["Files", "Server", "Source", "SourceError", "dashboard"]
 
 Rows = Iterator[tuple[Any, ...]]
+Told = TypeVar("Told", dict[str, Any], list[Any])
 
 
 class SourceError(Exception):
@@ -47,6 +48,9 @@ class Source(Protocol):
         Raises:
             SourceError: it cannot be read.
         """
+
+    def text_of(self, column: str) -> str:
+        """A column that holds JSON, as a query asks for it."""
 
     def blob(self, project: str, digest: str) -> Path:
         """A file of an artifact, by its SHA-256.
@@ -96,6 +100,9 @@ class Files:
         except sqlite3.DatabaseError as error:
             raise SourceError(f"{path} cannot be read: {error}") from error
 
+    def text_of(self, column: str) -> str:
+        return column
+
     def blob(self, project: str, digest: str) -> Path:
         folder = self.directory / "artifacts" / canonical_project(project) / "blobs" / "sha256"
         return _existing(folder / digest[:2] / digest)
@@ -138,24 +145,30 @@ class Server:
         return self.destination[1]
 
     def projects(self) -> list[str]:
-        found = self._ask("get_all_projects")
-        return sorted(name for name in found if not _is_trackios_own(name))
+        found = self._ask("get_all_projects", list)
+        return sorted(str(name) for name in found if not _is_trackios_own(str(name)))
 
     def select(self, project: str, query: str) -> Rows:
         at_once, begin = 5_000, 0  # a server gives 10,000 rows at most
         while True:
             page = f"{query} LIMIT {at_once} OFFSET {begin}"
             try:
-                answer = self._ask("query_project", project=project, query=page)
+                answer = self._ask("query_project", dict, project=project, query=page)
             except SourceError as error:
                 if any(text in str(error) for text in ("no such table", "not found")):
                     return
                 raise
-            for row in answer["rows"]:
-                yield tuple(row[column] for column in answer["columns"])
-            if len(answer["rows"]) < at_once:
+            try:
+                rows = [tuple([row[column] for column in answer["columns"]]) for row in answer["rows"]]
+            except (KeyError, TypeError) as error:
+                raise SourceError(f"{self.where} has answered something else than rows: {error}") from error
+            yield from rows
+            if len(rows) < at_once:
                 return
             begin += at_once
+
+    def text_of(self, column: str) -> str:
+        return f"CAST({column} AS TEXT)"  # an answer in JSON holds no bytes
 
     def blob(self, project: str, digest: str) -> Path:
         return self._fetched(f"artifact_blob/{project}/{digest}", {}, digest)
@@ -171,8 +184,8 @@ class Server:
         Raises:
             SourceError: it does not answer, or is none of Trackio's.
         """
-        told = self._ask("get_settings")
-        if not isinstance(told, dict) or not isinstance(told.get("media_dir"), str):
+        told = self._ask("get_settings", dict)
+        if not isinstance(told.get("media_dir"), str):
             raise SourceError(f"{self.where} does not say where its pictures are: is it a Trackio server?")
         return Path(told["media_dir"])
 
@@ -182,9 +195,14 @@ class Server:
         Raises:
             SourceError: nobody answers.
         """
-        return bool(self._ask("get_run_mutation_status").get("allowed"))
+        return bool(self._ask("get_run_mutation_status", dict).get("allowed"))
 
-    def _ask(self, what: str, **arguments: Any) -> Any:
+    def _ask(self, what: str, kind: type[Told], **arguments: Any) -> Told:
+        """Its answer, which is of this kind.
+
+        Raises:
+            SourceError: there is none, or another one.
+        """
         import httpx
 
         try:
@@ -203,9 +221,12 @@ class Server:
             raise SourceError(f"{self.where} lets nobody in without a token: set HF_TOKEN")
         if answer.status_code == 404:
             raise SourceError(f"{self.where} knows no {what}: it is no Trackio server, or too old")
-        if answer.status_code != 200 or "data" not in said:
-            raise SourceError(f"{self.where} has answered {answer.status_code} instead of data")
-        return said["data"]
+        data = said.get("data") if isinstance(said, dict) else None
+        if answer.status_code != 200 or not isinstance(data, kind):
+            raise SourceError(
+                f"{self.where} has answered {what} by something else ({answer.status_code}): is it Trackio's?"
+            )
+        return data
 
     def _fetched(self, path: str, asked: dict[str, str], name: str) -> Path:
         import httpx

@@ -143,8 +143,9 @@ class Story:
                 name = key.partition("/")[2].removesuffix("_seconds").replace("_", " ")
                 several = f" each, {len(series)} times" if len(series) > 1 else ""
                 rows.append((name, f"{duration_of(sum(series.values) / len(series))}{several}"))
-        if overhead := self.run.config.get("autolog/overhead_seconds"):
-            rows.append(("recording it", duration_of(float(overhead))))
+        overhead = self.run.config.get("autolog/overhead_seconds")
+        if isinstance(overhead, (int, float)) and overhead:
+            rows.append(("recording it", duration_of(overhead)))
         kept = sum(a.size for a in self.run.artifacts if not a.is_input)
         return [*rows, ("files kept", bytes_of(kept))] if kept else rows
 
@@ -173,7 +174,7 @@ def story_of(run: RecordedRun, among: Sequence[RecordedRun]) -> Story:
     story.main = next(iter(run.result), None)
     if run.status in ("failed", "crashed", "killed") and run.error:
         story.failure = failure_of(run.error)
-    peers = [other for other in among if other.config.get("parent") == run.config.get("parent")]
+    peers = [other for other in among if other.parent_id == run.parent_id]
     earlier = sorted((o for o in peers if 0 < o.started < run.started), key=lambda o: -o.started)
     story.before = next(
         (other for other in earlier if other.config.get("model") == run.config.get("model")), None
