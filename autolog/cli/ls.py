@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from autolog.cli.common import AsJson, At, Cell, ProjectName, console, print_json, print_table, runs_of, text
+from autolog.review.collector import held_back
 from autolog.review.listing import Runs, label
 from autolog.review.values import age_of
 
@@ -67,6 +68,7 @@ def ls(
             console.print(Text(f"and {below} below them: --children", style="dim"))
 
 
+@held_back()
 def _print(shown: Runs, wanted: str | None, sort: str | None) -> None:
     columns = ["name", "status", *wanted.split(",")] if wanted else shown.columns()
     key = (sort or "started").removeprefix("-")
