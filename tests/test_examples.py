@@ -85,7 +85,7 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
                     "train/loss",
                     "val/loss",
                     "vitals/lr",
-                    "vitals/grad_norm/classifier",
+                    "vitals/grad_norm",
                     "val/roc",
                     "test/best_and_worst",
                     "checkpoints",
