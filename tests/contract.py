@@ -23,7 +23,7 @@ from autolog.process import hooks as engine
 from autolog.process.hooks import Hook, install, state_of, uninstall
 
 # Python's own.
-PYTHONS = {"_asdict", "_current_frames", "_getframe", "_reconstructor", "_replace"}
+PYTHONS = {"_asdict", "_current_frames", "_exit", "_getframe", "_reconstructor", "_replace"}
 JOBLIBS = {"_backend"}  # which the core uses for every room; scikit-learn's contract, which brings it, has it
 
 

@@ -23,7 +23,7 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
     "sklearn_regression": (
         "diabetes",
         [
-            ("Pipeline", {"val/rmse", "val/residuals", "model/coefficients"}),
+            ("RidgeCV", {"val/rmse", "val/residuals", "model/coefficients"}),
             (
                 "HistGradientBoostingRegressor",
                 {"val/rmse", "train/score", "early_stopping/score", "model/permutation_importances"},
@@ -32,7 +32,7 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
     ),
     "sklearn_search": (
         "wine",
-        [("HalvingGridSearchCV", {"search/cv_results", "val/accuracy"}), *[("", {"cv/mean_test_score"})] * 3],
+        [("SVC", {"search/cv_results", "val/accuracy"}), *[("", {"cv/mean_test_score"})] * 3],
     ),
     "keras_digits": (
         "keras-digits",
@@ -43,7 +43,7 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
             )
         ],
     ),
-    "sklearn_text": ("docstrings", [("Pipeline", {"val/accuracy", "model/coefficients"})]),
+    "sklearn_text": ("docstrings", [("SGDClassifier", {"val/accuracy", "model/coefficients"})]),
     "lightning_digits": (
         "lightning-digits",
         [
@@ -85,7 +85,7 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
                     "train/loss",
                     "val/loss",
                     "vitals/lr",
-                    "vitals/grad_norm/classifier",
+                    "vitals/grad_norm",
                     "val/roc",
                     "test/best_and_worst",
                     "checkpoints",
@@ -95,7 +95,7 @@ EXPECTED: dict[str, tuple[str, list[tuple[str, set[str]]]]] = {
     ),
     "zenml_pipeline": (
         "train_digits",
-        [("Pipeline", {"val/accuracy", "val/roc", "errors_per_thousand"})],
+        [("LogisticRegression", {"val/accuracy", "val/roc", "errors_per_thousand"})],
     ),
     "torch_loop": (
         "torch-digits",

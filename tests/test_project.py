@@ -11,6 +11,7 @@ import pytest
 import autolog
 from autolog.core.catalogue import TABLE
 from autolog.core.settings import Settings
+from autolog.sinks import UNSHOWN_TABLE
 from tests.programs import journals, read, run, values
 
 ROOT = Path(__file__).parents[1]
@@ -26,14 +27,16 @@ def test_the_quickstart_records_what_it_promises(tmp_path: Path) -> None:
     assert (Path.cwd() / command).is_file(), "what is printed can be copied"
     (kept,) = read(tmp_path, "quickstart")
     assert kept["config"]["status"] == "finished"
-    assert kept["config"]["model"] == "GridSearchCV"
+    assert kept["config"]["model"] == "LogisticRegression"
+    assert kept["config"]["model/pipeline"].startswith("GridSearchCV > ")
     assert kept["config"]["best/classify__C"] in (0.01, 0.1, 1, 10)
     assert "autolog/faults" not in kept["config"]
     assert "autolog/lost" not in kept["config"]
     for metric in ("val/accuracy", "val/roc_auc", "train/accuracy", "cv/best_score"):
         assert 0.9 < values(kept, metric)[0] <= 1
-    for table in ("val/confusion_matrix_counts", "val/per_class", "search/cv_results", "data/head"):
+    for table in ("val/per_class", "search/cv_results", "data/head"):
         assert values(kept, table)[0]["_type"] == "trackio.table"
+    assert values(kept, "val/confusion_matrix_counts")[0]["_type"] == UNSHOWN_TABLE  # a picture shows it
     for picture in ("val/confusion_matrix", "val/roc", "val/precision_recall", "val/calibration"):
         page = tmp_path / "media" / values(kept, picture)[0]["file_path"]
         assert "<svg" in page.read_text()

@@ -388,7 +388,7 @@ def test_joblib_workers_write_to_the_run_that_sent_them(
     recording: MemorySink, backend: str, trackio_dir: Path
 ) -> None:
     project = f"joblib-{backend}"
-    with autolog.enabled(sink="trackio"), autolog.run("parent", project=project) as run:
+    with autolog.enabled(sink="trackio", finish_timeout=60), autolog.run("parent", project=project) as run:
         ids = Parallel(n_jobs=2, backend=backend)(delayed(log_here)(x) for x in range(6))
         assert set(ids) == {run.id}
         run.log({"own": 1})
