@@ -17,7 +17,7 @@ from autolog.core.training import loop_of
 from autolog.process import background, signals, voice
 from autolog.process.guard import shield
 
-__all__ = ["adopted", "began", "ended", "finish", "finished_by_trackio"]
+__all__ = ["adopted", "began", "ended", "expect_others", "finish", "finished_by_trackio"]
 
 logger = logging.getLogger("autolog")
 
@@ -76,6 +76,14 @@ def _end_adopted(run: Recording, error: BaseException | None) -> None:
     if error is not None:
         run.note_error(error)
     run.end(status)
+
+
+def expect_others() -> None:
+    """Other processes may leave something here: it is delivered at the exit, whatever is recorded here.
+
+    Whoever calls this has imported this module, and so has registered that exit.
+    """
+    outlet.expect_others()
 
 
 def finish() -> bool:

@@ -7,7 +7,7 @@ import logging
 import pickle
 from typing import Any
 
-from autolog.core import current, outlet, surroundings
+from autolog.core import current, ending, surroundings
 from autolog.core import settings as settings_module
 from autolog.core.recording import Recording
 from autolog.core.writer import as_values
@@ -50,7 +50,7 @@ def word(
         return None
     if run is not None and not run.records:
         return None
-    outlet.expect_others()
+    ending.expect_others()
     values = as_values(settings)
     values["project"] = values["project"] or settings_module.default_project()  # as it is named here
     told: Told = (
