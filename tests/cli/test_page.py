@@ -108,7 +108,7 @@ MASKED = {
     r"\b\d[\d.]* (ms|s|min|h|B|KB|MB|GB)\b": "SO MUCH",
     r"(SO MUCH|\b(just )?now)( ago)?": "SO MUCH",  # an age
     r"\(needs .*": "",
-    r"\d+\.\d+\.\d+(\.\w+)*|sklearn \d+\.\d+": "VERSION",
+    r"sklearn \d+(\.\d+)+|\d+\.\d+\.\d+(\.\w+)*": "VERSION",
     r"\(\d+ runs?, .*\)": "(SO MANY)",
     r"(?m)^cost +(seconds|\w+/).*(\n .*)*": "COST",  # which of them differ, too
     r"(?m)^(ok|missing|wrong) +(dashboard|git|GPU|free|locks|matplotlib|Python|\d+ ).*": r"\2",
