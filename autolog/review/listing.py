@@ -90,15 +90,8 @@ class _Finder:
         return lambda key: self.value(run, key)
 
     def value(self, run: RecordedRun, key: str) -> Any:
-        if key in PROPERTIES:
-            return getattr(run, key)
-        if key in run.config:
-            return run.config[key]
-        if key.startswith("params/"):
-            return run.params.get(key.removeprefix("params/"))
-        if key in run.once:
-            return run.once[key]
-        return self.metric(key).get(run.id)
+        said = run.said(key)
+        return self.metric(key).get(run.id) if said is None and _may_be_a_metric(key) else said
 
     def metric(self, key: str) -> dict[str, Any]:
         if key not in self._metrics:
@@ -133,6 +126,10 @@ class _Finder:
         largest_first = is_metric and not is_better_small(key)
         having.sort(key=lambda run: places[run.id], reverse=largest_first != sort.startswith("-"))
         return having + [run for run in found if run.id not in places]
+
+
+def _may_be_a_metric(key: str) -> bool:
+    return key not in PROPERTIES and not key.startswith("params/")
 
 
 def _sortable(value: Any) -> tuple[bool, Any] | None:
@@ -230,10 +227,8 @@ class Runs(Sequence[RecordedRun]):
         for run in self:
             for name, value in run.params_set.items():
                 told_by.setdefault(f"params/{name}", []).append(told(value))
-            told_by.setdefault("model", []).append(str(run.config.get("model")))
         several = {k: v for k, v in told_by.items() if len(set(v)) > 1 or 0 < len(v) < len(self)}
-        ranked = sorted(several, key=lambda key: -len(several[key]))
-        return [key for key in ranked if key != "model"] if len(self) > 1 else []
+        return sorted(several, key=lambda key: -len(several[key])) if len(self) > 1 else []
 
     def row(self, run: RecordedRun, columns: Iterable[str]) -> list[Any]:
         """What stands in a table's row of one of them: values, None for what it lacks."""
@@ -243,10 +238,10 @@ class Runs(Sequence[RecordedRun]):
                 row.append(time.time() - run.started if run.started else None)
             elif column in run.result:
                 row.append(run.result[column])
-            elif column in ("seconds", *PROPERTIES) or column in run.config or column.startswith("params/"):
-                row.append(run.find(column))
             else:
-                row.append(self._latest(column).get(run.id))
+                said = run.said(column)
+                is_row = said is None and _may_be_a_metric(column)
+                row.append(self._latest(column).get(run.id) if is_row else said)
         return row
 
     def _latest(self, column: str) -> dict[str, Any]:

@@ -411,10 +411,10 @@ class RecordedRun:
         unwanted = set(remove)
         set_tags(self, [tag for tag in [*self.tags, *tags] if tag not in unwanted])
 
-    def find(self, key: str) -> Any:
-        """What it says under a key: a property, a config key, a parameter, or a metric's last value.
+    def said(self, key: str) -> Any:
+        """What it says under a key, without its rows: a property, a config key, a parameter.
 
-        None: nothing.
+        Also a number that came once. None: nothing.
         """
         if key in PROPERTIES:
             return getattr(self, key)
@@ -422,8 +422,7 @@ class RecordedRun:
             return self.config[key]
         if key.startswith("params/"):
             return self.params.get(key.removeprefix("params/"))
-        series = self.metrics.get(key)
-        return series.last if series else None
+        return self.once.get(key)
 
 
 _MISSING = object()

@@ -226,3 +226,12 @@ def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="broken.db cannot be read"):
         autolog.runs("broken", at=tmp_path)
     assert len(autolog.runs("absent", at=tmp_path)) == 0
+
+
+def test_a_table_shows_numbers_that_came_once_and_stand_in_the_config(project: str) -> None:
+    runs = autolog.runs(project)
+    deep = runs.get("depth=3")
+    key = next(key for key in deep.once if key.startswith("val/") and key not in deep.result)
+    assert runs.row(deep, [key, "train/loss"]) == [deep.once[key], None]
+    (found,) = autolog.runs(project, where=f"`{key}` == {deep.once[key]!r} and params/max_depth == 3")
+    assert found.id == deep.id
