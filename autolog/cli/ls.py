@@ -17,6 +17,7 @@ __all__ = ["ls"]
 
 STYLES = {"finished": "", "running": "green", "failed": "red", "crashed": "red", "killed": "yellow"}
 WATCH_SECONDS = 2.0
+MOST = 1_000  # rows of a table, if nobody asks for more: nobody reads them, and they take a second
 
 
 def ls(
@@ -30,7 +31,10 @@ def ls(
     columns: Annotated[
         str | None, typer.Option(help="Keys with commas between them, in place of what differs.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="The first so many.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=1, help=f"The first so many; else {MOST:,}, of JSON all."),
+    ] = None,
     children: Annotated[bool, typer.Option("--children", help="Also those below others: trials.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again, until Ctrl-C.")] = False,
     at: At = None,
@@ -46,24 +50,26 @@ def ls(
     def found() -> tuple[Runs, int]:
         every = runs_of(project, at, where=where, sort=sort)
         shown = [run for run in every if children or where is not None or run.parent is None]
-        return Runs(shown[:limit], every.where), len(every) - len(shown)
+        return Runs(shown, every.where), len(every) - len(shown)
 
     if project is None and where is None and sort is None and columns is None:
         _projects(at, as_json)
     elif as_json:
-        print_json(found()[0].to_records())
+        print_json(found()[0][:limit].to_records())
     elif watch:
         while True:
             shown, _ = found()
             console.clear()
-            _print(shown[: max(1, console.height - 3)], columns, sort)
+            _print(shown[: min(limit or MOST, max(1, console.height - 3))], columns, sort)
             time.sleep(WATCH_SECONDS)
     else:
         shown, below = found()
         if not shown:
             console.print(text(f"No runs{f' in project {project}' if project else ''} in {shown.where}."))
             return
-        _print(shown, columns, sort)
+        _print(shown[: limit or MOST], columns, sort)
+        if limit is None and len(shown) > MOST:
+            console.print(Text(f"and {len(shown) - MOST:,} more: --limit {len(shown)}", style="dim"))
         if below:
             console.print(Text(f"and {below} below them: --children", style="dim"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 import webbrowser
@@ -68,7 +69,10 @@ def show(
     elif config:
         print_json(run.config)
     elif open_:
-        console.print(text(_opened(run)))
+        page, is_dashboard = _opened(run)
+        console.print(text(page))
+        if not is_dashboard and run.destination[0] == "local":
+            console.print(text(f"The dashboard, with what counts first: {_dashboard_command(run)}", "dim"))
     else:
         story = story_of(run, run.siblings)
         if diff:
@@ -148,8 +152,8 @@ def _of(value: Any) -> str:
     return "-" if value is None else told(value)
 
 
-def _opened(run: RecordedRun) -> str:
-    """Open where a person sees it; returns what was opened."""
+def _opened(run: RecordedRun) -> tuple[str, bool]:
+    """Open where a person sees it; returns what was opened, and whether it is a dashboard's page."""
     base = run.place if run.destination[0] == "server" else None
     if run.destination[0] == "local":
         base = dashboard(Path(run.place))
@@ -160,7 +164,13 @@ def _opened(run: RecordedRun) -> str:
         folder = Path(tempfile.mkdtemp(prefix="autolog-"))
         page = report(run, folder / "report.html").as_uri()
     webbrowser.open(page)
-    return page
+    return page, base is not None
+
+
+def _dashboard_command(run: RecordedRun) -> str:
+    """What starts Trackio's dashboard with the charts in this order; a running one keeps its own."""
+    order = ",".join([*list(run.result)[:1], "val/*", "test/*", "train/*"])
+    return f"TRACKIO_PLOT_ORDER={shlex.quote(order)} trackio show --project {shlex.quote(run.project)}"
 
 
 def _as_json(run: RecordedRun) -> dict[str, Any]:

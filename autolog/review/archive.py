@@ -26,6 +26,16 @@ from autolog.sinks.trackio.names import canonical_project
 __all__ = ["Archive", "Head", "opened"]
 
 AT_ONCE = 5_000  # rows
+# First and last time of each run that has a row. By jumps in Trackio's index, from run to run, a run of a
+# million rows is not gone through. A server does not let others recurse, an old Trackio had no such index.
+INDEX = "SELECT name FROM sqlite_master WHERE name = 'idx_metrics_run_timestamp' ORDER BY 1"
+TIMES = "SELECT run_id, MIN(timestamp), MAX(timestamp) FROM metrics GROUP BY 1 ORDER BY 1"
+TIMES_BY_JUMPS = """
+    WITH RECURSIVE runs(run) AS (
+        SELECT MIN(run_id) FROM metrics
+        UNION ALL SELECT (SELECT MIN(run_id) FROM metrics WHERE run_id > run) FROM runs WHERE run IS NOT NULL)
+    SELECT run, (SELECT MIN(timestamp) FROM metrics WHERE run_id = run),
+        (SELECT MAX(timestamp) FROM metrics WHERE run_id = run) FROM runs WHERE run IS NOT NULL"""
 LATEST = 4e9  # a time in seconds since 1970; what is beyond is none
 QUIET_SECONDS = 600.0  # without a word from a run that nobody here can ask for
 
@@ -36,7 +46,6 @@ class Head:
 
     Attributes:
         first, last: when its first and last row were logged, in seconds since 1970; 0: there is none.
-        rows: how many have arrived.
         left: what has not been delivered yet.
     """
 
@@ -46,7 +55,6 @@ class Head:
     config: dict[str, Any] = field(default_factory=dict)
     first: float = 0.0
     last: float = 0.0
-    rows: int = 0
     left: list[Left] = field(default_factory=list)
 
     @property
@@ -117,10 +125,11 @@ class Archive:
             project, "SELECT run_id, run_name, CAST(config AS TEXT) FROM configs ORDER BY id"
         ):
             heads[run] = Head(run, name, project, _values(config))
-        times = "SELECT run_id, MIN(timestamp), MAX(timestamp), COUNT(*) FROM metrics GROUP BY 1 ORDER BY 1"
-        for run, first, last, rows in self.source.select(project, times):
+        may_jump = isinstance(self.source, Files) and any(self.source.select(project, INDEX))
+        times = TIMES_BY_JUMPS if may_jump else TIMES
+        for run, first, last in self.source.select(project, times):
             head = heads.setdefault(run, Head(run, "", project))
-            head.first, head.last, head.rows = seconds_of(first), seconds_of(last), rows
+            head.first, head.last = seconds_of(first), seconds_of(last)
         if nameless := [head for head in heads.values() if not head.name]:  # logged without a config
             names = "SELECT run_id, MAX(run_name) FROM metrics GROUP BY 1 ORDER BY 1"
             known: dict[str, str] = dict(self.source.select(project, names))
@@ -136,34 +145,9 @@ class Archive:
                 head.last = max([head.last, *times_left])
         return dict(sorted(heads.items(), key=lambda item: _created(item[1])))
 
-    def rows(self, head: Head, having: str = "") -> Iterator[tuple[int, Any, dict[str, Any]]]:
-        """Step, time and values of each row, in the order of their steps.
-
-        Args:
-            having: only those in which this text stands, and whatever has not been delivered.
-        """
-        for steps, times, values in self.parts(head, having):
-            yield from zip(steps, times, values, strict=True)
-
-    def parts(self, head: Head, having: str = "") -> Iterator[Part]:
-        """The same, many rows at a time."""
-        waiting: list[Row] = [row for left in head.left for row in left.rows]
-        arrived = self.source.select(
-            head.project,
-            f"SELECT step, timestamp, {self.source.text_of('metrics')}{', log_id' if waiting else ''} "
-            f"FROM metrics WHERE run_id = {_quoted(head.id)} "
-            f"{f'AND instr(CAST(metrics AS TEXT), {_quoted(having)}) ' if having else ''}ORDER BY step, id",
-        )
-        if not waiting:
-            while part := list(itertools.islice(arrived, AT_ONCE)):
-                steps, times, texts = zip(*part, strict=True)
-                yield steps, times, _all_values(texts)
-            return
-        merged = [(step, at, _values(text), log_id) for step, at, text, log_id in arrived]
-        known = {log_id for *_, log_id in merged if log_id}
-        merged += [(step, at, values, id_) for id_, step, at, values in waiting if id_ not in known]
-        merged.sort(key=lambda row: row[0])
-        yield [row[0] for row in merged], [row[1] for row in merged], [row[2] for row in merged]
+    def rows(self, head: Head) -> Rows:
+        """The rows of a run, as they are now."""
+        return Rows(self.source, head)
 
     def latest(self, project: str, key: str) -> dict[str, float]:
         """The last value of one metric of each run that has it, by the run's id."""
@@ -279,6 +263,62 @@ def _all_values(texts: Sequence[Any]) -> list[dict[str, Any]]:
     except (ValueError, TypeError):
         pass
     return [_values(text) for text in texts]
+
+
+class Rows:
+    """The rows of one run as they were when this was made, in the order of their steps.
+
+    A run that goes on gets more: none of them is in one answer and not in the next.
+    """
+
+    def __init__(self, source: Source, head: Head):
+        self._source = source
+        self._head = head
+        self._waiting: list[Row] = [row for left in head.left for row in left.rows]
+        newest = next(source.select(head.project, "SELECT MAX(id) AS id FROM metrics ORDER BY 1"), (None,))[0]
+        self._which = f"FROM metrics WHERE run_id = {_quoted(head.id)} AND id <= {newest or 0} "
+
+    def parts(self) -> Iterator[Part]:
+        """Steps and values, many rows at a time."""
+        if self._waiting:
+            merged = self._merged()
+            yield [step for step, *_ in merged], [values for *_, values in merged]
+            return
+        arrived = self._select(f"step, {self._source.text_of('metrics')}")
+        while part := list(itertools.islice(arrived, AT_ONCE)):
+            steps, texts = zip(*part, strict=True)
+            yield steps, _all_values(texts)
+
+    def times(self) -> list[float]:
+        """When each of them was logged, in seconds since 1970.
+
+        Apart from the others: of a million rows it takes a second, and hardly anybody asks for it.
+        """
+        if self._waiting:
+            return [seconds_of(at) for _, at, _ in self._merged()]
+        return [seconds_of(at) for (at,) in self._select("timestamp")]
+
+    def having(self, text: str) -> Iterator[dict[str, Any]]:
+        """The values of those in which a text stands, and of all that have not been delivered."""
+        if self._waiting:
+            yield from (values for *_, values in self._merged(text))
+        else:
+            yield from (_values(row) for (row,) in self._select(self._source.text_of("metrics"), text))
+
+    def _select(self, columns: str, having: str = "") -> Iterator[tuple[Any, ...]]:
+        among = f"AND instr(CAST(metrics AS TEXT), {_quoted(having)}) " if having else ""
+        return self._source.select(
+            self._head.project, f"SELECT {columns} {self._which}{among}ORDER BY step, id"
+        )
+
+    def _merged(self, having: str = "") -> list[tuple[int, Any, dict[str, Any]]]:
+        """Step, time and values of each: those that have arrived, and those that wait."""
+        columns = f"log_id, step, timestamp, {self._source.text_of('metrics')}"
+        arrived = list(self._select(columns, having))
+        known = {log_id for log_id, *_ in arrived if log_id}
+        merged = [(step, at, _values(text)) for _, step, at, text in arrived]
+        merged += [(step, at, values) for log_id, step, at, values in self._waiting if log_id not in known]
+        return sorted(merged, key=lambda row: row[0])
 
 
 def _json(key: str) -> str:

@@ -215,7 +215,7 @@ class RecordedRun:
         return [text for key, text in self._markdown() if key == "report"]
 
     def _markdown(self) -> Iterator[tuple[str, str]]:
-        for _, _, values in self._archive.rows(self._head, having='"trackio.markdown"'):
+        for values in self._archive.rows(self._head).having('"trackio.markdown"'):
             for key, value in values.items():
                 if isinstance(value, dict) and value.get("_type") == "trackio.markdown":
                     yield key, str(value.get("_value"))
@@ -246,7 +246,8 @@ class RecordedRun:
     @functools.cached_property
     def _columns(self) -> tuple[dict[str, Series], dict[str, Any]]:
         with held_back():
-            return columns_of(self._archive.parts(self._head), seconds_of)
+            rows = self._archive.rows(self._head)
+            return columns_of(rows.parts(), rows.times)
 
     @functools.cached_property
     def metrics(self) -> dict[str, Series]:
@@ -301,8 +302,8 @@ class RecordedRun:
     def system(self) -> dict[str, Series]:
         """The machine's load while it went on, by Trackio's names; the steps are the samples' numbers."""
         rows = list(self._archive.system(self._head))
-        part = range(len(rows)), [at for at, _ in rows], [values for _, values in rows]
-        return columns_of([part], seconds_of)[0]
+        part = range(len(rows)), [values for _, values in rows]
+        return columns_of([part], lambda: [seconds_of(at) for at, _ in rows])[0]
 
     @functools.cached_property
     def alerts(self) -> list[dict[str, Any]]:

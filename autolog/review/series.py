@@ -13,8 +13,8 @@ from autolog.capture.summary import is_better_small, is_metric
 
 __all__ = ["Part", "Series", "columns_of"]
 
-Part = tuple[Sequence[int], Sequence[Any], Sequence[dict[str, Any]]]
-"""Some rows: the step of each, its time (as it was written), and its values."""
+Part = tuple[Sequence[int], Sequence[dict[str, Any]]]
+"""Some rows: the step of each, and its values."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Series:
 
 
 def columns_of(
-    parts: Iterable[Part], seconds_of: Callable[[Any], float]
+    parts: Iterable[Part], times: Callable[[], list[float]]
 ) -> tuple[dict[str, Series], dict[str, Any]]:
     """Rows by their keys: for each metric its series; of everything else what came last.
 
@@ -71,18 +71,16 @@ def columns_of(
 
     Args:
         parts: of the rows, in the order of their steps.
-        seconds_of: what a time is in seconds since 1970. A million of them take a second, and nobody may
-            want them: so they are made when they are asked for.
+        times: of each row, in seconds since 1970; called when somebody asks for them, and once.
     """
+    every_time = functools.cache(times)
     every_step: list[tuple[int, ...]] = []
-    every_at: list[tuple[Any, ...]] = []
     found: dict[str, list[tuple[Iterable[int], tuple[Any, ...]]]] = {}  # the rows of a key, its values there
     count = 0
-    for of_steps, of_times, rows in parts:
+    for of_steps, rows in parts:
         numbers = range(count, count + len(rows))
         count += len(rows)
         every_step.append(tuple(of_steps))
-        every_at.append(tuple(of_times))
         if len(keys := set(map(tuple, rows))) == 1:  # the same in all of them: a column at a time
             for key in keys.pop():
                 found.setdefault(key, []).append((numbers, tuple([row[key] for row in rows])))
@@ -96,11 +94,6 @@ def columns_of(
             for key, (places, values) in here.items():
                 found.setdefault(key, []).append((tuple(places), tuple(values)))
     steps = list(chain.from_iterable(every_step))
-
-    @functools.cache
-    def every_time() -> list[float]:
-        return [seconds_of(at) for at in chain.from_iterable(every_at)]
-
     metrics: dict[str, Series] = {}
     last: dict[str, Any] = {}
     for key, several in sorted(found.items()):

@@ -7,12 +7,14 @@ import sys
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from autolog.cli import common
 from autolog.sinks.identity import Identity
 from autolog.sinks.trackio.database import Database
+from autolog.sinks.trackio.directory import data_directory
 from tests.cli.conftest import Called
 from tests.programs import environment
 
@@ -32,6 +34,57 @@ def test_projects_and_runs_are_listed(call: Called, told: Any, project: str) -> 
         *("name", "status", "own", "by", "hand", "finished", "2"),
         *("and", "1", "below", "them:", "--children"),
     ]
+
+
+def test_a_table_of_very_many_says_how_many_more_there_are(
+    call: Called, told: Any, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autolog.cli.ls.MOST", 2)
+    *_, more, _ = lines = call("ls", project)[1].splitlines()
+    assert (len(lines), more) == (1 + 2 + 2, "and 2 more: --limit 4")
+    assert len(call("ls", project, "--limit", "4")[1].splitlines()) == 1 + 4 + 1
+    assert len(told("ls", project)) == 4
+
+
+def test_a_run_is_opened_where_a_person_sees_it(
+    call: Called, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "1")  # where no dashboard is
+    code, out, _ = call("show", "@1", "--project", project, "--open")
+    (page,) = opened
+    assert (code, out.splitlines()[0]) == (0, page)
+    assert "by hand" in Path(urlsplit(page).path).read_text(encoding="utf-8")
+    command = f"TRACKIO_PLOT_ORDER='train/loss,val/*,test/*,train/*' trackio show --project {project}"
+    assert command in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("autolog sh", ["show"]),
+        ("autolog ls {}", ["{}"]),
+        ("autolog show be", ["best", "best2"]),
+        ("autolog show last --project {}", ["{}"]),
+        ("autolog show nobody", []),
+    ],
+)
+def test_a_shell_completes_commands_projects_and_runs(project: str, typed: str, offered: list[str]) -> None:
+    words = typed.format(project[:-2])
+    asked = {
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+        "_AUTOLOG_COMPLETE": "complete_bash",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "autolog"],
+        env=environment(data_directory(), **asked),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout.split() == [word.format(project) for word in offered], ended.stderr
 
 
 def test_a_run_is_shown(call: Called, told: Any, project: str) -> None:

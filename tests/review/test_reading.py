@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import sqlite3
+import uuid
 from pathlib import Path
 
 import orjson
@@ -12,6 +14,9 @@ import pytest
 import autolog
 from autolog.review.conditions import ConditionError
 from autolog.review.source import SourceError
+from autolog.sinks.identity import Identity
+from autolog.sinks.trackio.database import Database
+from autolog.sinks.trackio.directory import data_directory
 from tests import programs
 
 
@@ -172,6 +177,39 @@ def test_what_waits_in_a_journal_is_read_and_a_run_that_goes_on_is_running(tmp_p
     (run,) = autolog.runs("p", at=tmp_path)
     assert (run.status, run.metrics["m"].steps) == ("finished", [1, 2])
     assert run.result == {"m": 2.0}
+
+
+def test_of_a_run_that_goes_on_the_times_are_those_of_the_values() -> None:
+    store, run = written("goes-on")
+    rows = [{"id": uuid.uuid4().hex, "time": 1.7e9 + n, "step": n, "values": {"m": n / 2}} for n in range(4)]
+    store.rows(run, rows[1:3], {"status": "running"})
+    seen = autolog.runs(run.project)[0].metrics["m"]
+    store.rows(run, [rows[3], rows[0]], None)  # while somebody looks at it
+    assert (seen.values, seen.times) == ([0.5, 1.0], [1.7e9 + 1, 1.7e9 + 2])
+    assert autolog.runs(run.project)[0].metrics["m"].steps == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_when_a_run_began_and_ended_is_told_also_without_trackios_index(has_index: bool) -> None:
+    store, of = written("old")
+    for name in ("b", "a", "c"):
+        begun = 1.7e9 + ord(name)
+        rows = [{"id": uuid.uuid4().hex, "time": begun + n, "step": n, "values": {"m": n}} for n in range(2)]
+        run = Identity(name, f"run {name}", of.project)
+        store.rows(run, rows, {"_Created": begun} if name != "c" else None)
+    if not has_index:
+        with sqlite3.connect(data_directory() / f"{of.project}.db") as connection:
+            connection.execute("DROP INDEX idx_metrics_run_timestamp")
+    runs = autolog.runs(of.project)
+    assert [(run.name, run.started, run.seconds) for run in runs] == [
+        (f"run {name}", 1.7e9 + ord(name), 1.0) for name in "cba"
+    ]
+
+
+def written(name: str) -> tuple[Database, Identity]:
+    """A project of its own, and a run in it, to write as delivery does."""
+    project = f"{name}-{uuid.uuid4().hex[:6]}"
+    return Database(project), Identity(uuid.uuid4().hex, name, project)
 
 
 def test_what_lies_in_trackios_inbox_is_read_too(tmp_path: Path) -> None:
