@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autolog.core.opening import current_run, last_run, run
     from autolog.core.run import Run
     from autolog.core.writer import RunError
+    from autolog.review.export import export
     from autolog.review.listing import runs
     from autolog.review.report import report
     from autolog.sinks.memory import MemorySink
@@ -40,6 +41,7 @@ __all__ = [
     "enabled",
     "evaluation",
     "explain",
+    "export",
     "finish",
     "last_run",
     "log_evaluation",
@@ -60,6 +62,7 @@ _LAZY = {
     "current_run": "autolog.core.opening",
     "evaluation": "autolog.core.evaluations",
     "explain": "autolog.sklearn.explaining",
+    "export": "autolog.review.export",
     "finish": "autolog.core.ending",
     "last_run": "autolog.core.opening",
     "log_evaluation": "autolog.core.evaluations",

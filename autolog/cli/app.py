@@ -10,10 +10,13 @@ import typer
 from autolog.cli.compare import compare
 from autolog.cli.diff import diff
 from autolog.cli.doctor import doctor
+from autolog.cli.export import export
 from autolog.cli.load import load
 from autolog.cli.ls import ls
 from autolog.cli.note import note
+from autolog.cli.prune import prune
 from autolog.cli.report import report
+from autolog.cli.rm import rm
 from autolog.cli.show import show
 from autolog.cli.tag import tag
 from autolog.review.conditions import ConditionError
@@ -30,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (ls, show, diff, compare, report, load, note, tag, doctor):
+for command in (ls, show, diff, compare, report, export, load, note, tag, rm, prune, doctor):
     app.command()(command)
 
 

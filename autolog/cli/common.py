@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from rich.text import Text
 from autolog.review.archive import opened
 from autolog.review.listing import Runs, runs
 from autolog.review.recorded import RecordedRun
-from autolog.review.values import harmless
+from autolog.review.values import harmless, plain_json
 
 __all__ = [
     "AsJson",
@@ -28,6 +28,8 @@ __all__ = [
     "ProjectName",
     "RunName",
     "RunNames",
+    "Yes",
+    "agreed",
     "console",
     "line_of",
     "one",
@@ -72,6 +74,7 @@ At = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 _NAMED = "An id's beginning, a name, 'last', 'best', 'best2', or '@2' for the second that ls shows."
 RunName = Annotated[str, typer.Argument(help=_NAMED, autocompletion=_runs)]
 RunNames = Annotated[list[str], typer.Argument(help=_NAMED, metavar="RUN...", autocompletion=_runs)]
@@ -110,6 +113,19 @@ def text(value: str, style: str = "") -> Text:
 def line_of(value: str, style: str = "") -> Text:
     """The same, on one line: a name, say, is not to look like two lines of ours."""
     return text(" ".join(value.split("\n")), style)
+
+
+def agreed(question: str, yes: bool) -> bool:
+    """Whether a person says yes.
+
+    Raises:
+        ValueError: there is nobody to ask.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ValueError(f"{question} There is nobody to ask: say --yes.")
+    return typer.confirm(harmless(" ".join(question.split("\n"))))
 
 
 Cell = str | Text
@@ -177,15 +193,5 @@ def _fitting(widths: list[int], room: int) -> list[int]:
 
 def print_json(value: Any) -> None:
     """JSON on stdout: NaN and infinities by their names, as Trackio stores them."""
-    said = orjson.dumps(_plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str)
+    said = orjson.dumps(plain_json(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str)
     console.file.write(said.decode() + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

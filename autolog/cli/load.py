@@ -32,7 +32,7 @@ def load(
     if not wanted:
         kept = ", ".join(a.name for a in made) or "nothing"
         raise LookupError(f"{run.name} has kept {f'no {artifact!r}, but ' if artifact else ''}{kept}.")
-    copies = [copy for a in wanted for copy in a.copy(to / a.name)]
+    copies = [copy for a in wanted for copy in a.copy(to / a.folder)]
     if as_json:
         print_json([str(copy) for copy in copies])
         return

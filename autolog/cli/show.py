@@ -25,6 +25,7 @@ from autolog.cli.common import (
     print_table,
     text,
 )
+from autolog.review.export.document import as_document
 from autolog.review.listing import Runs, label
 from autolog.review.recorded import RecordedRun
 from autolog.review.report import report
@@ -59,7 +60,7 @@ def show(
     """
     run = one(name, project, at)
     if as_json:
-        print_json(_as_json(run))
+        print_json(as_document(run))
     elif code:
         for file, lines in run.code().items():
             console.print(text(f"# {file}", "bold"))
@@ -171,31 +172,3 @@ def _dashboard_command(run: RecordedRun) -> str:
     """What starts Trackio's dashboard with the charts in this order; a running one keeps its own."""
     order = ",".join([*list(run.result)[:1], "val/*", "test/*", "train/*"])
     return f"TRACKIO_PLOT_ORDER={shlex.quote(order)} trackio show --project {shlex.quote(run.project)}"
-
-
-def _as_json(run: RecordedRun) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "name": run.name,
-        "project": run.project,
-        "status": run.status,
-        "started": run.started,
-        "seconds": run.seconds,
-        "result": run.result,
-        "params": run.params,
-        "config": run.config,
-        "metrics": {
-            key: {"steps": series.steps, "times": series.times, "values": series.values}
-            for key, series in run.metrics.items()
-        },
-        "tables": run.tables,
-        "artifacts": [
-            {"name": a.name, "type": a.type, "version": a.version, "aliases": a.aliases, "files": a.files}
-            for a in run.artifacts
-        ],
-        "notes": run.notes,
-        "alerts": run.alerts,
-        "words": run.words,
-        "children": [child.id for child in run.children],
-        "parent": run.config.get("parent"),
-    }

@@ -40,7 +40,8 @@ def load(run: RecordedRun, name: str | None = None) -> Any:
             raise LookupError(f"{run.name} has kept no {name!r}, but {_names(found)}.")
         return _loaded(named[0])
     if not found:
-        why = run.notes.get("model") or run.notes.get("storage") or "no model was kept"
+        removed = next((note for key, note in run.notes.items() if key.startswith("artifact/")), None)
+        why = removed or run.notes.get("model") or run.notes.get("storage") or "no model was kept"
         raise LookupError(f"{run.name} has no model to load: {why}.")
     models = [artifact for artifact in found if artifact.type == "model"]
     if len({artifact.name for artifact in models}) > 1:

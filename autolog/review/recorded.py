@@ -17,10 +17,11 @@ from autolog.review.archive import Archive, Head, seconds_of
 from autolog.review.collector import held_back
 from autolog.review.series import Series, columns_of
 from autolog.review.source import SourceError
+from autolog.review.values import file_names
 from autolog.sinks import UNSHOWN_TABLE
 from autolog.sinks.identity import Destination
 
-__all__ = ["PROPERTIES", "Artifact", "RecordedRun", "flat"]
+__all__ = ["PROPERTIES", "Artifact", "RecordedRun", "below", "flat"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Artifact:
     _digests: Mapping[str, str] = field(repr=False)
     _archive: Archive = field(repr=False)
     _project: str = field(repr=False)
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder, which leads nowhere else: Trackio lets an artifact be called ``..``."""
+        return next(file_names([self.name]))
 
     def path(self, name: str) -> Path:
         """One of its files, only to be read.
@@ -369,7 +375,7 @@ class RecordedRun:
         copies = []
         for artifact in self.artifacts:
             if not artifact.is_input:
-                copies += artifact.copy(Path(to) / artifact.name)
+                copies += artifact.copy(Path(to) / artifact.folder)
         return copies
 
     def load_model(self, name: str | None = None) -> Any:
@@ -438,6 +444,18 @@ def _is_number(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def below(run: RecordedRun) -> list[RecordedRun]:
+    """All runs below a run, also those below them."""
+    found: dict[str, RecordedRun] = {}
+    waiting = run.children
+    while waiting:
+        child = waiting.pop(0)
+        if child.id not in found and child.id != run.id:
+            found[child.id] = child
+            waiting += child.children
+    return list(found.values())
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

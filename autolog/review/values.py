@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 
-__all__ = ["age_of", "ago", "bytes_of", "duration_of", "harmless", "told"]
+__all__ = ["age_of", "ago", "bytes_of", "duration_of", "file_names", "harmless", "plain_json", "told"]
 
 LONGEST = 60
 
@@ -67,3 +69,23 @@ def bytes_of(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} GB"
+
+
+def plain_json(value: Any) -> Any:
+    """A value as JSON can hold it: NaN and infinities by their names, as Trackio stores them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_json(item) for item in value]
+    return value
+
+
+def file_names(names: Iterable[str]) -> Iterator[str]:
+    """As files can be called on any disk, no two alike."""
+    seen: dict[str, int] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.=+-]+", "_", name).strip("._")[:100] or "unnamed"
+        seen[plain.lower()] = seen.get(plain.lower(), 0) + 1
+        yield plain if seen[plain.lower()] == 1 else f"{plain}-{seen[plain.lower()]}"

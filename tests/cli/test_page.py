@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_says_what_the_commands_print(home: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert len(list(lines_of(text))) == 16
+    assert len(list(lines_of(text))) == 21
     assert alike(printed_into(text, home)).splitlines() == alike(text).splitlines()
 
 
