@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from tests.conformance.base import Conformance, Subject
+from tests.conformance.by_run import ByRun
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -73,4 +74,8 @@ class Keras(Subject):
 
 
 class TestKeras(Conformance):
+    subject = Keras()
+
+
+class TestByRun(ByRun):
     subject = Keras()

@@ -12,6 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from tests.conformance.base import Conformance, Subject
+from tests.conformance.by_run import ByRun
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
@@ -121,4 +122,8 @@ class Lightning(Subject):
 
 
 class TestLightning(Conformance):
+    subject = Lightning()
+
+
+class TestByRun(ByRun):
     subject = Lightning()

@@ -14,9 +14,11 @@ from autolog.optuna.optimize import _Inside, _Optimizing
 from autolog.optuna.recorder import StudyRecorder, TrialRecorder
 from autolog.optuna.table import BestSoFar
 from autolog.process import guard
+from autolog.review.recorded import RecordedRun
 from autolog.sinks.memory import MemorySink
 from tests.conformance.base import Autolog, Conformance, Kept, Subject, Tracker
 from tests.conformance.breaking import WAYS, breaking
+from tests.conformance.by_run import ByRun
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -164,3 +166,16 @@ class TestOptuna(Conformance):
                 self.assert_the_next_is_whole(f"after {name} {way}")
         assert passed
         print(f"\n{cls.__name__}: {', '.join(sorted(passed))}")
+
+
+class TestByRun(ByRun):
+    subject = Optuna()
+
+    def of_trainings(self, runs: list[RecordedRun]) -> list[RecordedRun]:
+        return [run for run in runs if "trial" not in run.config]
+
+    def accuracy_of(self, run: RecordedRun) -> float:
+        return run.metrics["objective/value/best"].last
+
+    def has_kept_it(self, run: RecordedRun) -> bool:
+        return "trials" in run.tables

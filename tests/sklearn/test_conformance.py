@@ -27,6 +27,7 @@ import autolog
 from autolog import MemorySink
 from autolog.core.training import find_run
 from tests.conformance.base import Conformance, Subject
+from tests.conformance.by_run import ByRun
 
 X, y = load_iris(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
@@ -82,6 +83,10 @@ class ScikitLearn(Subject):
 
 
 class TestScikitLearn(Conformance):
+    subject = ScikitLearn()
+
+
+class TestByRun(ByRun):
     subject = ScikitLearn()
 
 

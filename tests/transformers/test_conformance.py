@@ -10,6 +10,7 @@ import torch
 from transformers import TrainerCallback, set_seed
 
 from tests.conformance.base import Conformance, Subject, Tracker
+from tests.conformance.by_run import ByRun
 from tests.transformers.models import classifier, test_set, trainer, y
 
 
@@ -68,3 +69,8 @@ class TestTransformers(Conformance):
     @pytest.mark.skip(reason="TrainingArguments resets accelerate's state of the whole process: no threads")
     def test_trainings_in_threads_are_whole_and_apart(self, recorded: Tracker) -> None:
         """Bare transformers fails as well."""
+
+
+class TestByRun(ByRun):
+    subject = Transformers()
+    measured = r"'train_(runtime|\w+_per_second)': '[\d.]+'"
