@@ -51,7 +51,6 @@ def _wait():
         voice.take_over()
         try:
             autolog.enable(*[name for name in frameworks.split(",") if name])
-            tell("recorded", where)
         except Exception as error:
             tell("unrecorded", "%s: %s" % (where, error))
 

@@ -138,5 +138,5 @@ def _lines(told: dict[str, list[str]], frameworks: Sequence[str]) -> list[str]:
     lines += [f"autolog: not recorded: {where}" for where in told["unrecorded"]]
     if not told["recorded"] and not told["unrecorded"]:
         names = ", ".join(frameworks or TABLE)
-        lines.append(f"autolog: nothing was recorded: the program has imported none of {names}")
+        lines.append(f"autolog: nothing was recorded: the program has trained with none of {names}")
     return lines

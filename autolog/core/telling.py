@@ -51,6 +51,8 @@ def begun(run: Recording, place: str | None) -> None:
         place: where a person looks at it; None: nowhere.
     """
     tell_of_those_that_ended()
+    if run.records:
+        voice.run_begun()
     run.is_told = run.records and not run.settings.quiet and place is not None
     if not run.is_told:
         return

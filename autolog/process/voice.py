@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 
-__all__ = ["VARIABLE", "say", "take_over", "written"]
+__all__ = ["VARIABLE", "run_begun", "say", "take_over", "written"]
 
 VARIABLE = "AUTOLOG_BOOTSTRAP"
 """Set by ``autolog run``: the file for what is said, the modules to wait for, the frameworks to record."""
@@ -34,8 +34,19 @@ def take_over() -> None:
         ours.propagate = False
 
 
+def run_begun() -> None:
+    """A run has begun here: for ``autolog run``, which else says that there was none."""
+    global _has_told
+    file = _file()
+    if file is not None and not _has_told:
+        _has_told = True
+        _write(file, str(os.getpid()), "recorded")
+
+
 def written(file: str) -> dict[str, list[str]]:
-    """What a program and its children have written, once each: ``said``, ``recorded``, ``unrecorded``."""
+    """What a program and its children have written, once each: ``said``; ``recorded``: the processes in
+    which a run has begun; ``unrecorded``: interpreters in which none can.
+    """
     told: dict[str, list[str]] = {"said": [], "recorded": [], "unrecorded": []}
     with open(file, encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -44,6 +55,9 @@ def written(file: str) -> dict[str, list[str]]:
             if text not in told.setdefault(kind, []):
                 told[kind].append(text)
     return told
+
+
+_has_told = False
 
 
 class _Kept(logging.Handler):
@@ -59,7 +73,7 @@ def _file() -> str | None:
     return os.environ.get(VARIABLE, "").split("\t")[0] or None
 
 
-def _write(file: str, text: str) -> None:
-    line = "said\t" + text.replace("\n", "\x1e") + "\n"
+def _write(file: str, text: str, kind: str = "said") -> None:
+    line = f"{kind}\t" + text.replace("\n", "\x1e") + "\n"
     with contextlib.suppress(OSError), open(file, "a", encoding="utf-8", errors="replace") as kept:
         kept.write(line)

@@ -97,7 +97,10 @@ def test_the_users_own_sitecustomize_is_called_and_ours_is_no_part_of_the_path(t
 
 def test_where_nothing_was_recorded_one_line_says_why(tmp_path: Path) -> None:
     assert started(tmp_path, "-c", "print(1)").stdout == "1\n"
-    assert "nothing was recorded: the program has imported none of sklearn" in log_of(tmp_path)
+    assert "nothing was recorded: the program has trained with none of sklearn" in log_of(tmp_path)
+    (tmp_path / "log").unlink()
+    started(tmp_path, "-f", "sklearn", "-c", "import sklearn.linear_model")
+    assert log_of(tmp_path).endswith("the program has trained with none of sklearn\n")
     code = "import sys; sys.version_info = (3, 8, 1); import sklearn.base; print('goes on')"
     assert started(tmp_path, "-c", code).stdout == "goes on\n"
     assert "not recorded: " in log_of(tmp_path)
