@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,7 +95,12 @@ def several(names: Sequence[str], project: str | None, at: str | None) -> list[R
 
 def runs_of(project: str | None, at: str | None, **chosen: Any) -> Runs:
     """The runs of a project or of all, chosen and sorted as :func:`autolog.runs` does."""
-    return runs(project, at=_place(at), **chosen)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = runs(project, at=_place(at), **chosen)
+    for one in told:
+        print(f"autolog: {harmless(str(one.message))}", file=sys.stderr)
+    return found
 
 
 def _place(at: str | None) -> str | os.PathLike[str] | None:

@@ -57,7 +57,10 @@ def differences(runs: Sequence[RecordedRun]) -> list[Difference]:
 
 def code_diff(before: RecordedRun, after: RecordedRun) -> list[str]:
     """The unified diff of the code that was kept of two runs; empty: it is the same, or was not kept."""
-    old, new = before.code(), after.code()
+    try:
+        old, new = before.code(), after.code()
+    except SourceError as error:
+        return [f"The code cannot be compared: {error}."]
     lines: list[str] = []
     for name in sorted({*old, *new}):
         lines += difflib.unified_diff(

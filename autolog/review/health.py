@@ -24,7 +24,7 @@ from typing import Any, Literal
 from autolog.capture.params import REDACTED, is_secret, mask
 from autolog.core.settings import SettingError, Settings, destination_of, disabled_by_environment
 from autolog.process import apart
-from autolog.review.source import Server, SourceError, dashboard
+from autolog.review.source import Files, Server, SourceError, dashboard
 from autolog.review.values import ago, bytes_of
 from autolog.sinks.identity import Destination, in_words
 from autolog.sinks.journal import head_of, is_left, try_lock
@@ -94,6 +94,7 @@ def _all(only: Sequence[str]) -> Iterator[Finding]:
         yield from frameworks
     yield from _variables()
     yield from _directory()
+    yield from _projects()
     yield from _left()
     yield from _server()
     yield from _dashboard()
@@ -213,6 +214,21 @@ def _left() -> Iterator[Finding]:
             yield Finding("left", "wrong", f"{said}: not delivered", "autolog sync")
     if not ages:
         yield Finding("left", "ok", "nothing waits to be delivered")
+
+
+def _projects() -> Iterator[Finding]:
+    """Whether each project's file can be read."""
+    files = Files()
+    names = files.projects()
+    for name in names:
+        try:
+            for _ in files.select(name, "SELECT COUNT(*) FROM configs ORDER BY 1"):
+                pass
+        except SourceError as error:
+            yield Finding("project", "wrong", str(error), "put a backup in its place, or move it away")
+            names = [other for other in names if other != name]
+    if names:
+        yield Finding("projects", "ok", f"{len(names)} can be read")
 
 
 def _server() -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -15,6 +16,7 @@ from autolog.review.archive import Archive, opened
 from autolog.review.collector import held_back
 from autolog.review.conditions import ConditionError, parsed, unknown
 from autolog.review.recorded import PROPERTIES, RecordedRun
+from autolog.review.source import SourceError
 from autolog.review.values import age_of, duration_of, told
 
 __all__ = ["Runs", "label", "of_project", "runs"]
@@ -46,6 +48,9 @@ def runs(
         at: a directory of Trackio's, a server's URL, or a Space as ``user/space``. None: where this process
             would record.
 
+    Warns:
+        UserWarning: one of all projects cannot be read; the others are listed.
+
     Raises:
         ConditionError: ``where`` or ``sort`` is not understood.
         SourceError: nothing can be read from there.
@@ -56,8 +61,17 @@ def runs(
     archive = opened(at)
     found: list[RecordedRun] = []
     with held_back():
-        for name in archive.projects() if project is None else [project]:
-            found += of_project(archive, name)
+        names = archive.projects() if project is None else [project]
+        unread: list[SourceError] = []
+        for name in names:
+            try:
+                found += of_project(archive, name)
+            except SourceError as error:
+                unread.append(error)
+        if unread and len(unread) == len(names):
+            raise unread[0]
+        for one in unread:
+            warnings.warn(str(one), stacklevel=2)
     found.sort(key=lambda run: -run.started)
     finder = _Finder(archive, found)
     if where is not None:

@@ -45,6 +45,7 @@ def test_what_is_in_order_is_said_to_be(
 
 def test_what_is_wrong_has_its_remedy_and_a_report_names_nobody(tmp_path: Path) -> None:
     left_behind(tmp_path, ["server", "http://127.0.0.1:9"])
+    (tmp_path / "broken.db").write_bytes(b"nonsense" * 1_000)
     url = f"http://127.0.0.1:{programs.free_port()}/?write_token=sesame-open-1"
     home = {"HOME": str(tmp_path.parent), "AUTOLOG_DISABLE": "1"}
     done = subprocess.run(
@@ -58,6 +59,8 @@ def test_what_is_wrong_has_its_remedy_and_a_report_names_nobody(tmp_path: Path) 
     rows = [[cell.strip() for cell in line.split(" | ")] for line in done.stdout.splitlines()]
     found = {row[1]: (row[0].lstrip("| "), row[2], row[3].rstrip("| ")) for row in rows[2:]}
     assert found["left"][::2] == ("wrong", "`autolog sync`")
+    assert found["project"][0] == "wrong"
+    assert "file is not a database" in found["project"][1]
     assert "1 journal for http://127.0.0.1:9" in found["left"][1]
     assert found["server"][0] == "wrong"
     assert "does not answer" in found["server"][1]

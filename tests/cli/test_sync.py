@@ -37,7 +37,7 @@ def test_what_cannot_be_delivered_is_said_with_the_reason_and_typer_is_not_neede
     newer = left_behind(tmp_path, ["local", ""], version=99, host="another")
     before = journal.read_bytes(), newer.read_bytes()
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_THEM, "sync", "--timeout", "1", "--json"],
+        [sys.executable, "-c", WITHOUT_THEM, "sync", "--timeout", "6", "--json"],
         env=programs.environment(tmp_path, TRACKIO_WRITE_TOKEN="t"),
         capture_output=True,
         text=True,

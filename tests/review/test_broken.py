@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -14,11 +16,13 @@ import orjson
 import pytest
 
 import autolog
+from autolog.cli import main
 from autolog.review.differing import code_diff, differences
 from autolog.review.listing import Runs
 from autolog.review.report import report
 from autolog.review.report.story import story_of
 from autolog.review.source import Server, SourceError
+from tests import programs
 
 AT = "2026-11-30T10:00:00+00:00"
 Rows = Iterable[tuple[Any, Any, Any]]
@@ -152,6 +156,38 @@ def test_a_file_that_is_no_database_is_told_or_empty(tmp_path: Path, content: by
             autolog.runs(at=tmp_path)
     else:
         assert len(autolog.runs(at=tmp_path)) == 0
+
+
+def test_of_all_projects_one_that_cannot_be_read_is_told_and_the_others_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, {"a": "{}"}, project="whole")
+    (tmp_path / "broken.db").write_bytes(b"nonsense" * 1_000)
+    with pytest.warns(UserWarning, match=r"broken\.db cannot be read"):
+        runs = autolog.runs(at=tmp_path)
+    assert [run.project for run in runs] == ["whole"]
+    assert main(["ls", "--dir", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "whole" in out
+    assert re.match(r"autolog: .*broken\.db cannot be read: file is not a database\n$", err)
+
+
+def test_where_kept_code_is_gone_the_rest_is_compared(tmp_path: Path) -> None:
+    programs.run(
+        tmp_path,
+        """
+        for lr in (0.1, 0.2):
+            with autolog.run(f"lr {lr}", config={"params/lr": lr}) as run:
+                run.log({"val/loss": lr})
+                run.artifact(os.__file__, "code", type="code")
+        """,
+    )
+    shutil.rmtree(tmp_path / "artifacts")
+    later, earlier = autolog.runs("p", at=tmp_path)
+    assert {d.key for d in differences([earlier, later])} >= {"lr", "val/loss"}
+    (line,) = code_diff(earlier, later)
+    assert re.match(r"The code cannot be compared: .* is not there any more\.", line)
+    assert main(["diff", earlier.id, later.id, "--dir", str(tmp_path)]) == 1
 
 
 ANSWERS = [

@@ -15,7 +15,6 @@ from autolog.review.differing import Difference, code_diff, differences
 from autolog.review.loading import one_line
 from autolog.review.recorded import RecordedRun
 from autolog.review.series import Series
-from autolog.review.source import SourceError
 from autolog.review.values import bytes_of, duration_of, told
 
 __all__ = ["Curves", "Failure", "Story", "story_of"]
@@ -181,11 +180,8 @@ def story_of(run: RecordedRun, among: Sequence[RecordedRun]) -> Story:
     )
     story.before = story.before or (earlier[0] if earlier else None)
     if story.before is not None:
-        try:
-            story.changed = differences([story.before, run])
-            story.diff = code_diff(story.before, run)
-        except SourceError:  # what was kept of it is gone
-            story.changed = [d for d in story.changed if d.section != "code"]
+        story.changed = differences([story.before, run])
+        story.diff = code_diff(story.before, run)
     comparable = [o for o in peers if story.main is not None and _number(o, story.main) is not None]
     if story.main is not None:
         story.others = [other for other in earlier if other in comparable][:MOST_EARLIER]
