@@ -19,7 +19,7 @@ from autolog.review.recorded import PROPERTIES, RecordedRun
 from autolog.review.source import SourceError
 from autolog.review.values import age_of, duration_of, told
 
-__all__ = ["Runs", "label", "of_project", "runs"]
+__all__ = ["Runs", "chosen", "label", "of_project", "runs"]
 
 MOST_COLUMNS = 6  # of what was set
 
@@ -89,6 +89,28 @@ def of_project(archive: Archive, project: str) -> list[RecordedRun]:
     for head in archive.heads(project).values():
         siblings[head.id] = RecordedRun(archive, head, siblings)
     return list(siblings.values())
+
+
+def chosen(run_or_runs: RecordedRun | str | Iterable[RecordedRun], to: str) -> list[RecordedRun]:
+    """The runs that somebody has given to ``autolog.report`` or another function.
+
+    Raises:
+        TypeError: something else than runs that were read back.
+        ValueError: no run at all.
+        LookupError: there is no run of this name.
+    """
+    if isinstance(run_or_runs, str):
+        return [runs().get(run_or_runs)]
+    several = [run_or_runs] if isinstance(run_or_runs, RecordedRun) else list(run_or_runs)
+    for run in several:
+        if not isinstance(run, RecordedRun):
+            raise TypeError(
+                f"{to}: {run!r} is no run that was read back. "
+                f"Write autolog.{to}(autolog.runs(project)[0], path)."
+            )
+    if not several:
+        raise ValueError(f"{to}: no run was given")
+    return several
 
 
 class _Finder:

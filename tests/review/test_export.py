@@ -138,7 +138,7 @@ def test_what_is_there_is_left_alone_and_nothing_half_written(
         autolog.export(runs, tmp_path / "out", to="json")
     with pytest.raises(ValueError, match="to='xlsx': expected one of csv, parquet"):
         autolog.export(runs, tmp_path / "new", to="xlsx")
-    with pytest.raises(ValueError, match="no run to write out"):
+    with pytest.raises(ValueError, match="export: no run was given"):
         autolog.export([], tmp_path / "new")
     with pytest.raises(TypeError, match="no run that was read back"):
         autolog.export(["last"], tmp_path / "new")  # type: ignore[list-item]

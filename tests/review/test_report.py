@@ -225,7 +225,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, project: str) -> None:
         autolog.report(anything, tmp_path / "x.html")
     with pytest.raises(TypeError, match="no run that was read back"):
         autolog.report([anything], tmp_path / "x.html")
-    with pytest.raises(ValueError, match="no run to report on"):
+    with pytest.raises(ValueError, match="report: no run was given"):
         autolog.report([], tmp_path / "x.html")
     with (
         autolog.enabled(sink=autolog.MemorySink()),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from autolog.review.export.document import write_json
 from autolog.review.export.tables import write_csv, write_parquet
+from autolog.review.listing import chosen
 from autolog.review.recorded import RecordedRun
 from autolog.review.report import report
 
@@ -23,14 +24,14 @@ KINDS = (*FOLDERS, "json", "html")
 
 
 def export(
-    run_or_runs: RecordedRun | Iterable[RecordedRun], path: str | os.PathLike[str], to: str = "csv"
+    run_or_runs: RecordedRun | str | Iterable[RecordedRun], path: str | os.PathLike[str], to: str = "csv"
 ) -> Path:
     """Write runs out in a format that other programs read. Every number is in it, with all of its digits.
 
     >>> autolog.export(autolog.runs("churn"), "churn", to="parquet")
 
     Args:
-        run_or_runs: what :func:`autolog.runs` has read.
+        run_or_runs: what :func:`autolog.runs` has read; of one also what ``runs().get()`` takes.
         path: of the file or folder. A folder is made; one that holds something is left alone.
         to: ``csv`` or ``parquet``: a folder with ``runs`` (a row for each: result, parameters, config as
             JSON), ``metrics`` (a row for each value: run, key, step, time in seconds since 1970, value),
@@ -43,22 +44,16 @@ def export(
         The file or folder.
 
     Raises:
+        TypeError: something else than runs that were read back.
         ValueError: another format, or no run at all.
+        LookupError: there is no such run.
         FileExistsError: a folder that is not empty.
         ImportError: ``parquet`` needs pyarrow, ``ro-crate`` the package rocrate.
         SourceError: a file that belongs to a run is not there any more.
     """
     if to not in KINDS:
         raise ValueError(f"to={to!r}: expected one of {', '.join(KINDS)}")
-    runs = [run_or_runs] if isinstance(run_or_runs, RecordedRun) else list(run_or_runs)
-    for run in runs:
-        if not isinstance(run, RecordedRun):
-            raise TypeError(
-                f"export: {run!r} is no run that was read back. "
-                "Write autolog.export(autolog.runs(project), path)."
-            )
-    if not runs:
-        raise ValueError("export: there is no run to write out")
+    runs = chosen(run_or_runs, "export")
     target = Path(path)
     if to == "html":
         return report(runs, target)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from autolog.review.listing import runs
+from autolog.review.listing import chosen
 from autolog.review.recorded import RecordedRun
 from autolog.review.report.page import comparison_page, run_page
 from autolog.review.report.story import story_of
@@ -34,17 +34,7 @@ def report(run_or_runs: RecordedRun | str | Iterable[RecordedRun], path: str | o
         ValueError: no run at all.
         LookupError: there is no such run.
     """
-    if isinstance(run_or_runs, str):
-        run_or_runs = runs().get(run_or_runs)
-    several = [run_or_runs] if isinstance(run_or_runs, RecordedRun) else list(run_or_runs)
-    for run in several:
-        if not isinstance(run, RecordedRun):
-            raise TypeError(
-                f"report: {run!r} is no run that was read back. "
-                "Write autolog.report(autolog.runs(project)[0], path)."
-            )
-    if not several:
-        raise ValueError("report: there is no run to report on")
+    several = chosen(run_or_runs, "report")
     page = (
         run_page(story_of(several[0], several[0].siblings)) if len(several) == 1 else comparison_page(several)
     )
