@@ -59,8 +59,8 @@ def test_the_quickstarts_code_is_kept(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{40}", kept["config"].get("git/commit", "0" * 40))
 
 
-def test_every_setting_stands_in_the_readme_and_no_other() -> None:
-    section = README.split("## Settings")[1].split("## After the program")[0]
+def test_every_setting_stands_on_its_page_and_no_other() -> None:
+    section = (ROOT / "docs" / "settings.md").read_text().split("## Other variables")[0]
     named = set(
         re.findall(
             r"`([a-z_]+)`",
@@ -110,6 +110,10 @@ def test_the_readmes_own_links_lead_somewhere() -> None:
     paths = [link["path"].partition("#")[0] for link in making().LINK.finditer(README)]
     assert len(paths) > 5
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.encode()) <= 6_144
 
 
 def test_the_version_stands_in_one_way() -> None:
