@@ -18,6 +18,7 @@ RUNNABLE = [
 
 AROUND = """
 import os, subprocess
+s.use(None)  # as a reader begins
 os.chdir({folder!r})
 def bash(code):
     subprocess.run(["bash", "-euc", code], check=True)
@@ -38,7 +39,7 @@ def test_the_code_of_a_page_runs(path: Path, tmp_path: Path) -> None:
     code = AROUND.format(folder=str(folder), code=program(text), name=str(path.relative_to(ROOT)))
     programs = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     # What was recorded can be read before it is delivered, so nobody waits for pictures.
-    run_warm(tmp_path, code, PATH=programs, AUTOLOG_FINISH_TIMEOUT="2", ZENML_ANALYTICS_OPT_IN="false")
+    run_warm(tmp_path, code, PATH=programs, AUTOLOG_FINISH_TIMEOUT="0.5", ZENML_ANALYTICS_OPT_IN="false")
 
 
 @pytest.mark.parametrize("path", [pytest.param(one, id=str(one.relative_to(ROOT))) for one in PAGES])
