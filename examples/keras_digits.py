@@ -36,3 +36,6 @@ model.fit(X_train, y_train, epochs=15, validation_data=(X_val, y_val), callbacks
 loss, accuracy = model.evaluate(X_test, y_test, verbose=0)  # goes on in the run, as test/*
 print(f"test accuracy {accuracy:.3f}")
 print("Look at it:  trackio show --project keras-digits")
+
+# What it shows: curves of loss and accuracy over the batches, norms of the gradients, what EarlyStopping has
+# chosen, the evaluation of the validation images (its worst ones as pictures), and that of the test images.

@@ -65,3 +65,7 @@ trainer.fit(module, DataLoader(train, batch_size=32, shuffle=True), DataLoader(v
 (result,) = trainer.test(module, DataLoader(test, batch_size=128), ckpt_path="best", verbose=False)
 print(f"test accuracy {result['test_accuracy']:.3f}")
 print("Look at it:  trackio show --project lightning-digits")
+
+# What it shows: what the module logs, learning rate and gradient norms of each layer before they were
+# clipped, the checkpoints with their scores, and two evaluations with confusion matrix and curves: of
+# validation and test.

@@ -65,3 +65,6 @@ study.optimize(objective, n_trials=12)
 
 print(f"best: trial {study.best_trial.number}, accuracy {study.best_value:.3f}, {study.best_params}")
 print("Look at it:  trackio show --project optuna-digits")
+
+# What it shows: the study's run with its trials, the best so far, seven pictures, and a page of
+# interactive ones. Each trial is a run below it with the curves of its own training; some are pruned.

@@ -34,3 +34,7 @@ arrived = autolog.finish()
 trackio = os.path.join(os.path.relpath(os.path.dirname(sys.executable)), "trackio")
 print("\nThe run is in the Trackio project 'quickstart'" + ("." if arrived else ", soon."))
 print(f"Look at it:  {shlex.quote(trackio)} show --project quickstart")
+
+# What it shows: one run, called "search LogReg ·...". Its report begins with accuracy, ROC AUC and F1 of the
+# test rows. Below them stand all four candidates with the best one first, a confusion matrix, a ROC curve,
+# a precision-recall curve and a calibration, the coefficients by their names, the model and this file.

@@ -23,3 +23,6 @@ search = HalvingGridSearchCV(pipeline, grid, factor=2, n_jobs=2, random_state=0)
 
 print(f"best            {search.best_params_}")
 print(f"test accuracy   {search.score(X_test, y_test):.3f}")
+
+# What it shows: a run of the search, with a table of all candidates and the round in which each of them was
+# dropped, and the three best as runs below it. The fits in the two processes are no runs of their own.

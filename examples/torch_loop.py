@@ -41,3 +41,6 @@ with (
 
 print(f"test accuracy {accuracy:.3f}")
 print("Look at it:  trackio show --project torch-digits")
+
+# What it shows: losses, accuracy and the learning rate's schedule, norms of gradients and parameters by layer
+# with their histograms, the weights, and a confusion matrix with curves of the test images.

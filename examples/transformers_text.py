@@ -119,3 +119,6 @@ predicted = trainer.predict(test)
 accuracy = (predicted.predictions.argmax(1) == predicted.label_ids).mean()
 print(f"test accuracy {accuracy:.3f}")
 print("Look at it:  trackio show --project transformers-docstrings")
+
+# What it shows: the losses, accuracy and F1 of each epoch, gradient norms by layer, the checkpoints, and for
+# the test texts a confusion matrix, curves, and the best and worst predictions with their text.

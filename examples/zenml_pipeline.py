@@ -83,3 +83,7 @@ if __name__ == "__main__":
     latest = client.list_pipeline_runs(sort_by="desc:created", size=1).items[0]
     print("The run:     ", latest.steps["train"].run_metadata["experiment_tracker_url"])
     print("Look at it:   trackio show --project train_digits")
+
+# What it shows: the run of one step. Its inputs are artifacts of ZenML's, named with their versions; the
+# held-out evaluation and the model come from autolog.enable("sklearn"), the last number from the step
+# itself.

@@ -131,6 +131,9 @@ EXPECTED = {
     "optuna": {"objective/value", "history"},
 }
 
+# Of these what is drawn.
+PICTURES = {"val/confusion_matrix", "val/roc", "history"}
+
 # What else there is, of all that is recorded or drawn with.
 LARGE = {"scikit-learn", "keras", "lightning", "transformers", "optuna", "torch", "matplotlib", "plotly"}
 INSTALLED = {
@@ -196,6 +199,13 @@ def record(extra: str, *options: str) -> str:
         except ProgramError as error:
             raise AssertionError(str(error)) from error
         runs = json.loads(said_by(READER, Path(directory, "recorded"))[-1])
+        drawn = {
+            key
+            for run in runs
+            for row in run["rows"]
+            for key in PICTURES & set(row)
+            if "<svg" in Path(directory, "recorded/trackio/media", row[key]["file_path"]).read_text()
+        }
     for config in (run["config"] for run in runs):
         assert config["status"] == "finished", config
         assert not config.get("autolog/lost"), config
@@ -204,12 +214,13 @@ def record(extra: str, *options: str) -> str:
     (first, *_) = [run for run in runs if not run["config"].get("parent")]
     keys = {key for row in first["rows"] for key in row}
     assert keys >= EXPECTED[extra], f"{EXPECTED[extra] - keys} is missing from {keys}"
+    assert not has_pictures or drawn >= PICTURES & EXPECTED[extra], drawn
     lines = [RECORDING_LINE, RUNS_LINE, *([] if has_pictures else [NO_PICTURES])]
     ours = [line for line in recorded if any(re.fullmatch(one, line) for one in lines)]
     assert len(ours) == len(lines), "\n".join(recorded)
     before, after = like(bare), like(line for line in recorded if line not in ours)
     assert after == before, "\n".join(difflib.unified_diff(before, after))
-    return f"a whole run of {len(first['rows'])} rows, {len(keys)} keys"
+    return f"a whole run of {len(first['rows'])} rows, {len(keys)} keys, {len(drawn)} pictures looked at"
 
 
 def said_by(program: str, directory: Path, *options: str) -> list[str]:

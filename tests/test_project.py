@@ -12,6 +12,7 @@ import autolog
 from autolog.core.catalogue import TABLE
 from autolog.core.settings import Settings
 from autolog.sinks import UNSHOWN_TABLE
+from tests.packages import making
 from tests.programs import journals, read, run, values
 
 ROOT = Path(__file__).parents[1]
@@ -58,8 +59,8 @@ def test_the_quickstarts_code_is_kept(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{40}", kept["config"].get("git/commit", "0" * 40))
 
 
-def test_every_setting_stands_in_the_readme_and_no_other() -> None:
-    section = README.split("## Settings")[1].split("## After the program")[0]
+def test_every_setting_stands_on_its_page_and_no_other() -> None:
+    section = (ROOT / "docs" / "settings.md").read_text().split("## Other variables")[0]
     named = set(
         re.findall(
             r"`([a-z_]+)`",
@@ -81,6 +82,38 @@ def test_the_catalogue_and_the_extras_agree() -> None:
         assert more in ([], ["matplotlib>=3.8"])  # what draws
         plain = re.sub(r"\[\w+\]", "", requirement)  # transformers[torch]: its Trainer needs accelerate
         assert plain == f"{framework.distribution}{framework.requires}"
+
+
+def test_the_keywords_name_every_framework() -> None:
+    named = {word.replace("-", "_") for word in PROJECT["keywords"]}
+    assert named >= {framework.distribution.replace("-", "_") for framework in TABLE.values()}
+
+
+def test_a_packages_description_has_links_that_lead_somewhere() -> None:
+    readme = "![a page](docs/images/a.png) [b](docs/b.md) [docs/c.md](docs/c.md) [d](https://d.org) [e](#e)"
+    known = making().description(readme, "https://host/us/it")
+    assert known.split() == [
+        "![a",
+        "page](https://host/us/it/raw/HEAD/docs/images/a.png)",
+        "[b](https://host/us/it/blob/HEAD/docs/b.md)",
+        "[docs/c.md](https://host/us/it/blob/HEAD/docs/c.md)",
+        "[d](https://d.org)",
+        "[e](#e)",
+    ]
+    unknown = "*a page* b (`docs/b.md`) `docs/c.md` [d](https://d.org) [e](#e)"
+    assert making().description(readme, "") == unknown
+    assert making().addresses("") == {}
+    assert making().addresses("https://host/us/it")["Issues"] == "https://host/us/it/issues"
+
+
+def test_the_readmes_own_links_lead_somewhere() -> None:
+    paths = [link["path"].partition("#")[0] for link in making().LINK.finditer(README)]
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.encode()) <= 6_144
 
 
 def test_the_version_stands_in_one_way() -> None:

@@ -167,7 +167,7 @@ def enable(*frameworks: str, **settings: Any) -> None:
             what to write instead, of what is recorded in another way (``"torch"``, ``"xgboost"``) that.
         SettingError: an unknown setting, or a wrong value.
 
-    Example:
+    Examples:
         >>> autolog.enable()
         >>> autolog.enable("sklearn", project="churn", log_models=False)
     """

@@ -281,7 +281,7 @@ def run(
         TypeError: an argument of a wrong kind.
         SettingError: a project name that Trackio refuses.
 
-    Example:
+    Examples:
         >>> with autolog.run("baseline", tags=["nightly"]) as run:
         ...     model.fit(X, y)
         ...     run.log({"val/cost": 12.5})
@@ -335,7 +335,7 @@ def last_run() -> Run:
     Raises:
         RunError: there was none.
 
-    Example:
+    Examples:
         >>> model.fit(X, y)
         >>> autolog.last_run().log({"cost": 12.5})
     """

@@ -67,7 +67,8 @@ class Settings:
     """Trackio project. None: ``TRACKIO_PROJECT``, else the name of the git repository or folder."""
 
     run_name: str | None = None
-    """Name of the runs. None: ``TRACKIO_RUN``, else made from what is trained, e.g. ``Pipeline-3f9c``."""
+    """Name of the runs. None: ``TRACKIO_RUN``, else what is trained and what you have set, with an id:
+    ``HistGB depth=5 ·4027``."""
 
     group: str | None = None
     """Trackio group of the runs. None: the name of the outermost run that encloses them, if any."""

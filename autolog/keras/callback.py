@@ -26,7 +26,7 @@ class TrackioCallback(keras.callbacks.Callback, NativeCallback):  # type: ignore
         TypeError: ``run`` is none of autolog's runs.
         RunError: ``run`` is finished.
 
-    Example:
+    Examples:
         >>> model.fit(x, y, callbacks=[autolog.keras.TrackioCallback()])
 
     One callback may serve several trainings, also at the same time. ``autolog.disable()`` turns it off, too.

@@ -19,7 +19,7 @@ class TrackioCallback(Callback, NativeCallback):  # type: ignore[misc]
         TypeError: ``run`` is none of autolog's runs.
         RunError: ``run`` is finished.
 
-    Example:
+    Examples:
         >>> Trainer(callbacks=[autolog.lightning.TrackioCallback()]).fit(module, loader)
 
     One callback may serve several Trainers. ``autolog.disable()`` turns it off, too.

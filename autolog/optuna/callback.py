@@ -27,7 +27,7 @@ class TrackioCallback(NativeCallback):
         RunError: ``run`` is finished.
         ValueError: another word for ``trials``.
 
-    Example:
+    Examples:
         >>> study.optimize(objective, n_trials=100, callbacks=[autolog.optuna.TrackioCallback()])
         >>> callback(study, study.tell(trial, value))  # ask-and-tell, without ``enable``
 

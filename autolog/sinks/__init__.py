@@ -202,7 +202,7 @@ class Sink(Protocol):
 
     A sink of your own has these six methods; if it inherits from this class, it needs the first four.
 
-    Example:
+    Examples:
         >>> class Lines(autolog.sinks.Sink):
         ...     def write(self, record): ...
         >>> autolog.enable(sink=Lines())

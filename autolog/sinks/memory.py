@@ -132,7 +132,7 @@ class MemoryRun:
 class MemorySink(Sink):
     """Keeps every record.
 
-    Example:
+    Examples:
         >>> sink = autolog.MemorySink()
         >>> with autolog.enabled("sklearn", sink=sink):
         ...     LogisticRegression().fit(X, y)

@@ -61,7 +61,7 @@ class TrackioCallback(NativeCallback):
         RunError: ``run`` is finished.
         FrameworkError: this scikit-learn has no callbacks.
 
-    Example:
+    Examples:
         >>> model = LogisticRegression().set_callbacks(TrackioCallback())
         >>> model.fit(X, y)
 

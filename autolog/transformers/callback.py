@@ -20,7 +20,7 @@ class TrackioCallback(TrainerCallback, NativeCallback):  # type: ignore[misc]
         TypeError: ``run`` is none of autolog's runs.
         RunError: ``run`` is finished.
 
-    Example:
+    Examples:
         >>> Trainer(model, args, callbacks=[autolog.transformers.TrackioCallback()], ...).train()
 
     One callback may serve several Trainers. ``autolog.disable()`` turns it off, too.

@@ -33,7 +33,7 @@ class Model(RegressorMixin, BaseEstimator):
     def predict(self, X):
         return [0.0 for _ in X]
 
-autolog.enable(project="p", log_models=False)  # a pickled model holds its parameters: the README says so
+autolog.enable(project="p", log_models=False)  # a pickled model holds its parameters (docs/promises.md)
 X, y = [[0.0], [1.0], [2.0]], [0.5, 1.5, 2.5]
 Model(api_key="{by_name}", hub={{"password": "{by_name}", "url": "https://me:{by_name}@host/x"}}).fit(X, y)
 shapes = {shapes!r}
