@@ -40,6 +40,8 @@ def load(run: RecordedRun, name: str | None = None) -> Any:
             raise LookupError(f"{run.name} has kept no {name!r}, but {_names(found)}.")
         return _loaded(named[0])
     if not found:
+        if run.waiting:
+            raise LookupError(f"{run.name} has not all arrived yet: wait a little, or call `autolog sync`.")
         removed = next((note for key, note in run.notes.items() if key.startswith("artifact/")), None)
         why = removed or run.notes.get("model") or run.notes.get("storage") or "no model was kept"
         raise LookupError(f"{run.name} has no model to load: {why}.")

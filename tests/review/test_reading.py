@@ -175,6 +175,8 @@ def test_what_waits_in_a_journal_is_read_and_a_run_that_goes_on_is_running(tmp_p
     out = programs.run(tmp_path, program)
     assert out.splitlines()[0] == "running [1.0, 2.0]"
     (run,) = autolog.runs("p", at=tmp_path)
+    with pytest.raises(LookupError, match="waits has not all arrived yet"):
+        run.load_model()
     assert (run.status, run.metrics["m"].steps) == ("finished", [1, 2])
     assert run.result == {"m": 2.0}
 
