@@ -72,13 +72,7 @@ _TRAINER = _belongs_to(
 )
 
 _INSTEAD = {
-    "xgboost": _BOOSTING.format(
-        name="XGBoost",
-        package="xgboost",
-        classes="XGBClassifier, XGBRegressor, ...",
-        evaluated='evals=[(test, "val")], evals_result=results',
-        metric="rmse",
-    ),
+    "xgb": _belongs_to("xgboost", "XGBoost is recorded by its whole name"),
     "lightgbm": _BOOSTING.format(
         name="LightGBM",
         package="lightgbm",
@@ -102,7 +96,6 @@ _INSTEAD = {
 
 _OTHER_NAMES = {
     "pytorch": "torch",
-    "xgb": "xgboost",
     "lgbm": "lightgbm",
     "lgb": "lightgbm",
     "imbalanced_learn": "imblearn",

@@ -1,0 +1,156 @@
+"""Predictions of a recorded model that are evaluated.
+
+Where the data that is predicted holds its target, one prediction is an evaluation. Where it does not, the
+truth comes with a metric: what a recorded model has returned, or labels made of it, is known again there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from autolog.capture import datasets, evaluation
+from autolog.core import settings as settings_module
+from autolog.core.evaluations import name_here
+from autolog.core.recording import Recording
+from autolog.core.results import record_evaluation
+from autolog.core.sets import Facts, plain_target, record_data, sets_of
+from autolog.process.guard import charge, shield
+
+__all__ = ["Prediction", "evaluate", "is_known", "know", "observe_metric"]
+
+KEPT = 8  # predictions whose copies are known again
+KEPT_VALUES = 200_000  # of one of them
+HALF = 0.5
+
+_PREDICTIONS = ("y_pred", "y_score", "y_proba", "y_prob", "probas_pred")
+
+
+@dataclass(eq=False)
+class Prediction:
+    """What a recorded model has returned.
+
+    Attributes:
+        run: of the model.
+        task: ``classification`` or ``regression``.
+        values: labels, amounts, or probabilities of shape (rows,), (rows, classes).
+        are_scores: whether they are probabilities.
+        classes: of each column, if they are other than 0, 1, ...
+        are_labels: whether each column is a label of its own, which a row has or has not.
+        data: what was predicted; None: it is gone.
+    """
+
+    run: weakref.ref[Recording]
+    task: str
+    values: Any
+    are_scores: bool
+    classes: Any = None
+    are_labels: bool = False
+    data: weakref.ref[Any] | None = None
+
+    @property
+    def labels(self) -> Any:
+        """What is predicted of each row."""
+        if not self.are_scores:
+            return self.values
+        is_of_two = self.values.ndim == 1 or self.are_labels
+        places = (self.values > HALF).astype(int) if is_of_two else self.values.argmax(axis=1)
+        return places if self.classes is None else np.asarray(self.classes)[places]
+
+
+_by_array: dict[int, tuple[weakref.ref[Any], Prediction]] = {}
+_latest: deque[Prediction] = deque(maxlen=KEPT)
+_evaluated: weakref.WeakKeyDictionary[Recording, dict[str, str]] = weakref.WeakKeyDictionary()
+
+
+def evaluate(run: Recording, prediction: Prediction, facts: Facts | None, y: Any, weight: Any = None) -> None:
+    """Record an evaluation: of a set that was evaluated by the same numbers it says nothing new."""
+    charge(run)
+    name = sets_of(run).name(facts, y)
+    mark = datasets.read(prediction.labels).mark
+    done = _evaluated.setdefault(run, {})
+    if done.get(name) == mark:
+        return
+    done[name] = mark
+    if facts is not None and name != "train" and name_here() is None:
+        record_data(run, name, facts, y, weight=weight, more={})
+    if weight is not None:
+        run.note(name, "weighted, by the weights of the data")
+    result = evaluation.evaluate(
+        plain_target(y),
+        prediction.labels,
+        scores=prediction.values if prediction.are_scores else None,
+        classes=prediction.classes,
+        sample_weight=weight,
+        task=prediction.task,
+    )
+    record_evaluation(run, name, result)
+
+
+def know(result: Any, prediction: Prediction, X: Any = None) -> None:
+    """From now on a metric of this array is an evaluation.
+
+    Args:
+        X: what was predicted.
+    """
+    try:
+        prediction.data = None if X is None else weakref.ref(X)
+    except TypeError:  # a list, say
+        prediction.data = None
+    key, table = id(result), _by_array
+    table[key] = weakref.ref(result, lambda _: table.pop(key, None)), prediction
+    prediction.values = result.copy() if result.size <= KEPT_VALUES else result[:0]
+    _latest.append(prediction)
+
+
+def is_known(values: Any) -> bool:
+    """Whether these are predictions of a model that is recorded here."""
+    return _find(values) is not None
+
+
+def _find(values: Any) -> tuple[Prediction, Any] | None:
+    """What an array is that a metric is given, and all that was returned."""
+    for array in (values, getattr(values, "base", None)):
+        known = _by_array.get(id(array))
+        if array is not None and known is not None and known[0]() is array:
+            return known[1], array
+    if not _latest or np.ndim(values) != 1:
+        return None
+    given = np.asarray(values)
+    for prediction in reversed(_latest):
+        if len(prediction.values) == len(given):
+            for own in (prediction.labels, prediction.values):
+                if own.shape == given.shape and np.array_equal(own, given):
+                    return prediction, prediction.values
+    return None
+
+
+def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    """A metric is about to be computed, its arguments are checked: is it of something that is known here?"""
+    if not _latest:
+        return
+    given = args[0] if args else kwargs.get("params", {})
+    truth = given.get("y_true")
+    if truth is None:
+        return
+    with shield("a metric of predictions"):
+        for argument in _PREDICTIONS:
+            value = given.get(argument)
+            found = None if value is None or isinstance(value, str) else _find(value)
+            if found is None:
+                continue
+            prediction, whole = found
+            run = prediction.run()
+            if run is not None and len(whole) == len(truth) == len(value):
+                X = prediction.data() if prediction.data is not None else None
+                facts = None
+                if X is not None:
+                    read = datasets.read(X, full=settings_module.current().fingerprint == "full")
+                    facts = Facts(read, datasets.describe(X, head=0, parts=[read]), read.mark)
+                evaluate(run, replace(prediction, values=whole), facts, truth, given.get("sample_weight"))
+            return
