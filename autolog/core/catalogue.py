@@ -119,7 +119,7 @@ TABLE: dict[str, Framework] = {
         ),
         switches=("AUTOLOG_ZENML_PAGE",),
     ),
-    "xgboost": Framework("xgboost", ">=2.1", "3.2", "xgboost", "autolog.xgboost"),
+    "xgboost": Framework("xgboost", ">=3.0", "3.2", "xgboost", "autolog.xgboost"),
 }
 
 for _framework in TABLE.values():

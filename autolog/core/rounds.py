@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autolog.core.recording import Recording
 from autolog.core.results import record_finals, record_long_table
 from autolog.process.guard import charge, shield
 
-__all__ = ["EarlyStopping", "Rounds", "record_folds"]
+__all__ = ["EarlyStopping", "Folds", "Rounds", "looked_at"]
 
 CURVE_POINTS = 10_000
 
@@ -80,7 +80,13 @@ class Rounds:
         self._row(self.done)
 
     def record_end(
-        self, *, kept: int | None, best: int | None, score: Any = None, early: EarlyStopping | None = None
+        self,
+        *,
+        kept: int | None,
+        best: int | None,
+        score: Any = None,
+        early: EarlyStopping | None = None,
+        why: str | None = None,
     ) -> None:
         """The training is over: what it ended with, and why.
 
@@ -89,6 +95,7 @@ class Rounds:
             best: the step that early stopping has found best; None: nothing looked for it.
             score: of the best step.
             early: what was to end it before; None: nothing.
+            why: it has ended, if the library knows more of it.
         """
         run, last = self._run, self.earlier + self.done
         charge(run)
@@ -100,6 +107,8 @@ class Rounds:
         ends: dict[str, Any] = {"model/iterations": last, "model/stopped_by": "all rounds were made"}
         if self.done < self.planned:
             ends["model/stopped_by"] = "early stopping" if best is not None else "a callback"
+        if why is not None:
+            ends["model/stopped_by"] = why
         if early is not None:
             ends |= {"early_stopping/monitor": early.monitor, "early_stopping/patience": early.patience}
         if best is not None:
@@ -124,22 +133,47 @@ def _is_a_mean_of_tests(key: str) -> bool:
     return key.startswith("cv/test_") and key.endswith("_mean")
 
 
-def record_folds(
-    run: Recording, rounds: Rounds, folds: list[dict[str, dict[int, float]]], best: int | None
-) -> None:
-    """A cross-validation by rounds: the means at its end, and each fold's numbers there.
+class Folds:
+    """A library's own cross-validation: the numbers of each fold beside the means over them.
 
-    Args:
-        rounds: with the keys ``cv/test_<metric>_mean``, ``cv/test_<metric>_std``.
-        folds: of each fold, by name (``test_rmse``), its values by round.
-        best: the round that early stopping has found best.
+    The means are told as rounds, as ``cv/test_<metric>_mean``, ``cv/test_<metric>_std`` and so on.
     """
-    at = best or rounds.done
-    if folds:
-        rows = [
-            {"fold": number, **{name: of[at] for name, of in fold.items() if at in of}}
-            for number, fold in enumerate(folds)
-        ]
-        record_long_table(run, "cv/folds", rows, step=at)
-    else:
-        run.note_lost("cv/folds", "the library tells no more than the means over the folds")
+
+    def __init__(self, rounds: Rounds):
+        self._rounds = rounds
+        self._folds: list[dict[str, dict[int, float]]] = []
+
+    def told(self, folds: Sequence[Mapping[str, float]]) -> None:
+        """What each fold has reported of the round that is about to be told, by ``test_<metric>``."""
+        while len(self._folds) < len(folds):
+            self._folds.append({})
+        for known, fold in zip(self._folds, folds, strict=True):
+            for name, value in fold.items():
+                known.setdefault(name, {})[self._rounds.done + 1] = float(value)
+
+    def record_end(self, run: Recording, returned: int, early: EarlyStopping | None) -> None:
+        """The cross-validation is over.
+
+        Args:
+            returned: rounds that the library has returned: up to the best one, if it has stopped early.
+            early: what was to end it before the last round; None: nothing.
+        """
+        rounds = self._rounds
+        best = returned if early is not None and 0 < returned < rounds.done else None
+        keys = [key for key in rounds.keys if _is_a_mean_of_tests(key)]
+        score = rounds.value(keys[-1], best) if best is not None and keys else None
+        rounds.record_end(kept=best, best=best, score=score, early=looked_at(early, keys))
+        at = best or rounds.done
+        if self._folds:
+            rows = [
+                {"fold": number, **{name: of[at] for name, of in fold.items() if at in of}}
+                for number, fold in enumerate(self._folds)
+            ]
+            record_long_table(run, "cv/folds", rows, step=at)
+
+
+def looked_at(early: EarlyStopping | None, keys: Sequence[str]) -> EarlyStopping | None:
+    """With the metric that it looked at: the last one that was told, if nobody has said which."""
+    if early is None or early.monitor is not None or not keys:
+        return early
+    return replace(early, monitor=keys[-1])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
-from types import FrameType
 from typing import Any
 
 from autolog.core.callbacks import callback_among, callbacks_of, given_by, is_wanted
 from autolog.core.placing import begin_training
 from autolog.core.training import Frame, bind_run, find_run, recorded
+from autolog.process.callers import callers_in
 from autolog.process.context import watching
 from autolog.process.guard import shield
 from autolog.process.hooks import Call, Outcome
@@ -107,14 +106,6 @@ def observe_folds(lines: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
 
 def _belongs_to_another() -> bool:
     """Whether it is inside of a fit that is a run already, or is one worker's share of a training."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__"))
-        if module.startswith(_OF_WORKERS):
-            return True
-        if module == _OF_ESTIMATORS:
-            return watching.active("sklearn")
-        if not module.startswith(("autolog", "xgboost")):
-            return False
-        frame = frame.f_back
-    return False
+    modules = list(callers_in("xgboost"))
+    is_fit = _OF_ESTIMATORS in modules and watching.active("sklearn")
+    return is_fit or any(module.startswith(_OF_WORKERS) for module in modules)

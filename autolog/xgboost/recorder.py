@@ -12,7 +12,7 @@ from xgboost.callback import TrainingCallback
 from autolog.core.importances import names_among, record_bars
 from autolog.core.kept import keep_model
 from autolog.core.recording import Recording
-from autolog.core.rounds import EarlyStopping, Rounds, record_folds
+from autolog.core.rounds import EarlyStopping, Folds, Rounds, looked_at
 from autolog.core.sets import facts_of, sets_of
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
@@ -20,6 +20,8 @@ from autolog.xgboost.data import record_matrix, target_of
 from autolog.xgboost.described import record_defaults
 
 __all__ = ["CrossValidation", "Ears", "Fit"]
+
+MOST_BYTES = 20_000_000  # of a model whose trees are looked at
 
 
 class Ears(TrainingCallback):  # type: ignore[misc]
@@ -36,6 +38,9 @@ class Ears(TrainingCallback):  # type: ignore[misc]
         self._rounds = rounds
         self._values = values
         self._goes_on = goes_on
+
+    def __hash__(self) -> int:
+        return 0  # XGBoost 3.0 asks callbacks in the order of a set, in which this one stands first
 
     def before_training(self, model: Any) -> Any:
         if self._goes_on:  # with a model that may come from a file: only here it is loaded
@@ -107,8 +112,7 @@ class Fit:
         best, score, early = None, None, self._early
         if early is not None and (text := booster.attr("best_iteration")) is not None:
             best, score = int(text) + 1, float(booster.attr("best_score"))
-            if early.monitor is None and (keys := self.rounds.keys):
-                early = EarlyStopping(keys[-1], early.patience)
+            early = looked_at(early, self.rounds.keys)
         self.rounds.record_end(kept=kept if 0 < kept < last else None, best=best, score=score, early=early)
 
 
@@ -118,8 +122,8 @@ class CrossValidation:
     def __init__(self, run: Recording, call: Call, callbacks: list[Any]):
         self.run = run
         self._early = _early_stopping_of(call, callbacks)
-        self._folds: list[dict[str, dict[int, float]]] = []
         self.rounds = Rounds(run, call.get("num_boost_round"))
+        self._folds = Folds(self.rounds)
         with shield("XGBoost: data"):
             record_matrix(run, "train", call.get("dtrain"))
 
@@ -138,13 +142,10 @@ class CrossValidation:
 
     def folds_told(self, lines: list[str]) -> None:
         """What every fold has reported, ``[3] train-rmse:0.5 test-rmse:0.7``: told before the round is."""
-        number = self.rounds.done + 1
-        while len(self._folds) < len(lines):
-            self._folds.append({})
-        for fold, line in zip(self._folds, lines, strict=True):
-            for part in line.split()[1:]:
-                name, _, value = part.rpartition(":")
-                fold.setdefault(name.replace("-", "_", 1), {})[number] = float(value)
+        pairs = [[part.rpartition(":") for part in line.split()[1:]] for line in lines]
+        self._folds.told(
+            [{name.replace("-", "_", 1): float(value) for name, _, value in fold} for fold in pairs]
+        )
 
     def ended(self, outcome: Outcome, seconds: float) -> None:
         """The cross-validation has returned, or raised."""
@@ -153,15 +154,7 @@ class CrossValidation:
             self.rounds.record_last()
             return
         with shield("XGBoost: rounds"):
-            kept = _length(outcome.result)
-            best = kept if self._early is not None and 0 < kept < self.rounds.done else None
-            keys = [key for key in self.rounds.keys if key.startswith("cv/test_") and key.endswith("_mean")]
-            score = self.rounds.value(keys[-1], best) if best is not None and keys else None
-            early = self._early
-            if early is not None and early.monitor is None and keys:
-                early = EarlyStopping(keys[-1], early.patience)
-            self.rounds.record_end(kept=best, best=best, score=score, early=early)
-            record_folds(self.run, self.rounds, self._folds, best)
+            self._folds.record_end(self.run, _length(outcome.result), self._early)
         self.run.log_once({"vitals/cv_seconds": seconds}, step=self.run.last_step)
 
 
@@ -180,6 +173,9 @@ def _early_stopping_of(call: Call, callbacks: list[Any]) -> EarlyStopping | None
 
 
 def _record_trees(run: Recording, booster: Any) -> None:
+    if len(booster.save_raw()) > MOST_BYTES:
+        run.note("model/trees", "not counted: it would take long")
+        return
     trees = booster.get_dump()
     if not any("leaf=" in tree for tree in trees):  # a linear model
         return
