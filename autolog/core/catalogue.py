@@ -120,6 +120,7 @@ TABLE: dict[str, Framework] = {
         switches=("AUTOLOG_ZENML_PAGE",),
     ),
     "xgboost": Framework("xgboost", ">=3.0", "3.2", "xgboost", "autolog.xgboost"),
+    "lightgbm": Framework("lightgbm", ">=4.5", "4.7", "lightgbm", "autolog.lightgbm"),
 }
 
 for _framework in TABLE.values():

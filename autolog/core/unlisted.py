@@ -4,20 +4,6 @@ from __future__ import annotations
 
 __all__ = ["instead_of"]
 
-_BOOSTING = """\
-{name} is recorded through its scikit-learn classes ({classes}) by
-
-    autolog.enable("sklearn")
-
-{package}.train() itself is not watched. Write to a run of your own there:
-
-    with autolog.run() as run:
-        run.params(params)
-        results = {{}}
-        booster = {package}.train(params, train, {evaluated})
-        for step, value in enumerate(results["val"]["{metric}"], 1):
-            run.log({{"rounds/val/{metric}": value}}, step=step)"""
-
 _LOOP = """\
 a loop of your own is not watched by itself. Write to a run in it:
 
@@ -73,13 +59,7 @@ _TRAINER = _belongs_to(
 
 _INSTEAD = {
     "xgb": _belongs_to("xgboost", "XGBoost is recorded by its whole name"),
-    "lightgbm": _BOOSTING.format(
-        name="LightGBM",
-        package="lightgbm",
-        classes="LGBMClassifier, LGBMRegressor, ...",
-        evaluated='valid_sets=[test], valid_names=["val"], callbacks=[lightgbm.record_evaluation(results)]',
-        metric="l2",
-    ),
+    "lgb": _belongs_to("lightgbm", "LightGBM is recorded by its whole name"),
     "catboost": _CATBOOST,
     "imblearn": _belongs_to("sklearn", "imbalanced-learn's pipelines and models are scikit-learn's in kind"),
     "torch": _TORCH,
@@ -96,8 +76,7 @@ _INSTEAD = {
 
 _OTHER_NAMES = {
     "pytorch": "torch",
-    "lgbm": "lightgbm",
-    "lgb": "lightgbm",
+    "lgbm": "lgb",
     "imbalanced_learn": "imblearn",
     "tf": "tensorflow",
     "kerastuner": "keras_tuner",
