@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from autolog.capture import datasets, evaluation
-from autolog.core import settings as settings_module
 from autolog.core.evaluations import name_here
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation
 from autolog.core.sets import Facts, plain_target, record_data, sets_of
 from autolog.process.guard import charge, shield
 
-__all__ = ["Prediction", "evaluate", "is_known", "know", "observe_metric"]
+__all__ = [
+    "Prediction",
+    "evaluate",
+    "is_known",
+    "know",
+    "latest_of",
+    "observe_metric",
+    "one_column",
+    "with_scores",
+]
 
 KEPT = 8  # predictions whose copies are known again
 KEPT_VALUES = 200_000  # of one of them
+MOST_ASKED = 20_000  # rows that a model is asked for its probabilities of
 HALF = 0.5
 
 _PREDICTIONS = ("y_pred", "y_score", "y_proba", "y_prob", "probas_pred")
@@ -43,6 +52,7 @@ class Prediction:
         classes: of each column, if they are other than 0, 1, ...
         are_labels: whether each column is a label of its own, which a row has or has not.
         data: what was predicted; None: it is gone.
+        ask: asks the model for its probabilities of data, where these are its labels.
     """
 
     run: weakref.ref[Recording]
@@ -52,6 +62,7 @@ class Prediction:
     classes: Any = None
     are_labels: bool = False
     data: weakref.ref[Any] | None = None
+    ask: Callable[[Any], Any] | None = None
 
     @property
     def labels(self) -> Any:
@@ -65,7 +76,9 @@ class Prediction:
 
 _by_array: dict[int, tuple[weakref.ref[Any], Prediction]] = {}
 _latest: deque[Prediction] = deque(maxlen=KEPT)
-_evaluated: weakref.WeakKeyDictionary[Recording, dict[str, str]] = weakref.WeakKeyDictionary()
+
+# Of a run: by what each set was evaluated, and whether scores were among it.
+_evaluated: weakref.WeakKeyDictionary[Recording, dict[str, tuple[str, bool]]] = weakref.WeakKeyDictionary()
 
 
 def evaluate(run: Recording, prediction: Prediction, facts: Facts | None, y: Any, weight: Any = None) -> None:
@@ -74,9 +87,10 @@ def evaluate(run: Recording, prediction: Prediction, facts: Facts | None, y: Any
     name = sets_of(run).name(facts, y)
     mark = datasets.read(prediction.labels).mark
     done = _evaluated.setdefault(run, {})
-    if done.get(name) == mark:
+    before, had_scores = done.get(name, ("", False))
+    if before == mark and (had_scores or not prediction.are_scores):
         return
-    done[name] = mark
+    done[name] = mark, prediction.are_scores
     if facts is not None and name != "train" and name_here() is None:
         record_data(run, name, facts, y, weight=weight, more={})
     if weight is not None:
@@ -104,8 +118,30 @@ def know(result: Any, prediction: Prediction, X: Any = None) -> None:
         prediction.data = None
     key, table = id(result), _by_array
     table[key] = weakref.ref(result, lambda _: table.pop(key, None)), prediction
-    prediction.values = result.copy() if result.size <= KEPT_VALUES else result[:0]
+    prediction.values = one_column(result).copy() if result.size <= KEPT_VALUES else result[:0]
     _latest.append(prediction)
+
+
+def with_scores(prediction: Prediction, X: Any) -> Prediction:
+    """The same by its probabilities, if its model can be asked for them, and they mean the same labels.
+
+    Args:
+        X: what was predicted; None: it is gone.
+    """
+    if prediction.ask is None or X is None or len(prediction.values) > MOST_ASKED:
+        return prediction
+    scores = replace(prediction, values=prediction.ask(X), are_scores=True)
+    return scores if np.array_equal(scores.labels, prediction.labels) else prediction
+
+
+def one_column(values: Any) -> Any:
+    """Labels of shape (rows, 1) as (rows,)."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def latest_of(run: Recording, rows: int) -> Prediction | None:
+    """What a run's model has predicted last, of so many rows, if all of it is kept."""
+    return next((one for one in reversed(_latest) if one.run() is run and len(one.values) == rows), None)
 
 
 def is_known(values: Any) -> bool:
@@ -148,9 +184,7 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
             run = prediction.run()
             if run is not None and len(whole) == len(truth) == len(value):
                 X = prediction.data() if prediction.data is not None else None
-                facts = None
-                if X is not None:
-                    read = datasets.read(X, full=settings_module.current().fingerprint == "full")
-                    facts = Facts(read, datasets.describe(X, head=0, parts=[read]), read.mark)
-                evaluate(run, replace(prediction, values=whole), facts, truth, given.get("sample_weight"))
+                facts = Facts.of(X) if X is not None else None
+                seen = replace(prediction, values=one_column(whole))
+                evaluate(run, with_scores(seen, X), facts, truth, given.get("sample_weight"))
             return

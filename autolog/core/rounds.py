@@ -162,7 +162,8 @@ class Folds:
         best = returned if early is not None and 0 < returned < rounds.done else None
         keys = [key for key in rounds.keys if _is_a_mean_of_tests(key)]
         score = rounds.value(keys[-1], best) if best is not None and keys else None
-        rounds.record_end(kept=best, best=best, score=score, early=looked_at(early, keys))
+        why = "early stopping" if early is not None and rounds.done < rounds.planned else None
+        rounds.record_end(kept=best, best=best, score=score, early=looked_at(early, keys), why=why)
         at = best or rounds.done
         if self._folds:
             rows = [

@@ -23,7 +23,7 @@ from autolog.core import settings as settings_module
 from autolog.core.evaluations import name_here, say_main
 from autolog.core.recording import Recording
 
-__all__ = ["Facts", "Sets", "facts_of", "learn", "plain_target", "record_data", "sets_of"]
+__all__ = ["Facts", "Sets", "are_known", "facts_of", "learn", "plain_target", "record_data", "sets_of"]
 
 _OF_TRAINING = {"train", "training", "learn", "dtrain"}
 _LEAKED = "{0:,} of {1:,} rows that were looked up also occur in the training data"
@@ -49,15 +49,19 @@ class Facts:
     described: Dataset | None = None
     mark: str = field(default_factory=lambda: f"unread {next(_numbers)}")
 
+    @classmethod
+    def of(cls, X: Any) -> Facts:
+        """Of features that are here to be read."""
+        read = datasets.read(X, full=settings_module.current().fingerprint == "full")
+        return cls(read, datasets.describe(X, parts=[read]), read.mark)
+
 
 _facts: dict[int, tuple[weakref.ref[Any], Facts]] = {}
 
 
 def learn(subject: Any, X: Any) -> Facts:
     """Read features that a library's object is made of, and know them by the object from now on."""
-    full = settings_module.current().fingerprint == "full"
-    read = datasets.read(X, full=full)
-    facts = Facts(read, datasets.describe(X, parts=[read]), read.mark)
+    facts = Facts.of(X)
     _remember(subject, facts)
     return facts
 
@@ -236,6 +240,11 @@ class Sets:
 
 
 _sets: weakref.WeakKeyDictionary[Recording, Sets] = weakref.WeakKeyDictionary()
+
+
+def are_known(run: Recording) -> bool:
+    """Whether a run's sets are told here: it is of a room that tells them."""
+    return run in _sets
 
 
 def sets_of(run: Recording) -> Sets:

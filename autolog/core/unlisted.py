@@ -31,20 +31,6 @@ accelerate's loops log to a tracker, which is given to the Accelerator:
 
 transformers' own Trainer, which uses accelerate, is recorded by autolog.enable("transformers")."""
 
-_CATBOOST = """\
-CatBoost's classes are none of scikit-learn's, and a fit of one by itself is not watched. It is recorded \
-inside of scikit-learn's pipelines, searches and cross-validation:
-
-    autolog.enable("sklearn")
-    model = sklearn.pipeline.make_pipeline(CatBoostClassifier()).fit(X, y)
-
-or by hand, with what you want to keep:
-
-    with autolog.run() as run:
-        run.params(model.get_params())
-        model.fit(X_train, y_train)
-        autolog.log_evaluation(y_test, model.predict(X_test), name="test")"""
-
 
 def _belongs_to(framework: str, what: str) -> str:
     return f'{what}. Write:\n\n    autolog.enable("{framework}")'
@@ -60,7 +46,6 @@ _TRAINER = _belongs_to(
 _INSTEAD = {
     "xgb": _belongs_to("xgboost", "XGBoost is recorded by its whole name"),
     "lgb": _belongs_to("lightgbm", "LightGBM is recorded by its whole name"),
-    "catboost": _CATBOOST,
     "imblearn": _belongs_to("sklearn", "imbalanced-learn's pipelines and models are scikit-learn's in kind"),
     "torch": _TORCH,
     "accelerate": _ACCELERATE,

@@ -85,7 +85,6 @@ def test_enable_from_many_threads() -> None:
         ("lightning.pytorch", "Did you mean 'lightning'"),
         ("xgb", r"autolog.enable\(\"xgboost\"\)"),
         ("lgbm", r"autolog.enable\(\"lightgbm\"\)"),
-        ("catboost", r"none of scikit-learn's(.|\n)*make_pipeline\(CatBoostClassifier"),
         ("torch", r"with autolog.torch.watch\(model, optimizer\)"),
         ("PyTorch", r"with autolog.torch.watch\(model, optimizer\)"),
         ("accelerate", r"Accelerator\(log_with=autolog.accelerate.TrackioTracker\(\)\)"),
