@@ -74,7 +74,8 @@ class Prediction:
         return places if self.classes is None else np.asarray(self.classes)[places]
 
 
-_by_array: dict[int, tuple[weakref.ref[Any], Prediction]] = {}
+# By an array's id; and whether it is the transpose of what was returned.
+_by_array: dict[int, tuple[weakref.ref[Any], Prediction, bool]] = {}
 _latest: deque[Prediction] = deque(maxlen=KEPT)
 
 # Of a run: by what each set was evaluated, and whether scores were among it.
@@ -116,10 +117,19 @@ def know(result: Any, prediction: Prediction, X: Any = None) -> None:
         prediction.data = None if X is None else weakref.ref(X)
     except TypeError:  # a list, say
         prediction.data = None
-    key, table = id(result), _by_array
-    table[key] = weakref.ref(result, lambda _: table.pop(key, None)), prediction
+    _refer(result, prediction)
+    # A column of it is a view of the array that owns the memory, which may be another one: NumPy keeps no
+    # chain of views.
+    owner = getattr(result, "base", None)
+    if isinstance(owner, np.ndarray) and owner is not X and owner.size == result.size:
+        _refer(owner, prediction, transposed=owner.shape != result.shape)
     prediction.values = one_column(result).copy() if result.size <= KEPT_VALUES else result[:0]
     _latest.append(prediction)
+
+
+def _refer(array: Any, prediction: Prediction, *, transposed: bool = False) -> None:
+    key, table = id(array), _by_array
+    table[key] = weakref.ref(array, lambda _: table.pop(key, None)), prediction, transposed
 
 
 def with_scores(prediction: Prediction, X: Any) -> Prediction:
@@ -153,8 +163,10 @@ def _find(values: Any) -> tuple[Prediction, Any] | None:
     """What an array is that a metric is given, and all that was returned."""
     for array in (values, getattr(values, "base", None)):
         known = _by_array.get(id(array))
-        if array is not None and known is not None and known[0]() is array:
-            return known[1], array
+        if array is None:
+            continue
+        if known is not None and known[0]() is array:
+            return known[1], array.T if known[2] else array
     if not _latest or np.ndim(values) != 1:
         return None
     given = np.asarray(values)

@@ -205,6 +205,7 @@ class Sets:
             return given.text
         of_target = _mark_of_target(y)
         known = self._names.get((facts.mark, of_target)) if facts is not None else None
+        known = known or self._names.get((None, of_target))  # when its features were gone
         if known is None and (facts is None or facts.read is None):
             known = next((name for (_, target), name in self._names.items() if target == of_target), None)
         if known is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from autolog.core.recording import Recording
 from autolog.core.sets import facts_of, learn, record_data
+from autolog.process.callers import callers_in
 from autolog.process.context import watching
 from autolog.process.guard import shield
 
@@ -19,6 +20,8 @@ def observe_matrix(matrix: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     """A matrix was made: its content is read now, since XGBoost keeps it in a form of its own."""
     if watching.active("sklearn"):  # whose data are read by its own room
         return
+    if kwargs.get("label") is None and next(callers_in("xgboost"), None) is not None:
+        return  # its scikit-learn classes make one of what they are to predict
     data = args[0] if args else kwargs.get("data")
     if data is None or isinstance(data, (str, bytes)) or hasattr(data, "__fspath__") or hasattr(data, "next"):
         return  # a file, or batches of an iterator

@@ -194,6 +194,27 @@ def test_score_metrics_and_pools_with_labels_are_evaluations(recorded: MemorySin
     assert run.config["data/test"]["rows"] == len(test[1])
 
 
+def test_labels_first_and_probabilities_later_are_of_one_set(recorded: MemorySink) -> None:
+    X, y = SETS["cancer"][2]
+    model = CatBoostClassifier(iterations=5, **QUIET).fit(*SETS["cancer"][0])
+    accuracy_score(y, model.predict(X.tolist()))  # a list cannot be remembered
+    assert "val/roc" not in only(recorded).charts
+    roc_auc_score(y, model.predict_proba(X)[:, 1])
+    run = only(recorded)
+    assert {"val/roc", "val/confusion_matrix"} <= set(run.charts)
+    assert not [key for key in run.metrics if key.startswith(("val/set-2", "test"))]
+
+
+def test_what_is_predicted_is_not_read_for_it(recorded: MemorySink, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = CatBoostClassifier(iterations=2, **QUIET).fit(*SETS["cancer"][0])
+    made: list[Any] = []
+    monkeypatch.setattr("autolog.catboost.data.learn", lambda pool, data: made.append(pool))
+    model.predict(SETS["cancer"][2][0])
+    assert not made
+    pools("cancer")
+    assert len(made) == 3
+
+
 def test_several_classes_by_their_names(recorded: MemorySink) -> None:
     (X, y), _, (X_test, y_test) = SETS["iris"]
     names = np.array(["setosa", "versicolor", "virginica"])
@@ -276,7 +297,7 @@ def test_inside_of_scikit_learns_own_it_is_one_run(sink: MemorySink, inside: str
 
 
 def test_beside_scikit_learn_a_fit_by_itself_is_a_run(sink: MemorySink) -> None:
-    with autolog.enabled("sklearn", "catboost", sink=sink, log_code=False):
+    with autolog.enabled("sklearn", "catboost", sink=sink, log_code=False), autolog.run("mine"):
         model = CatBoostClassifier(iterations=2, **QUIET).fit(*SETS["cancer"][0])
         accuracy_score(SETS["cancer"][2][1], model.predict(SETS["cancer"][2][0]))
     autolog.finish()
@@ -326,6 +347,17 @@ def test_a_callback_records_the_fit_that_it_is_given_to(by_hand: MemorySink) -> 
     assert (len(callbacks), counting.rounds) == (2, 3)
     assert (run.name, list(steps_of(run, "rounds/val/logloss"))) == ("mine", [1, 2, 3])
     assert "test/roc" in run.charts
+
+
+def test_catboost_never_hears_of_a_callback_of_ours(by_hand: MemorySink) -> None:
+    class Looking(CatBoostRegressor):  # type: ignore[misc]
+        def _train(self, train: Any, test: Any, params: Any, *args: Any) -> None:
+            assert "callbacks" not in params
+            super()._train(train, test, params, *args)
+
+    model = Looking(iterations=1, **QUIET)
+    model.fit(*SETS["diabetes"][0], callbacks=[autolog.catboost.TrackioCallback()])
+    assert only(by_hand).status == "finished"
 
 
 def test_a_callback_may_be_copied_and_pickled(by_hand: MemorySink) -> None:

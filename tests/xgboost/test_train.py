@@ -91,10 +91,12 @@ def test_a_callback_that_ends_it_and_one_that_does_not(recorded: MemorySink) -> 
 
     dtrain, dval, _ = matrices("diabetes")
     callbacks = [Ending()]
+    short = train({}, dtrain, 9, callbacks=iter(callbacks))
     booster = train({}, dtrain, 9, evals=[(dval, "val")], callbacks=callbacks, verbose_eval=False)
-    train({}, dtrain, 2, callbacks=iter(()))
-    first, second = recorded.runs
+    train({}, dtrain, 2)
+    _, first, second = recorded.runs
     assert len(callbacks) == 1
+    assert short.num_boosted_rounds() == 3
     assert booster.num_boosted_rounds() == len(steps_of(first, "rounds/val/rmse")) == 3
     assert first.config["model/stopped_by"] == "a callback"
     assert second.config["model/stopped_by"] == "all rounds were made"
@@ -341,6 +343,18 @@ def test_without_scikit_learn_its_class_is_a_training(recorded: MemorySink) -> N
     run = only(recorded)
     assert list(steps_of(run, "rounds/val/logloss")) == [1, 2, 3]
     assert run.config["data/train"]["fingerprint"]
+
+
+def test_what_its_class_predicts_is_not_read_for_it(
+    recorded: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = xgboost.XGBRegressor(n_estimators=2, booster="gblinear").fit(*SETS["diabetes"][0])
+    made: list[Any] = []
+    monkeypatch.setattr("autolog.xgboost.data.learn", lambda matrix, data: made.append(matrix))
+    model.predict(SETS["diabetes"][2][0])
+    assert not made
+    matrices("diabetes")
+    assert len(made) == 3
 
 
 def test_a_pruned_trial(sink: MemorySink) -> None:
