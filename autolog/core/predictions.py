@@ -161,11 +161,11 @@ def is_known(values: Any) -> bool:
 
 def _find(values: Any) -> tuple[Prediction, Any] | None:
     """What an array is that a metric is given, and all that was returned."""
-    for array in (values, getattr(values, "base", None)):
+    arrays: tuple[Any, ...] = values, getattr(values, "base", None)
+    for array in arrays:
         known = _by_array.get(id(array))
-        whole = known[0]() if known is not None else None
-        if known is not None and whole is not None and whole is array:
-            return known[1], whole.T if known[2] else whole
+        if array is not None and known is not None and known[0]() is array:
+            return known[1], array.T if known[2] else array
     if not _latest or np.ndim(values) != 1:
         return None
     given = np.asarray(values)

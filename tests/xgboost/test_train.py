@@ -84,19 +84,20 @@ def test_where_the_best_alone_are_kept_the_numbers_are_theirs(recorded: MemorySi
     assert run.config["early_stopping/best_iteration"] == best
 
 
-def test_a_callback_that_ends_it_and_one_that_does_not(recorded: MemorySink) -> None:
-    class Ending(xgboost.callback.TrainingCallback):
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            return epoch == 2
+class Ending(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """Ends a training after three rounds."""
 
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        return epoch == 2
+
+
+def test_a_callback_that_ends_it_and_one_that_does_not(recorded: MemorySink) -> None:
     dtrain, dval, _ = matrices("diabetes")
     callbacks = [Ending()]
-    short = train({}, dtrain, 9, callbacks=iter(callbacks))
     booster = train({}, dtrain, 9, evals=[(dval, "val")], callbacks=callbacks, verbose_eval=False)
     train({}, dtrain, 2)
-    _, first, second = recorded.runs
+    first, second = recorded.runs
     assert len(callbacks) == 1
-    assert short.num_boosted_rounds() == 3
     assert booster.num_boosted_rounds() == len(steps_of(first, "rounds/val/rmse")) == 3
     assert first.config["model/stopped_by"] == "a callback"
     assert second.config["model/stopped_by"] == "all rounds were made"
@@ -392,6 +393,16 @@ def test_a_callback_records_the_training_that_it_is_given_to(by_hand: MemorySink
     run = only(by_hand)
     assert (run.name, list(steps_of(run, "rounds/val/logloss"))) == ("mine", [1, 2, 3])
     assert "test/roc" in run.charts
+
+
+@pytest.mark.parametrize("is_given_ours", [True, False])
+def test_callbacks_that_can_be_gone_through_once(by_hand: MemorySink, is_given_ours: bool) -> None:
+    ours = [autolog.xgboost.TrackioCallback()]  # from now on calls are looked at
+    callbacks = iter([Ending(), *ours] if is_given_ours else [Ending()])
+    booster = train({}, matrices("diabetes")[0], 9, callbacks=callbacks)
+    autolog.finish()
+    assert booster.num_boosted_rounds() == 3
+    assert len(by_hand.runs) == int(is_given_ours)
 
 
 def test_a_callback_may_be_copied_and_pickled(by_hand: MemorySink) -> None:
