@@ -164,8 +164,9 @@ def _find(values: Any) -> tuple[Prediction, Any] | None:
     arrays: tuple[Any, ...] = values, getattr(values, "base", None)
     for array in arrays:
         known = _by_array.get(id(array))
-        if array is not None and known is not None and known[0]() is array:
-            return known[1], array.T if known[2] else array
+        alive = known[0]() if known is not None else None
+        if known is not None and alive is not None and id(alive) == id(array):
+            return known[1], alive.T if known[2] else alive
     if not _latest or np.ndim(values) != 1:
         return None
     given = np.asarray(values)
