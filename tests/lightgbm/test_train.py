@@ -299,6 +299,13 @@ def test_without_scikit_learn_its_class_is_a_training(recorded: MemorySink) -> N
     assert run.config["data/train"]["fingerprint"]
 
 
+def test_a_workers_share_of_a_training_is_no_run(recorded: MemorySink) -> None:
+    names: dict[str, Any] = {"__name__": "lightgbm.dask", "train": lightgbm.train}
+    exec("def share(*given): return train(*given)", names)
+    assert names["share"](QUIET, datasets("diabetes")[0], 1).num_trees() == 1
+    assert recorded.runs == []
+
+
 def test_a_pruned_trial(sink: MemorySink) -> None:
     def objective(trial: optuna.Trial) -> float:
         train, val, _ = datasets("cancer")

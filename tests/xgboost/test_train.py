@@ -346,6 +346,13 @@ def test_without_scikit_learn_its_class_is_a_training(recorded: MemorySink) -> N
     assert run.config["data/train"]["fingerprint"]
 
 
+def test_a_workers_share_of_a_training_is_no_run(recorded: MemorySink) -> None:
+    names: dict[str, Any] = {"__name__": "xgboost.dask", "train": train}
+    exec("def share(*given): return train(*given)", names)
+    assert names["share"]({}, matrices("diabetes")[0], 1).num_boosted_rounds() == 1
+    assert recorded.runs == []
+
+
 def test_what_its_class_predicts_is_not_read_for_it(
     recorded: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
