@@ -20,7 +20,7 @@ def keep_model(run: Recording, name: str, file: str, write: Callable[[Path], obj
     """
     if not run.settings.log_models or not run.records:
         return
-    path = run.stage(file)
+    path = Path(run.stage(file))
     try:
         write(path)
     except Exception as error:  # what the library cannot save in this format
