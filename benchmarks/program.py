@@ -43,6 +43,8 @@ CASES = {
     "imports": ("imports", [], "Imports: scikit-learn, nothing is trained", 0),
     "fits": ("fits", [], "Seven short fits with their scores (5 LogisticRegression, 2 forests)", 7),
     "search": ("search", [], "GridSearchCV, 40 candidates, 3 folds", 1),
+    "xgboost": ("boosting", ["xgboost"], "XGBoost: 100 rounds with two evaluation sets", 1),
+    "lightgbm": ("boosting", ["lightgbm"], "LightGBM: 100 rounds with two evaluation sets", 1),
     "study": ("study", ["30", "0"], "Optuna: a study of 30 trials", 1),
     "reports": ("study", ["1500", "5"], "Optuna: 1,500 trials with five reports each", 1),
     "keras": ("keras_fit", [], "Keras: 1,600 batches, each recorded", 1),

@@ -112,6 +112,39 @@ study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
 study.optimize(objective, n_trials=8)
 """
 
+_NUMBERS = """
+import numpy as np
+
+X = np.random.default_rng(0).normal(size=(300, 5))
+y = (X[:, 0] > 0).astype(int)
+"""
+
+XGBOOST = f"""{_NUMBERS}
+import xgboost
+
+train, val = xgboost.DMatrix(X[:200], y[:200]), xgboost.DMatrix(X[200:], y[200:])
+params = {{"objective": "binary:logistic", "nthread": 1}}
+booster = xgboost.train(params, train, 5, evals=[(val, "val")])
+print(booster.predict(val).mean())
+"""
+
+LIGHTGBM = f"""{_NUMBERS}
+import lightgbm
+
+train, val = lightgbm.Dataset(X[:200], y[:200]), lightgbm.Dataset(X[200:], y[200:])
+params = {{"objective": "binary", "num_threads": 1, "verbosity": -1}}
+booster = lightgbm.train(params, train, 5, valid_sets=[val])
+print(booster.predict(X[200:]).mean())
+"""
+
+CATBOOST = f"""{_NUMBERS}
+from catboost import CatBoostClassifier
+
+model = CatBoostClassifier(iterations=5, verbose=0, allow_writing_files=False)
+model.fit(X[:200], y[:200], eval_set=(X[200:], y[200:]))
+print(model.score(X[200:], y[200:]))
+"""
+
 PROGRAMS = {
     "none": BY_HAND,
     "sklearn": SKLEARN,
@@ -119,6 +152,9 @@ PROGRAMS = {
     "lightning": LIGHTNING,
     "transformers": TRANSFORMERS,
     "optuna": OPTUNA,
+    "xgboost": XGBOOST,
+    "lightgbm": LIGHTGBM,
+    "catboost": CATBOOST,
 }
 
 # What its rows hold at least.
@@ -129,6 +165,9 @@ EXPECTED = {
     "lightning": {"train/loss", "val/loss"},
     "transformers": {"train/loss", "val/loss"},
     "optuna": {"objective/value", "history"},
+    "xgboost": {"rounds/val/logloss", "val/roc", "model/importances"},
+    "lightgbm": {"rounds/val/binary_logloss", "model/importances"},
+    "catboost": {"rounds/val/logloss", "val/roc", "model/importances"},
 }
 
 # Of these what is drawn.
@@ -136,6 +175,7 @@ PICTURES = {"val/confusion_matrix", "val/roc", "history"}
 
 # What else there is, of all that is recorded or drawn with.
 LARGE = {"scikit-learn", "keras", "lightning", "transformers", "optuna", "torch", "matplotlib", "plotly"}
+LARGE |= {"xgboost", "lightgbm", "catboost"}
 INSTALLED = {
     "none": set(),
     "sklearn": {"scikit-learn", "matplotlib"},
@@ -143,6 +183,9 @@ INSTALLED = {
     "lightning": {"lightning", "torch", "matplotlib"},
     "transformers": {"transformers", "torch", "matplotlib"},
     "optuna": {"optuna", "matplotlib"},
+    "xgboost": {"xgboost", "matplotlib"},
+    "lightgbm": {"lightgbm", "matplotlib"},
+    "catboost": {"catboost", "matplotlib", "plotly"},
 }
 
 RECORDED = """

@@ -29,4 +29,6 @@ def documented() -> re.Pattern[str]:
 def undocumented(run: MemoryRun) -> set[str]:
     """The keys of a run that the page does not name."""
     keys = {*run.metrics, *run.tables, *run.charts, *run.config, *(one["name"] for one in run.artifacts)}
+    # A boosting's own names of metrics, of the model that is kept: the page has them with its rounds.
+    keys -= {key for key in keys if f"rounds/{key}" in keys}
     return {key for key in keys if not documented().fullmatch(key)}

@@ -8,7 +8,9 @@ from tests import alone
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("extra", ["none", "sklearn", "keras", "transformers", "optuna"])
+@pytest.mark.parametrize(
+    "extra", ["none", "sklearn", "keras", "transformers", "optuna", "xgboost", "lightgbm", "catboost"]
+)
 def test_where_every_warning_is_an_error_from_the_first_import_on(extra: str) -> None:
     """Lightning is not among them: without us, too, a warning of its own ends it."""
     try:

@@ -7,15 +7,16 @@ in which run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from autolog.core import catalogue
 from autolog.core.opening import given_run
 from autolog.core.recording import Recording
 from autolog.core.run import Run, recording_of
+from autolog.process.hooks import Call
 
-__all__ = ["NativeCallback", "callback_among", "given_by", "is_wanted"]
+__all__ = ["NativeCallback", "callback_among", "callbacks_of", "given_by", "is_wanted"]
 
 
 class NativeCallback:
@@ -43,6 +44,20 @@ class NativeCallback:
 def callback_among(callbacks: Iterable[Any]) -> NativeCallback | None:
     """The first callback of ours among a framework's."""
     return next((callback for callback in callbacks if isinstance(callback, NativeCallback)), None)
+
+
+def callbacks_of(call: Call) -> list[Any]:
+    """The callbacks that a call is given, in a list of ours.
+
+    An iterator, which is used up by looking, is handed on as a list; what is none of that, as it is.
+    """
+    given = call.get("callbacks")
+    if given is None or not isinstance(given, Iterable):
+        return []
+    if not isinstance(given, Collection):
+        given = list(given)
+        call.replace("callbacks", given)
+    return list(given)
 
 
 def given_by(callback: NativeCallback | None) -> Recording | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from autolog.core.status import StatusTable
 
 __all__ = [
+    "METRICS",
     "PACKAGES",
     "POOLS",
     "TABLE",
@@ -118,6 +119,9 @@ TABLE: dict[str, Framework] = {
         ),
         switches=("AUTOLOG_ZENML_PAGE",),
     ),
+    "xgboost": Framework("xgboost", ">=3.0", "3.2", "xgboost", "autolog.xgboost"),
+    "lightgbm": Framework("lightgbm", ">=4.5", "4.7", "lightgbm", "autolog.lightgbm"),
+    "catboost": Framework("catboost", ">=1.2.8", "1.2", "catboost", "autolog.catboost"),
 }
 
 for _framework in TABLE.values():
@@ -144,6 +148,19 @@ POOLS = [
     ),
 ]
 
+# Whoever has predicted, the truth may come with a metric of scikit-learn's: each asks this function, by its
+# global name, with the user's own arrays.
+METRICS = [
+    Hook(
+        "sklearn.utils._param_validation",
+        "validate_parameter_constraints",
+        "autolog.core.predictions:observe_metric",
+        kind="after",
+        outermost_of="sklearn",
+        records="evaluations by scikit-learn's metric functions",
+    )
+]
+
 _on: dict[str, list[Hook]] = {}
 _armed: dict[str, list[Hook]] = {}  # for the calls that carry a callback of ours, turned on or not
 _also: ContextVar[frozenset[str]] = ContextVar("autolog_also", default=frozenset())
@@ -164,7 +181,7 @@ def enable(*frameworks: str, **settings: Any) -> None:
 
     Raises:
         FrameworkError: a name that is not in the table, or one whose framework is missing or too old. It says
-            what to write instead, of what is recorded in another way (``"torch"``, ``"xgboost"``) that.
+            what to write instead, of what is recorded in another way (``"torch"``, ``"trl"``) that.
         SettingError: an unknown setting, or a wrong value.
 
     Examples:

@@ -4,20 +4,6 @@ from __future__ import annotations
 
 __all__ = ["instead_of"]
 
-_BOOSTING = """\
-{name} is recorded through its scikit-learn classes ({classes}) by
-
-    autolog.enable("sklearn")
-
-{package}.train() itself is not watched. Write to a run of your own there:
-
-    with autolog.run() as run:
-        run.params(params)
-        results = {{}}
-        booster = {package}.train(params, train, {evaluated})
-        for step, value in enumerate(results["val"]["{metric}"], 1):
-            run.log({{"rounds/val/{metric}": value}}, step=step)"""
-
 _LOOP = """\
 a loop of your own is not watched by itself. Write to a run in it:
 
@@ -45,20 +31,6 @@ accelerate's loops log to a tracker, which is given to the Accelerator:
 
 transformers' own Trainer, which uses accelerate, is recorded by autolog.enable("transformers")."""
 
-_CATBOOST = """\
-CatBoost's classes are none of scikit-learn's, and a fit of one by itself is not watched. It is recorded \
-inside of scikit-learn's pipelines, searches and cross-validation:
-
-    autolog.enable("sklearn")
-    model = sklearn.pipeline.make_pipeline(CatBoostClassifier()).fit(X, y)
-
-or by hand, with what you want to keep:
-
-    with autolog.run() as run:
-        run.params(model.get_params())
-        model.fit(X_train, y_train)
-        autolog.log_evaluation(y_test, model.predict(X_test), name="test")"""
-
 
 def _belongs_to(framework: str, what: str) -> str:
     return f'{what}. Write:\n\n    autolog.enable("{framework}")'
@@ -72,21 +44,8 @@ _TRAINER = _belongs_to(
 )
 
 _INSTEAD = {
-    "xgboost": _BOOSTING.format(
-        name="XGBoost",
-        package="xgboost",
-        classes="XGBClassifier, XGBRegressor, ...",
-        evaluated='evals=[(test, "val")], evals_result=results',
-        metric="rmse",
-    ),
-    "lightgbm": _BOOSTING.format(
-        name="LightGBM",
-        package="lightgbm",
-        classes="LGBMClassifier, LGBMRegressor, ...",
-        evaluated='valid_sets=[test], valid_names=["val"], callbacks=[lightgbm.record_evaluation(results)]',
-        metric="l2",
-    ),
-    "catboost": _CATBOOST,
+    "xgb": _belongs_to("xgboost", "XGBoost is recorded by its whole name"),
+    "lgb": _belongs_to("lightgbm", "LightGBM is recorded by its whole name"),
     "imblearn": _belongs_to("sklearn", "imbalanced-learn's pipelines and models are scikit-learn's in kind"),
     "torch": _TORCH,
     "accelerate": _ACCELERATE,
@@ -102,9 +61,7 @@ _INSTEAD = {
 
 _OTHER_NAMES = {
     "pytorch": "torch",
-    "xgb": "xgboost",
-    "lgbm": "lightgbm",
-    "lgb": "lightgbm",
+    "lgbm": "lgb",
     "imbalanced_learn": "imblearn",
     "tf": "tensorflow",
     "kerastuner": "keras_tuner",

@@ -127,6 +127,12 @@ def _xgboost(path: Path) -> Any:
     return booster
 
 
+def _lightgbm(path: Path) -> Any:
+    import lightgbm
+
+    return lightgbm.Booster(model_file=path)
+
+
 def _catboost(path: Path) -> Any:
     import catboost
 
@@ -159,5 +165,6 @@ _BY_ENDING: dict[str, Callable[[Path], Any]] = {
     ".pt": _torch,
     ".npz": _numpy,
     ".ubj": _xgboost,
+    "model.txt": _lightgbm,
     ".cbm": _catboost,
 }

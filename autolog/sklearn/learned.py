@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from itertools import combinations, zip_longest
 from typing import Any
 
 import numpy as np
 
 from autolog.capture.figures import Chart
+from autolog.core.importances import CHART_BARS, largest, names_among, record_bars
 from autolog.core.recording import Recording
 from autolog.core.results import record_finals, record_long_table
 from autolog.process.guard import charge, shield
@@ -33,8 +34,6 @@ __all__ = [
 ]
 
 CURVE_POINTS = 10_000
-TABLE_ROWS = 10_000
-CHART_BARS = 20
 TABLE_CLASSES = 20
 MOST_SELECTED = 100  # names
 
@@ -115,8 +114,8 @@ def observe_permutation_importances(
 def record_permutation_importances(run: Recording, estimator: Any, result: Any) -> None:
     """What ``permutation_importance`` has returned for an estimator, as a table and a picture."""
     means, spread = np.asarray(result.importances_mean), np.asarray(result.importances_std)
-    chosen = _largest(run, "permutation_importances", np.abs(means))
-    names = _names([attribute(estimator, "feature_names_in_")], len(means))
+    chosen = largest(run, "permutation_importances", np.abs(means))
+    names = names_among([attribute(estimator, "feature_names_in_")], len(means))
     rows = [{"feature": names(n), "importance": float(means[n]), "std": float(spread[n])} for n in chosen]
     record_long_table(run, "model/permutation_importances_table", rows, shown=CHART_BARS, has_picture=True)
     top = rows[:CHART_BARS]
@@ -154,8 +153,8 @@ def _record_coefficients(run: Recording, estimator: Any, final: Any, coefficient
     kind, columns = _outputs_of(final, len(values))
     # Of many classes and features those that say most, for any class.
     weight = np.abs(values).max(axis=0)
-    chosen = _largest(run, "coefficients", weight)
-    names = _names(_known_names(estimator), values.shape[1])
+    chosen = largest(run, "coefficients", weight)
+    names = names_among(_known_names(estimator), values.shape[1])
     rows = [
         {
             "feature": names(n),
@@ -187,34 +186,8 @@ def _outputs_of(final: Any, count: int) -> tuple[str, list[str]]:
 
 
 def _record_bars(run: Recording, key: str, title: str, label: str, values: Any, estimator: Any) -> None:
-    chosen = _largest(run, key, np.abs(values))
-    names = _names(_known_names(estimator), len(values))
-    rows = [{"feature": names(n), label.lower(): float(values[n])} for n in chosen]
-    record_long_table(run, f"model/{key}_table", rows, shown=CHART_BARS, has_picture=True)
-    top = rows[:CHART_BARS]
-    data = {
-        "names": [row["feature"] for row in top],
-        "values": [row[label.lower()] for row in top],
-        "x_label": label,
-    }
-    run.figure(f"model/{key}", Chart("bars", title, data))
-
-
-def _largest(run: Recording, key: str, weight: Any) -> Any:
-    """Which features to show, the weightiest first."""
-    if len(weight) <= TABLE_ROWS:
-        return np.argsort(-weight, kind="stable")
-    run.note(f"model/{key}", f"the {TABLE_ROWS:,} weightiest of {len(weight):,} features")
-    few = np.argpartition(-weight, TABLE_ROWS)[:TABLE_ROWS]
-    return few[np.argsort(-weight[few], kind="stable")]
-
-
-def _names(known: Iterable[Any], count: int) -> Callable[[int], str]:
-    """The name of each of so many features, by the first names that are as many."""
-    for names in known:
-        if names is not None and len(names) == count:
-            return lambda n: str(names[n])
-    return lambda n: f"x{n}"
+    names = names_among(_known_names(estimator), len(values))
+    record_bars(run, key, title, names, {label.lower(): values})
 
 
 def _known_names(estimator: Any) -> list[Any]:
@@ -262,7 +235,7 @@ def record_selected(run: Recording, estimator: Any) -> None:
     for name, part in steps_of(estimator) or [("", estimator)]:
         if callable(getattr(part, "get_support", None)) and is_fitted(part):
             support = np.asarray(part.get_support())
-            known = _names([names], len(support))
+            known = names_among([names], len(support))
             kept = [known(n) for n in np.flatnonzero(support)[:MOST_SELECTED].tolist()]
             key = f"model/selected_features/{name}" if name else "model/selected_features"
             found[key] = {"count": int(support.sum()), "of": len(support), "names": kept}

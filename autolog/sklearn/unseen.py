@@ -12,6 +12,7 @@ from typing import Any
 
 from autolog.core.catalogue import is_on
 from autolog.core.current import open_here, trained_here
+from autolog.core.predictions import is_known
 from autolog.core.recording import Recording
 from autolog.process.context import watched
 from autolog.process.guard import charge, shield
@@ -53,6 +54,8 @@ def say_if_unknown(name: str, truth: Any, predicted: Sequence[Any]) -> None:
         return
     with shield("scikit-learn: a metric of unknown predictions"):
         if any(output_of(value) is not None for value in (truth, *predicted)) or _is_one_row(truth):
+            return
+        if any(is_known(value) for value in predicted):  # by a model that another room records
             return
         if not is_on("sklearn") or not _is_called_by_user():
             return

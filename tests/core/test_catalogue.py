@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LogisticRegression
 
 import autolog
@@ -84,9 +83,8 @@ def test_enable_from_many_threads() -> None:
         ("scikit-learn", "Did you mean 'sklearn'"),
         ("SKLEARN", "Did you mean 'sklearn'"),
         ("lightning.pytorch", "Did you mean 'lightning'"),
-        ("xgboost", r"its scikit-learn classes \(XGBClassifier(.|\n)*autolog.enable\(\"sklearn\"\)"),
-        ("lightgbm", r"its scikit-learn classes \(LGBMClassifier(.|\n)*autolog.enable\(\"sklearn\"\)"),
-        ("catboost", r"none of scikit-learn's(.|\n)*make_pipeline\(CatBoostClassifier"),
+        ("xgb", r"autolog.enable\(\"xgboost\"\)"),
+        ("lgbm", r"autolog.enable\(\"lightgbm\"\)"),
         ("torch", r"with autolog.torch.watch\(model, optimizer\)"),
         ("PyTorch", r"with autolog.torch.watch\(model, optimizer\)"),
         ("accelerate", r"Accelerator\(log_with=autolog.accelerate.TrackioTracker\(\)\)"),
@@ -110,19 +108,6 @@ def _snippet_of(name: str) -> str:
         autolog.enable(name)
     parts = str(error.value).split("\n\n")
     return textwrap.dedent(next(part for part in reversed(parts) if part.startswith("    ")))
-
-
-@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
-def test_what_it_says_of_boosting_works(name: str, sink: MemorySink) -> None:
-    package = pytest.importorskip(name, reason=f"{name} is not installed")
-    X, y = load_diabetes(return_X_y=True)
-    data = package.DMatrix if name == "xgboost" else package.Dataset
-    known = {"autolog": autolog, name: package, "params": {"num_leaves": 4} if name == "lightgbm" else {}}
-    with autolog.enabled("sklearn", sink=sink, log_code=False):
-        exec(_snippet_of(name), {**known, "train": data(X[:300], y[:300]), "test": data(X[300:], y[300:])})
-    (kept,) = sink.runs
-    metric = "rmse" if name == "xgboost" else "l2"
-    assert next(step for step, row in kept.rows if f"rounds/val/{metric}" in row) == 1
 
 
 @pytest.mark.parametrize("name", ["torch", "accelerate", "jax"])

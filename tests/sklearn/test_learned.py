@@ -149,9 +149,9 @@ def test_names_go_through_a_column_transformer(recording: MemorySink) -> None:
 def test_of_many_features_the_weightiest_are_listed(
     recording: MemorySink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autolog.sklearn import learned
+    from autolog.core import importances
 
-    monkeypatch.setattr(learned, "TABLE_ROWS", 10)
+    monkeypatch.setattr(importances, "TABLE_ROWS", 10)
     texts = [f"word{n} other{n * 7 % 50} third{n * 3 % 40}" for n in range(100)]
     model = make_pipeline(TfidfVectorizer(), LogisticRegression())
     model.fit(texts, [n % 2 for n in range(100)])

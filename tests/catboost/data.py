@@ -1,0 +1,33 @@
+"""Real data, in three parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import catboost
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.model_selection import train_test_split
+
+__all__ = ["QUIET", "SETS", "pools"]
+
+
+def _parts(load: Any) -> tuple[Any, ...]:
+    X, y = load(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    X_train, X_val, y_train, y_val = train_test_split(X, y, random_state=0)
+    return (X_train, y_train), (X_val, y_val), (X_test, y_test)
+
+
+SETS = {
+    "cancer": _parts(load_breast_cancer),
+    "diabetes": _parts(load_diabetes),
+    "iris": _parts(load_iris),
+}
+
+
+QUIET = {"verbose": 0, "allow_writing_files": False, "thread_count": 1}
+
+
+def pools(name: str) -> list[catboost.Pool]:
+    """Of the training, of validation, of a test."""
+    return [catboost.Pool(X, y) for X, y in SETS[name]]
