@@ -11,6 +11,7 @@ from catboost import CatBoostClassifier
 
 from tests.catboost.data import QUIET, SETS
 from tests.conformance.base import Conformance, Subject
+from tests.conformance.by_run import ByRun
 
 
 class Failing(CatBoostClassifier):  # type: ignore[misc]
@@ -61,4 +62,8 @@ class CatBoost(Subject):
 
 
 class TestCatBoost(Conformance):
+    subject = CatBoost()
+
+
+class TestByRun(ByRun):
     subject = CatBoost()

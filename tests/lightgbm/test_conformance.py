@@ -8,6 +8,7 @@ import lightgbm
 from sklearn.metrics import accuracy_score
 
 from tests.conformance.base import Conformance, Subject
+from tests.conformance.by_run import ByRun
 from tests.lightgbm.data import SETS, datasets
 
 
@@ -47,4 +48,8 @@ class LightGBM(Subject):
 
 
 class TestLightGBM(Conformance):
+    subject = LightGBM()
+
+
+class TestByRun(ByRun):
     subject = LightGBM()

@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score
 from xgboost.callback import TrainingCallback
 
 from tests.conformance.base import Conformance, Subject
+from tests.conformance.by_run import ByRun
 from tests.xgboost.data import SETS, matrices
 
 
@@ -59,4 +60,8 @@ class XGBoost(Subject):
 
 
 class TestXGBoost(Conformance):
+    subject = XGBoost()
+
+
+class TestByRun(ByRun):
     subject = XGBoost()
