@@ -133,6 +133,17 @@ _SHAP_HOOKS = [
     ),
 ]
 
+# The package imbalanced-learn, if it is ever imported.
+_SAMPLERS = Hook(
+    "imblearn.base",
+    "SamplerMixin.fit_resample",
+    "autolog.sklearn.resampled:observe_resample",
+    kind="after",
+    tree=True,
+    records="class balance after resampling",
+    optional=True,
+)
+
 HOOKS = [
     *(
         Hook(
@@ -239,4 +250,5 @@ HOOKS = [
         for display in displays
     ),
     *_SHAP_HOOKS,
+    _SAMPLERS,
 ]

@@ -96,6 +96,26 @@ def _curves(final: Any) -> dict[str, list[float]]:
             # That of gradient boosting without histograms is the loss, whatever its name says.
             is_loss = name == "train_score_" and is_one(final, "sklearn.BaseGradientBoosting")
             found["train/loss" if is_loss else key] = np.asarray(values, dtype=float).tolist()
+    if is_one(final, "skorch.NeuralNet"):
+        found |= _epochs_of_skorch(attribute(final, "history_"))
+    return found
+
+
+def _epochs_of_skorch(history: Any) -> dict[str, list[float]]:
+    """A value per epoch of whatever its callbacks have written, by skorch's names: ``valid`` is ``val``.
+
+    They stand apart, as a boosting's rounds: its validation is none of the user's held-out data.
+    """
+    rows = [row for row in history or () if isinstance(row, Mapping)]
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values: list[Any] = [row.get(name) for row in rows]
+        of, _, rest = name.partition("_")
+        is_count = name in ("epoch", "dur") or name.endswith("_batch_count")
+        if is_count or not all(map(is_number, values)):
+            continue
+        key = {"train": f"train/{rest}", "valid": f"val/{rest.replace('acc', 'accuracy')}"}.get(of, name)
+        found[f"rounds/{key}"] = [float(value) for value in values]
     return found
 
 

@@ -85,7 +85,12 @@ PRIVATE = {
 def test_every_hook_finds_its_place() -> None:
     for module in ("cluster", "linear_model", "pipeline", "preprocessing"):
         importlib.import_module(f"sklearn.{module}")
-    check_hooks(hook for hook in HOOKS if not hook.module.startswith("shap"))
+    check_hooks(hook for hook in HOOKS if not hook.module.startswith(("shap", "imblearn")))
+
+
+def test_every_hook_of_imbalanced_learn_finds_its_place() -> None:
+    pytest.importorskip("imblearn", reason="imbalanced-learn is not installed: pip install imbalanced-learn")
+    check_hooks(hook for hook in HOOKS if hook.module.startswith("imblearn"))
 
 
 def test_every_hook_of_shap_finds_its_place() -> None:

@@ -19,6 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from xgboost import XGBClassifier
 from xgboost.callback import TrainingCallback
 
+import autolog
 from autolog import MemorySink
 from tests.sklearn.data import only
 
@@ -89,3 +90,47 @@ def test_models_that_a_library_fits_for_itself_are_no_runs(recording: MemorySink
     assert not recording.runs
     study.optimize(lambda t: LogisticRegression(C=t.suggest_float("C", 0.1, 1)).fit(X, y).C, n_trials=2)
     assert len(recording.runs) == 2, "the user's own, which Optuna only calls"
+
+
+def test_classes_after_resampling_are_told_and_nothing_is_changed(recording: MemorySink) -> None:
+    pytest.importorskip("imblearn", reason="imbalanced-learn is not installed: pip install imbalanced-learn")
+    from imblearn.over_sampling import SMOTE
+    from imblearn.pipeline import Pipeline
+
+    rare = np.r_[np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:30]]
+    few, labels = X[rare], y[rare]
+
+    def fitted() -> Any:
+        steps = [("over", SMOTE(random_state=0, k_neighbors=3)), ("model", LogisticRegression(C=0.5))]
+        return Pipeline(steps).fit(few, labels)
+
+    recorded = fitted()
+    GridSearchCV(recorded, {"model__C": [0.1, 1.0]}, cv=2).fit(few, labels)
+    SMOTE(random_state=0).fit_resample(few, labels)  # by hand: no part of a fit
+    fit, search = recording.runs
+    zeros = int((labels == 0).sum())
+    evened = {"by": "SMOTE", "rows": 2 * zeros, "classes": {"0": zeros, "1": zeros}}
+    assert fit.config["data/train"]["target"]["classes"] == {"0": zeros, "1": 30}
+    assert fit.config["data/resampled"] == search.config["data/resampled"] == evened
+    autolog.disable()
+    bare = fitted()
+    assert (bare["model"].coef_ == recorded["model"].coef_).all()
+
+
+def test_the_epochs_of_a_net_of_skorch_are_a_curve(recording: MemorySink) -> None:
+    skorch = pytest.importorskip("skorch", reason="skorch is not installed: pip install skorch")
+    import torch
+
+    torch.manual_seed(0)
+    net = skorch.NeuralNetClassifier(
+        torch.nn.Sequential(torch.nn.Linear(6, 2), torch.nn.Softmax(-1)), max_epochs=4, lr=0.1, verbose=0
+    )
+    net.fit(X.astype("float32"), y)
+    run = only(recording)
+    for key, name in (
+        ("train/loss", "train_loss"),
+        ("val/loss", "valid_loss"),
+        ("val/accuracy", "valid_acc"),
+    ):
+        told = [values[f"rounds/{key}"] for _, values in run.rows if f"rounds/{key}" in values]
+        assert told == net.history[:, name]
