@@ -88,7 +88,7 @@ def removal_of(runs: Sequence[RecordedRun]) -> Removal:
             if unsent := [run.name for run in of.runs if run.id in reading.unsent()]:
                 raise SourceError(f"{unsent[0]} has not all arrived at its Space: `trackio sync` first.")
             _add_free(removal, reading, _made_by(of.runs), ids)
-            removal.bytes += sum(map(_size, reading.pictures_of(ids)))
+            removal.bytes += sum(map(_size, [*reading.pictures_of(ids), *reading.pages_of(ids)]))
     return removal
 
 
@@ -159,7 +159,10 @@ def _check(runs: Iterable[RecordedRun]) -> None:
         if run.status == "running":
             raise SourceError(f"{run.name} is still running: remove it when it has ended.")
         if run.waiting:
-            raise SourceError(f"{run.name} has not all arrived, and would come back: `autolog sync` first.")
+            raise SourceError(
+                f"{run.name} has not all arrived, and would come back: `autolog sync` first, "
+                "or `trackio show` if it lies in Trackio's inbox."
+            )
 
 
 def _made_by(runs: Sequence[RecordedRun]) -> list[tuple[Artifact, list[RecordedRun]]]:
@@ -216,7 +219,7 @@ class _Project:
                 among = removal.ids_in(self._told)
                 removal.artifacts = [(a, by) for a, by in removal.artifacts if reading.may_go(a, among)]
                 artifacts = [artifact for artifact, _ in removal.artifacts]
-                files = {*reading.files_of(artifacts), *reading.pictures_of(ids)}
+                files = {*reading.files_of(artifacts), *reading.pictures_of(ids), *reading.pages_of(ids)}
                 for artifact, by in removal.artifacts:
                     _forget_version(connection, artifact)
                     for run in by:
@@ -262,10 +265,11 @@ class _Reading:
         self._project = project
 
     @property
-    def roots(self) -> tuple[Path, Path]:
+    def roots(self) -> tuple[Path, Path, Path]:
         """The folders that the files are below: these stay, whatever they are links to."""
         media = (self._directory / "media").resolve()
-        return media, self._directory / "artifacts" / self._project / "blobs" / "sha256"
+        blobs = self._directory / "artifacts" / self._project / "blobs" / "sha256"
+        return media, blobs, self._directory / "autolog-data" / "reports" / self._project
 
     def unsent(self) -> set[str]:
         """The runs of which Trackio has something yet to send to a Space."""
@@ -345,6 +349,12 @@ class _Reading:
                     staying.update(*(paths for _, paths in self._shown(other)))
             staying.update(self._shown_by_what_waits())
         return sorted(going - staying)
+
+    def pages_of(self, runs: Collection[str]) -> list[Path]:
+        """The reports that their own programs have made."""
+        folder = self.roots[2]
+        names = [f"{run}.html" for run in sorted(runs)]
+        return [folder / name for name in names if Path(name).name == name]  # an id may say anything
 
     def still_used(self, files: Collection[Path]) -> set[Path]:
         """Those of them that somebody has begun to use meanwhile."""

@@ -298,6 +298,36 @@ def test_what_trackio_has_yet_to_send_is_refused(folder: Path) -> None:
     assert 1 not in {a.version for a, _ in prunable(runs, keep=[]).artifacts if a.name == "weights"}
 
 
+def test_its_report_goes_with_it_and_no_file_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "trackio"
+    programs.run(
+        folder,
+        """
+        for name in "a", "b":
+            with autolog.run(name) as run:
+                run.log({"m": 1.0})
+        """,
+        AUTOLOG_REPORT="1",
+        AUTOLOG_DETACH="0",
+    )
+    pages = folder / "autolog-data" / "reports" / "p"
+    runs = autolog.runs("p", at=folder)
+    assert {page.stem for page in pages.iterdir()} == {run.id for run in runs}
+    (page,) = (page for page in pages.iterdir() if page.stem == runs.get("a").id)
+    size = page.stat().st_size
+    removal = removal_of([runs.get("a")])
+    assert removal.bytes == size
+    removal.carry_out()
+    assert removal.bytes == size
+    assert {page.stem for page in pages.iterdir()} == {runs.get("b").id}
+    (folder / "mine.html").write_text("mine")
+    with sqlite3.connect(folder / "p.db") as connection:
+        for table in ("configs", "metrics"):
+            connection.execute(f"UPDATE {table} SET run_id = '../../../mine'")
+    removal_of(list(autolog.runs("p", at=folder))).carry_out()
+    assert (folder / "mine.html").is_file()
+
+
 def test_a_run_that_may_still_be_written_is_refused(tmp_path: Path) -> None:
     process = programs.start(tmp_path, programs.LOOP)
     programs.until_on_disk(tmp_path, '"kind":"row"')
