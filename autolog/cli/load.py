@@ -9,6 +9,7 @@ import typer
 
 from autolog.cli.common import AsJson, At, Project, RunName, console, one, print_json, text
 from autolog.review.loading import one_line
+from autolog.review.recorded import folders_of
 
 __all__ = ["load"]
 
@@ -32,7 +33,8 @@ def load(
     if not wanted:
         kept = ", ".join(a.name for a in made) or "nothing"
         raise LookupError(f"{run.name} has kept {f'no {artifact!r}, but ' if artifact else ''}{kept}.")
-    copies = [copy for a in wanted for copy in a.copy(to / a.folder)]
+    folders = zip(wanted, folders_of(wanted), strict=True)
+    copies = [copy for a, folder in folders for copy in a.copy(to / folder)]
     if as_json:
         print_json([str(copy) for copy in copies])
         return

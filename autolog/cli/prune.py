@@ -20,7 +20,7 @@ from autolog.cli.common import (
     print_table,
     runs_of,
 )
-from autolog.review.removal import KEPT, PRUNED, prunable
+from autolog.review.removal import KEPT, PRUNED, Removal, prunable
 from autolog.review.values import bytes_of
 
 __all__ = ["prune"]
@@ -72,12 +72,15 @@ def prune(
         if removal.artifacts and not as_json:
             console.print(f"{bytes_of(removal.bytes)} would be freed; nothing was removed")
         return
-    count = f"{len(removal.artifacts)} artifact(s), {bytes_of(removal.bytes)}"
-    if not agreed(f"Remove {count}?", yes or as_json):
+    if not agreed(f"Remove {_count(removal)}?", yes or as_json):
         raise typer.Exit(1)
     removal.carry_out()
     if not as_json:
-        console.print(line_of(f"removed {count}"))
+        console.print(line_of(f"removed {_count(removal)}"))
+
+
+def _count(removal: Removal) -> str:
+    return f"{len(removal.artifacts)} artifact(s), {bytes_of(removal.bytes)}"
 
 
 def _seconds(told: str) -> float:

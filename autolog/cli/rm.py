@@ -17,7 +17,7 @@ from autolog.cli.common import (
     several,
 )
 from autolog.review.recorded import below
-from autolog.review.removal import removal_of
+from autolog.review.removal import Removal, removal_of
 from autolog.review.values import bytes_of
 
 __all__ = ["rm"]
@@ -32,15 +32,18 @@ def rm(
     autolog rm 4027 --project sweep
     """
     named = several(names, project, at)
-    runs = list({one.id: one for run in named for one in [run, *below(run)]}.values())
+    runs = [*dict.fromkeys(one for run in named for one in [run, *below(run)])]
     removal = removal_of(runs)
     more = f" and {len(runs) - len(named)} below" if len(runs) > len(named) else ""
     what = ", ".join(run.name for run in named[:5]) + (" ..." if len(named) > 5 else "")
-    kept = f"{len(removal.artifacts)} artifact(s), {bytes_of(removal.bytes)}"
-    if not agreed(f"Remove {what}{more} ({kept})?", yes or as_json):
+    if not agreed(f"Remove {what}{more} ({_kept(removal)})?", yes or as_json):
         raise typer.Exit(1)
     removal.carry_out()
     if as_json:
         print_json({"runs": [run.id for run in runs], "bytes": removal.bytes})
     else:
-        console.print(line_of(f"removed {len(runs)} run(s), {kept}"))
+        console.print(line_of(f"removed {len(runs)} run(s), {_kept(removal)}"))
+
+
+def _kept(removal: Removal) -> str:
+    return f"{len(removal.artifacts)} artifact(s), {bytes_of(removal.bytes)}"

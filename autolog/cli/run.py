@@ -20,6 +20,8 @@ from autolog.process import voice
 __all__ = ["run"]
 
 NOT_FOUND = 127
+FROM_KEYS = ("SIGINT", "SIGQUIT")
+HANDED_ON = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # the last two: of a cluster, before time is up
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,7 +35,9 @@ def run(arguments: Sequence[str]) -> int:
         print(f"autolog run: there is no program {program[0]!r}", file=sys.stderr)
         return NOT_FOUND
     with _file() as told:
-        status = _wait_for(subprocess.Popen(command, env=_environment(asked, told)))
+        # What lies open for it stays so: `train.py <(zcat data.gz)`, a launcher's sockets.
+        process = subprocess.Popen(command, env=_environment(asked, told), close_fds=False)
+        status = _wait_for(process)
         lines = _lines(voice.written(told), asked.frameworks)
     if asked.log is not None:
         with asked.log.open("a", encoding="utf-8") as log:
@@ -123,12 +127,14 @@ def _file() -> Iterator[str]:
 
 
 def _wait_for(process: subprocess.Popen[bytes]) -> int:
-    """Its exit status. Ctrl-C reaches it by itself; what is sent to us alone is handed on."""
+    """Its exit status. What a terminal's keys send reaches it by itself; the rest is handed on."""
     with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
-            if number is not None:
-                signal.signal(number, lambda got, _: process.send_signal(got))
+        for name in FROM_KEYS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        for name in HANDED_ON:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda got, _: process.send_signal(got))
     return process.wait()
 
 

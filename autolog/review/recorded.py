@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from autolog.review.values import file_names
 from autolog.sinks import UNSHOWN_TABLE
 from autolog.sinks.identity import Destination
 
-__all__ = ["PROPERTIES", "Artifact", "RecordedRun", "below", "flat"]
+__all__ = ["PROPERTIES", "Artifact", "RecordedRun", "below", "flat", "folders_of"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,6 @@ class Artifact:
     _digests: Mapping[str, str] = field(repr=False)
     _archive: Archive = field(repr=False)
     _project: str = field(repr=False)
-
-    @property
-    def folder(self) -> str:
-        """Its name as a folder, which leads nowhere else: Trackio lets an artifact be called ``..``."""
-        return next(file_names([self.name]))
 
     def path(self, name: str) -> Path:
         """One of its files, only to be read.
@@ -84,6 +80,16 @@ class Artifact:
             shutil.copyfile(self.path(name), target)
             copies.append(target)
         return copies
+
+
+def folders_of(artifacts: Sequence[Artifact], taken: Iterable[str] = ()) -> list[str]:
+    """A folder's name for each, none of them among those that are taken. It leads nowhere else: Trackio lets
+    an artifact be called ``..``. Where there are several versions of one, it says which.
+    """
+    versions = Counter(artifact.name for artifact in artifacts)
+    names = [a.name if versions[a.name] == 1 else f"{a.name}-v{a.version}" for a in artifacts]
+    taken = list(taken)
+    return list(file_names([*taken, *names]))[len(taken) :]
 
 
 class RecordedRun:
@@ -372,11 +378,9 @@ class RecordedRun:
         Returns:
             The copies.
         """
-        copies = []
-        for artifact in self.artifacts:
-            if not artifact.is_input:
-                copies += artifact.copy(Path(to) / artifact.folder)
-        return copies
+        made = [artifact for artifact in self.artifacts if not artifact.is_input]
+        places = zip(made, folders_of(made), strict=True)
+        return [copy for artifact, folder in places for copy in artifact.copy(Path(to) / folder)]
 
     def load_model(self, name: str | None = None) -> Any:
         """The model that it has trained, as an object: see :func:`autolog.review.loading.load`.

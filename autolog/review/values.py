@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -84,8 +85,19 @@ def plain_json(value: Any) -> Any:
 
 def file_names(names: Iterable[str]) -> Iterator[str]:
     """As files can be called on any disk, no two alike."""
-    seen: dict[str, int] = {}
+    seen = dict[str, int]()  # names as a disk compares them, with the number that may be free behind them
     for name in names:
-        plain = re.sub(r"[^\w.=+-]+", "_", name).strip("._")[:100] or "unnamed"
-        seen[plain.lower()] = seen.get(plain.lower(), 0) + 1
-        yield plain if seen[plain.lower()] == 1 else f"{plain}-{seen[plain.lower()]}"
+        plain = (
+            re.sub(r"[^\w.=+-]+", "_", name).encode()[:100].decode(errors="ignore").strip("._") or "unnamed"
+        )
+        found, number = plain, seen.get(_as_compared(plain), 1)
+        while _as_compared(found) in seen:
+            number += 1
+            found = f"{plain}-{number}"
+        seen[_as_compared(plain)] = number
+        seen.setdefault(_as_compared(found), 1)
+        yield found
+
+
+def _as_compared(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -135,6 +135,38 @@ def test_it_ends_as_the_program_ends(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert "invalid choice: 'nope'" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGHUP"])
+def test_a_signal_that_the_program_waits_for_reaches_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "script.py").write_text(
+        f"import signal, sys, time\nsignal.signal(signal.{name}, lambda *_: sys.exit(5))\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "autolog", "run", str(tmp_path / "script.py")],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(getattr(signal, name))
+        assert process.wait(60) == 5
+
+
+def test_what_lies_open_for_the_program_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys\nprint(open(sys.argv[1]).read())")
+    begun = [sys.executable, "-m", "autolog", "run", "script.py"]
+    done = subprocess.run(  # a shell's way to give a program what another one writes
+        ["bash", "-c", '"$@" <(echo "from another program")', "-", *begun],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stdout == "from another program\n\n", done.stderr
+
+
 def test_on_a_terminal_what_it_says_comes_after_the_program(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     heard: list[bytes] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sqlite3
+import unicodedata
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +18,7 @@ from rocrate.rocrate import ROCrate
 import autolog
 from autolog.review.listing import Runs
 from autolog.review.recorded import RecordedRun
+from tests import programs
 
 
 @pytest.fixture
@@ -117,14 +120,83 @@ def test_columns_of_several_types_and_large_numbers_are_texts_in_parquet(tmp_pat
 
     from autolog.review.export.tables import _write_parquet
 
-    mixed = {"a": [1, "x", None], "b": [1, 2.5, None], "c": [2**70, 1, None], "d": [[1], None, {"k": 1}]}
+    mixed = {
+        "a": [1, "x", None],
+        "b": [1, 2.5, None],
+        "e": [2**60 + 1, 2.5, None],
+        "c": [2**70, 1, None],
+        "d": [[1], None, {"k": 1}],
+    }
     _write_parquet(mixed, tmp_path / "t.parquet")
     assert pyarrow.parquet.read_table(tmp_path / "t.parquet").to_pydict() == {
         "a": ["1", "x", None],
         "b": [1.0, 2.5, None],
+        "e": [str(2**60 + 1), "2.5", None],
         "c": [str(2**70), "1", None],
         "d": ["[1]", None, '{"k":1}'],
     }
+
+
+def test_odd_names_lose_nothing(tmp_path: Path) -> None:
+    long, tables = "表" * 95, {"x_y": 1, "x/y": 2, "x_y-2": 3, "X_Y": 4, "é": 5, "e\u0301": 6, "..": 7}
+    (tmp_path / "trackio").mkdir()
+    programs.run(
+        tmp_path / "trackio",
+        f"""
+        import pathlib
+        os.chdir(os.environ["TRACKIO_DIR"])
+        with autolog.run("odd") as run:
+            for n, name in enumerate(["weights", "weights", "figures", "report.html"]):
+                path = pathlib.Path(str(n)) / "file.txt"
+                path.parent.mkdir()
+                path.write_text(f"number {{n}}")
+                run.artifact(path, name)
+            for name, value in { ({**tables, long: 8})!r}.items():
+                run.table(name, [{{"n": value}}])
+            run.log({{"tags": 4.5, "notes": 2.5}})
+        """,
+        AUTOLOG_DETACH="0",
+    )
+    run = autolog.runs(at=tmp_path / "trackio").get("odd")
+    assert len(run.tables) == 8
+    folder = autolog.export(run, tmp_path / "out", to="csv")
+    written = [pandas.read_csv(path)["n"][0] for path in (folder / "tables" / "odd").iterdir()]
+    assert sorted(written) == list(range(1, 9))
+    on_any_disk = {unicodedata.normalize("NFC", path.name).casefold() for path in folder.rglob("*.csv")}
+    assert len(on_any_disk) == 10
+    table = pandas.read_csv(folder / "runs.csv")
+    assert (table["result/tags"][0], table["result/notes"][0]) == (4.5, 2.5)
+    assert table["tags"][0] == "[]"
+    crate = autolog.export(run, tmp_path / "crate", to="ro-crate")
+    for copies in (crate.rglob("file.txt"), run.files(tmp_path / "files")):
+        assert sorted(path.read_text() for path in copies) == [f"number {n}" for n in range(4)]
+
+
+def test_a_run_whose_id_leads_elsewhere_stays_in_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "trackio"
+    programs.run(folder, 'with autolog.run("one") as run: run.log({"m": 1.0})', AUTOLOG_DETACH="0")
+    with sqlite3.connect(folder / "p.db") as connection:
+        for table in ("configs", "metrics"):
+            connection.execute(f"UPDATE {table} SET run_id = '../../../away'")
+    crate = autolog.export(autolog.runs(at=folder), tmp_path / "a" / "b", to="ro-crate")
+    assert {path.name for path in tmp_path.iterdir()} == {"trackio", "a"}
+    assert [path.name for path in (crate / "runs").iterdir()] == ["away"]
+    ROCrate(crate)
+
+
+def test_an_empty_folder_is_filled_and_stays(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    autolog.export(runs, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert {path.name for path in (tmp_path / "disk").iterdir()} == {"runs.csv", "metrics.csv", "tables"}
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    autolog.export(runs, ".")
+    assert Path("runs.csv").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "link", "here"}
 
 
 def test_what_is_there_is_left_alone_and_nothing_half_written(

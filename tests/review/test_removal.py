@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import orjson
 import pytest
 
 import autolog
@@ -154,18 +155,177 @@ def test_what_another_run_or_a_registry_uses_stays(folder: Path) -> None:
     removal_of([third]).carry_out()
     (used,) = autolog.runs("p", at=folder).get("user").artifacts
     assert used.path(used.files[0]).read_bytes() == b"other" * 1000
-    with sqlite3.connect(folder / "p.db") as connection:
-        (version,) = connection.execute(
-            "SELECT v.id FROM artifact_versions AS v JOIN artifacts AS a ON a.id = v.artifact_id "
-            "WHERE a.name = 'weights' AND v.version = 0"
-        ).fetchone()
-    with sqlite3.connect(folder / "registry-models.db") as connection:
+    programs.run(
+        folder,
+        """
+        import trackio
+        trackio.Api().create_registry("models")
+        run = trackio.init(project="p", name="publishes")
+        run.link_artifact(run.use_artifact("weights:v0"), "registry-models/best-of-all")
+        trackio.log({"m": 1.0})
+        trackio.finish()
+        """,
+    )
+    # The registry alone holds it: the run that has published it is gone.
+    removal_of([autolog.runs("p", at=folder).get("publishes")]).carry_out()
+    runs = autolog.runs("p", at=folder)
+    assert "weights" not in {
+        a.name for a, _ in removal_of([runs.get("tree 1"), runs.get("tree 2")]).artifacts
+    }
+    assert "weights" not in {a.name for a, _ in prunable(runs, keep=[]).artifacts}
+    whole_registry = (folder / "registry-models.db").read_bytes()
+    (folder / "registry-models.db").write_bytes(whole_registry[:100] + b"x" * 8000)
+    with pytest.raises(SourceError, match="registry-models.db cannot be read, and may name"):
+        removal_of([runs.get("tree 1"), runs.get("tree 2")])
+
+
+def test_what_bears_a_name_stays_though_its_run_goes(folder: Path) -> None:
+    runs = autolog.runs("p", at=folder)
+    both = [runs.get("tree 1"), runs.get("tree 2")]
+    removal = removal_of(both)
+    assert "weights" in {a.name for a, _ in removal.artifacts}
+    with sqlite3.connect(folder / "p.db") as connection:  # somebody names it while we ask
         connection.execute(
-            "CREATE TABLE external_run_artifact_links (source_version_id INTEGER, source_project TEXT)"
+            "INSERT INTO artifact_aliases SELECT artifact_id, 'production', id FROM artifact_versions "
+            "WHERE version = 0 AND artifact_id = (SELECT id FROM artifacts WHERE name = 'weights')"
         )
-        connection.execute("INSERT INTO external_run_artifact_links VALUES (?, 'p')", (version,))
-    both = [autolog.runs("p", at=folder).get(f"tree {n}") for n in (1, 2)]
-    assert "weights" not in {a.name for a, _ in removal_of(both).artifacts}
+    size_before = sum((folder / name).stat().st_size for name in files(folder))
+    removal.carry_out()
+    assert size_before - sum((folder / name).stat().st_size for name in files(folder)) == removal.bytes > 0
+    assert "weights" not in {a.name for a, _ in removal.artifacts}
+    with sqlite3.connect(folder / "p.db") as connection:
+        rows = connection.execute(
+            "SELECT manifest, producer_run_id, producer_run_name FROM artifact_versions AS v "
+            "JOIN artifact_aliases AS s ON s.artifact_version_id = v.id WHERE alias = 'production'"
+        ).fetchall()
+    ((manifest, *producer),) = rows
+    assert producer == [None, None], "the run that has made it is not there any more"
+    assert {orjson.loads(manifest)[0]["digest"]} <= {Path(name).name for name in files(folder)}
+
+
+def test_two_who_remove_at_once(folder: Path) -> None:
+    runs = autolog.runs("p", at=folder)
+    one, other = removal_of([runs.get("tree 3")]), removal_of([runs.get("tree 3")])
+    later = prunable(runs, keep=[])
+    one.carry_out()
+    other.carry_out()
+    assert (other.artifacts, other.bytes) == ([], 0)
+    later.carry_out()
+    assert {a.version for a, _ in later.artifacts if a.name == "weights"} == {0}
+
+
+def test_the_latest_stays_named_though_another_removal_has_moved_the_name(folder: Path) -> None:
+    programs.run(
+        folder,
+        """
+        for n in range(2):
+            with autolog.run(f"more {n}") as run:
+                path = os.path.join(os.environ["TRACKIO_DIR"], f"weights-{n}")
+                open(path, "w").write(str(n))
+                run.artifact(path, "weights", type="model")
+        """,
+        AUTOLOG_DETACH="0",
+    )
+    runs = autolog.runs("p", at=folder)
+    newest, second = removal_of([runs.get("more 1")]), removal_of([runs.get("more 0")])
+    newest.carry_out()
+    second.carry_out()
+    weights = [a for a in autolog.runs("p", at=folder).get("tree 3").artifacts if a.name == "weights"]
+    assert [(a.version, a.aliases) for a in weights] == [(1, ("latest",))]
+
+
+def test_a_picture_that_another_project_or_a_trace_shows_stays(tmp_path: Path) -> None:
+    programs.run(
+        tmp_path,
+        """
+        import trackio
+        page = trackio.Html("<p>page</p>")
+        other = trackio.Html("<p>other</p>")
+        for project, name, shown in (("p", "one", [page, other]), ("q", "two", [page])):
+            trackio.init(project=project, name=name)
+            for n, of in enumerate(shown):
+                trackio.log({f"page{n}": of})
+            trackio.finish()
+        """,
+    )
+    ours, theirs = autolog.runs("p", at=tmp_path).get("one"), autolog.runs("q", at=tmp_path).get("two")
+    removal = removal_of([ours])
+    assert removal.bytes == ours.figures["page1"].stat().st_size
+    removal.carry_out()
+    assert theirs.figures["page0"].is_file()
+    assert len(files(tmp_path)) == 1
+
+
+def test_folders_that_are_links_stay(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "disk" / "media"
+    elsewhere.parent.mkdir()
+    shutil.move(folder / "media", elsewhere)
+    (folder / "media").symlink_to(elsewhere)
+    every = list(autolog.runs("p", at=folder))
+    removal_of(every).carry_out()
+    assert files(folder) == set()
+    assert elsewhere.is_dir()
+
+
+def test_what_cannot_be_removed_is_said_and_the_rest_goes(folder: Path) -> None:
+    every = list(autolog.runs("p", at=folder))
+    removal = removal_of(every)
+    first = sorted(path for path in (folder / "artifacts").rglob("*") if path.is_file())[0]
+    first.unlink()
+    (first / "in the way").mkdir(parents=True)
+    with pytest.raises(SourceError, match=r"1 file\(s\) cannot be removed"):
+        removal.carry_out()
+    assert files(folder) == set()
+    assert not autolog.runs("p", at=folder)
+
+
+def test_the_same_id_in_another_project_is_another_run(folder: Path) -> None:
+    with sqlite3.connect(folder / "p.db") as connection:
+        connection.execute("VACUUM INTO ?", (os.fspath(folder / "q.db"),))
+    shutil.copytree(folder / "artifacts" / "p", folder / "artifacts" / "q")
+    mixed = [autolog.runs("p", at=folder).get("tree 1"), autolog.runs("q", at=folder).get("tree 2")]
+    assert "weights" not in {a.name for a, _ in removal_of(mixed).artifacts}
+
+
+def test_what_trackio_has_yet_to_send_is_refused(folder: Path) -> None:
+    runs = autolog.runs("p", at=folder)
+    with sqlite3.connect(folder / "p.db") as connection:
+        connection.execute(
+            "UPDATE metrics SET space_id = 'me/mine' WHERE run_id = ?", (runs.get("tree 3").id,)
+        )
+    with pytest.raises(SourceError, match="tree 3 has not all arrived at its Space"):
+        removal_of([runs.get("tree 3")])
+    assert 1 not in {a.version for a, _ in prunable(runs, keep=[]).artifacts if a.name == "weights"}
+
+
+def test_its_report_goes_with_it_and_no_file_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "trackio"
+    programs.run(
+        folder,
+        """
+        for name in "a", "b":
+            with autolog.run(name) as run:
+                run.log({"m": 1.0})
+        """,
+        AUTOLOG_REPORT="1",
+        AUTOLOG_DETACH="0",
+    )
+    pages = folder / "autolog-data" / "reports" / "p"
+    runs = autolog.runs("p", at=folder)
+    assert {page.stem for page in pages.iterdir()} == {run.id for run in runs}
+    (page,) = (page for page in pages.iterdir() if page.stem == runs.get("a").id)
+    size = page.stat().st_size
+    removal = removal_of([runs.get("a")])
+    assert removal.bytes == size
+    removal.carry_out()
+    assert removal.bytes == size
+    assert {page.stem for page in pages.iterdir()} == {runs.get("b").id}
+    (folder / "mine.html").write_text("mine")
+    with sqlite3.connect(folder / "p.db") as connection:
+        for table in ("configs", "metrics"):
+            connection.execute(f"UPDATE {table} SET run_id = '../../../mine'")
+    removal_of(list(autolog.runs("p", at=folder))).carry_out()
+    assert (folder / "mine.html").is_file()
 
 
 def test_a_run_that_may_still_be_written_is_refused(tmp_path: Path) -> None:

@@ -78,15 +78,19 @@ def _whole(target: Path, is_folder: bool) -> Iterator[Path]:
         raise FileExistsError(f"{target} {why}: name another path, or remove it")
     if is_folder and target.is_file():
         raise FileExistsError(f"{target} is a file, and a folder is to be written: name another path")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".autolog-", dir=target.parent)).resolve()
+    # A folder that is there stays: a shell may be in it, a link lead to it, or a disk begin at it.
+    where = target if target.is_dir() else target.parent
+    where.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".autolog-", dir=where)).resolve()
     try:
-        unfinished = beside / target.name
+        unfinished = beside / (target.name or "export")
         if is_folder:
             unfinished.mkdir()
         yield unfinished
-        if is_folder and target.is_dir():
-            target.rmdir()  # it is empty
-        os.replace(unfinished, target)
+        if target.is_dir():
+            for path in unfinished.iterdir():
+                os.replace(path, target / path.name)
+        else:
+            os.replace(unfinished, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

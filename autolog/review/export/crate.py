@@ -13,7 +13,7 @@ from typing import Any
 
 from autolog.review.export.document import write_json
 from autolog.review.export.tables import write_csv
-from autolog.review.recorded import RecordedRun
+from autolog.review.recorded import RecordedRun, folders_of
 from autolog.review.report import report
 from autolog.review.report.story import failure_of, sentence_of
 from autolog.review.values import file_names, told
@@ -23,6 +23,7 @@ __all__ = ["write_crate"]
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 TERMS = "https://w3id.org/ro/terms/workflow-run/context"
 STATUS = {"finished": "CompletedActionStatus", "running": "ActiveActionStatus"}  # all others have failed
+REPORT, FIGURES = "report.html", "figures"  # in the folder of a run
 KINDS = {".csv": "text/csv", ".json": "application/json", ".html": "text/html", ".svg": "image/svg+xml"}
 
 
@@ -67,26 +68,27 @@ def write_crate(runs: Sequence[RecordedRun], folder: Path) -> None:
         file(path, name=path.stem, description="of all runs of this crate")
         for path in sorted(p for p in (folder / "data").rglob("*") if p.is_file())
     ]
-    crate.root_dataset["mentions"] = [_action(run, folder, described, file, shared) for run in runs]
+    places = [folder / "runs" / name for name in file_names(run.id for run in runs)]
+    crate.root_dataset["mentions"] = [
+        _action(run, of, described, file, shared) for run, of in zip(runs, places, strict=True)
+    ]
     crate.write(folder)
 
 
-def _action(run: RecordedRun, folder: Path, described: Any, file: Any, shared: list[Any]) -> Any:
-    """What happened in one run."""
-    of = folder / "runs" / run.id
+def _action(run: RecordedRun, of: Path, described: Any, file: Any, shared: list[Any]) -> Any:
+    """What happened in one run, whose files go into a folder of its own."""
     of.mkdir(parents=True)
     result = list(shared)
-    result.append(file(report(run, of / "report.html"), name=f"Report on {run.name}"))
+    result.append(file(report(run, of / REPORT), name=f"Report on {run.name}"))
     for (key, picture), name in zip(run.figures.items(), file_names(run.figures), strict=True):
-        copy = of / "figures" / f"{name}{picture.suffix}"
+        copy = of / FIGURES / f"{name}{picture.suffix}"
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(picture, copy)
         result.append(file(copy, name=key))
     code: dict[str, Any] = {}
-    for artifact in run.artifacts:
-        if artifact.is_input:
-            continue
-        for name, copy in zip(artifact.files, artifact.copy(of / artifact.folder), strict=True):
+    made = [artifact for artifact in run.artifacts if not artifact.is_input]
+    for artifact, place in zip(made, folders_of(made, taken=[REPORT, FIGURES]), strict=True):
+        for name, copy in zip(artifact.files, artifact.copy(of / place), strict=True):
             if artifact.type == "code":
                 code[name] = file(copy, **{"@type": ["File", "SoftwareSourceCode"]}, name=name)
             else:

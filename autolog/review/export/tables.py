@@ -19,6 +19,10 @@ Columns = dict[str, list[Any]]
 """A table, a column at a time: all of the same length."""
 
 
+TAKEN = {*PROPERTIES, "parent", "notes", "words", "config"}
+"""Columns of every run: a number of its result that is called so stands under ``result/``."""
+
+
 def write_csv(runs: Sequence[RecordedRun], folder: Path) -> None:
     """Into a folder: numbers with all of their digits, nested values as JSON, nothing where none is."""
     _write_all(runs, folder, ".csv", _write_csv)
@@ -55,7 +59,7 @@ def _row(run: RecordedRun) -> dict[str, Any]:
     return {
         **{key: getattr(run, key) for key in PROPERTIES},
         "parent": run.parent_id,
-        **run.result,
+        **{f"result/{key}" if key in TAKEN else key: value for key, value in run.result.items()},
         **{f"params/{key}": value for key, value in run.params.items()},
         "notes": run.notes,
         "words": run.words,
@@ -103,9 +107,11 @@ def _write_parquet(table: Columns, path: Path) -> None:
 
 
 def _of_one_type(column: list[Any]) -> list[Any]:
-    """A column of whole and other numbers is one of numbers; of anything else that is mixed, of texts."""
+    """A column of whole and other numbers is one of numbers, if these lose no digit by it; of anything else
+    that is mixed, of texts.
+    """
     kinds = {type(value) for value in column if value is not None}
-    if kinds == {int, float}:
+    if kinds == {int, float} and all(float(value) == value for value in column if type(value) is int):
         return [None if value is None else float(value) for value in column]
     if kinds <= {int} and any(abs(value) >= 2**63 for value in column if value is not None):
         return [None if value is None else str(value) for value in column]
