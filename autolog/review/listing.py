@@ -8,6 +8,7 @@ import os
 import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -251,7 +252,7 @@ class Runs(Sequence[RecordedRun]):
 
     def columns(self) -> list[str]:
         """What a table of them shows: status, results, what was set and differs, duration, age, tags."""
-        results = list(dict.fromkeys(key for run in self for key in run.result))[:3]
+        results = [key for key, _ in Counter(key for run in self for key in run.result).most_common(3)]
         columns = ["name", "status", *results, *self.differing()[:MOST_COLUMNS], "seconds", "age"]
         if len({run.project for run in self}) > 1:
             columns.insert(0, "project")

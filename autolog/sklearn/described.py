@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 import weakref
 from collections.abc import Mapping
@@ -156,7 +157,7 @@ def _set_by_hand(estimator: Any, everything: Mapping[str, Any]) -> dict[str, Any
         if plain is None or owner is None:
             continue
         parameter = _parameters(type(owner)).get(name)
-        if parameter is None or (parameter.default is not plain and parameter.default != plain):
+        if parameter is None or not _is_default(plain, parameter.default):
             found[key] = plain
     return found
 
@@ -165,10 +166,23 @@ _known_parameters: weakref.WeakKeyDictionary[type, Mapping[str, inspect.Paramete
 _known_parameters = weakref.WeakKeyDictionary()  # of classes; to ask for them takes 30 us a time
 
 
+def _is_default(value: Any, default: Any) -> bool:
+    if isinstance(value, float) and isinstance(default, float) and math.isnan(value):
+        return math.isnan(default)
+    return value is default or bool(value == default)
+
+
 def _parameters(of_class: type) -> Mapping[str, inspect.Parameter]:
+    """Those of its constructor; where it hands on what it does not name (XGBoost's), of its bases' too."""
     known = _known_parameters.get(of_class)
     if known is None:
-        known = _known_parameters[of_class] = signature_of(of_class.__init__).parameters  # type: ignore[misc]
+        found: dict[str, inspect.Parameter] = {}
+        for kind in of_class.__mro__[:-1]:
+            own = signature_of(kind.__init__).parameters  # type: ignore[misc]
+            found = {**own, **found}
+            if inspect.Parameter.VAR_KEYWORD not in {parameter.kind for parameter in own.values()}:
+                break
+        known = _known_parameters[of_class] = found
     return known
 
 

@@ -150,7 +150,7 @@ def test_one_of_them_is_found_by_what_a_person_remembers(project: str) -> None:
 def test_they_print_as_a_table_and_become_a_frame(project: str) -> None:
     runs = autolog.runs(project)
     head, *rows = repr(runs).splitlines()
-    assert head.split()[:3] == ["name", "status", "val/loss"]
+    assert head.split()[:3] == ["name", "status", "val/accuracy"]
     assert "max_depth" in head
     assert len(rows) == 5
     page = runs._repr_html_()
@@ -160,6 +160,7 @@ def test_they_print_as_a_table_and_become_a_frame(project: str) -> None:
     assert frame["params/max_depth"].max() == 3
     assert runs.to_polars().height == 5
     assert "No runs in" in repr(autolog.runs("nobody-has-this"))
+    assert runs.columns()[2:5] == ["val/accuracy", "val/roc_auc", "val/f1"]  # what most of them have
 
 
 def test_what_waits_in_a_journal_is_read_and_a_run_that_goes_on_is_running(tmp_path: Path) -> None:

@@ -134,3 +134,11 @@ def test_the_epochs_of_a_net_of_skorch_are_a_curve(recording: MemorySink) -> Non
     ):
         told = [values[f"rounds/{key}"] for _, values in run.rows if f"rounds/{key}" in values]
         assert told == net.history[:, name]
+
+
+def test_what_a_boosting_takes_by_its_base_class_is_a_default_there(recording: MemorySink) -> None:
+    XGBClassifier(n_estimators=3, n_jobs=1, max_depth=2).fit(X, y)
+    run = only(recording)
+    by_hand = {key for key in run.config if key.startswith("params/")}
+    assert by_hand == {"params/n_estimators", "params/n_jobs", "params/max_depth"}
+    assert "missing" not in run.name
