@@ -92,7 +92,10 @@ def test_a_loop_that_raises_has_failed(recording: MemorySink) -> None:
     ],
 )
 def test_how_a_program_ends_is_how_its_loop_ends(tmp_path: Path, end: str, code: int, status: str) -> None:
+    # torch imports tabulate when it ends, where that is installed. Python forgets then what has ended the
+    # program, with and without us.
     program = """
+        import tabulate
         import torch
         model = torch.nn.Linear(2, 2)
         optimizer = torch.optim.SGD(model.parameters(), 0.1)

@@ -66,7 +66,10 @@ def test_in_a_run_of_the_users_the_second_training_is_a_child_of_that_name(recor
 
 # Resuming -----------------------------------------------------------------------------------------------
 
+# torch imports tabulate when it ends, where that is installed. Python forgets then what has ended the
+# program, with and without us.
 RESUMED = """
+    import tabulate
     from transformers import TrainerCallback
     from tests.transformers.models import trainer
     autolog.enable("transformers", log_code=False)
