@@ -119,7 +119,7 @@ TABLE: dict[str, Framework] = {
         ),
         switches=("AUTOLOG_ZENML_PAGE",),
     ),
-    "xgboost": Framework("xgboost", ">=3.0", "3.2", "xgboost", "autolog.xgboost"),
+    "xgboost": Framework("xgboost", ">=3.0", "3.4", "xgboost", "autolog.xgboost"),
     "lightgbm": Framework("lightgbm", ">=4.5", "4.7", "lightgbm", "autolog.lightgbm"),
     "catboost": Framework("catboost", ">=1.2.8", "1.2", "catboost", "autolog.catboost"),
 }
