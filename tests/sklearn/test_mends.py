@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -319,6 +320,9 @@ def test_the_second_fit_of_a_run_draws_over_nothing(recording: MemorySink) -> No
 # Boosting ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(
+    "eval_X" not in inspect.signature(LGBMClassifier.fit).parameters, reason="LightGBM has it from 4.7 on"
+)
 @pytest.mark.parametrize("several", [False, True])
 def test_lightgbms_newer_arguments_are_evaluation_sets_too(recording: MemorySink, several: bool) -> None:
     model = LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1)
