@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
+
+from autolog.process.imports import is_installed
 
 __all__ = ["NO_PICTURES", "Chart", "can_be_drawn"]
 
@@ -18,7 +19,7 @@ def can_be_drawn() -> bool:
     """Whether what draws charts is installed; nothing is imported for that."""
     global _can_be_drawn
     if not _can_be_drawn:  # a search of all folders; what is missing may still be installed
-        _can_be_drawn = importlib.util.find_spec("matplotlib") is not None
+        _can_be_drawn = is_installed("matplotlib")
     return _can_be_drawn
 
 

@@ -14,14 +14,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autolog.core import hooked, started, statuses, telling
 from autolog.core import settings as settings_module
 from autolog.core.settings import Settings, disabled_by_environment
 from autolog.process.hooks import Hook, install, uninstall
-from autolog.process.imports import when_imported
+from autolog.process.imports import is_installed, when_imported
 
 if TYPE_CHECKING:
     from autolog.core.status import StatusTable
@@ -204,7 +203,7 @@ def enable(*frameworks: str, **settings: Any) -> None:
         settings_module.use(wanted)
         _wait_for(_with_namesakes(*frameworks) or TABLE)
     packages = {name: TABLE[name].trigger.partition(".")[0] for name in frameworks or TABLE}
-    telling.recording({name: find_spec(package) is not None for name, package in packages.items()}, wanted)
+    telling.recording({name: is_installed(package) for name, package in packages.items()}, wanted)
 
 
 def _with_namesakes(*names: str) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from typing import Any
 
 from autolog.core import catalogue
+from autolog.process.imports import is_installed
 
 __all__ = ["PACKAGES", "Callback", "arm"]
 
@@ -20,7 +20,7 @@ def _in_use() -> list[Any]:
     names = ("lightning.pytorch", "pytorch_lightning")
     if found := [sys.modules[name] for name in names if name in sys.modules]:
         return found
-    name = names[0] if importlib.util.find_spec("lightning") is not None else names[1]
+    name = names[0] if is_installed("lightning") else names[1]
     return [importlib.import_module(name)]
 
 

@@ -7,7 +7,6 @@ which no study of the user's waits.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from autolog.core.cells import brief
 from autolog.core.recording import Recording
 from autolog.optuna.frozen import study_of, told, trials_of
 from autolog.optuna.table import STATES, best_first, pareto_front, values_of
+from autolog.process.imports import is_installed
 from autolog.sinks.trackio.names import metric_key
 
 __all__ = ["parts_of", "record_figures"]
@@ -50,7 +50,7 @@ def record_figures(
         known = [(trial.number, values) for trial in ended if (values := values_of(trial))]
         given["known"] = [[number, *values] for number, values in known if all(map(math.isfinite, values))]
     if interactive and any(trial.state == TrialState.COMPLETE for trial in ended):
-        given["interactive"] = importlib.util.find_spec("plotly") is not None
+        given["interactive"] = is_installed("plotly")
         if not given["interactive"]:
             run.note("interactive", "plotly is not installed; the other pictures show the same")
         elif len(ended) > MOST_INTERACTIVE:

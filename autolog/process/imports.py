@@ -8,6 +8,7 @@ itself; it lets the others find a module that is waited for, and hangs on to the
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 import threading
 from collections import defaultdict
@@ -19,7 +20,7 @@ from typing import Any
 
 from autolog.process.guard import logger, shield
 
-__all__ = ["when_imported"]
+__all__ = ["is_installed", "when_imported"]
 
 _waiting: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
 _executing: set[str] = set()  # of those waited for, the modules whose code runs right now
@@ -46,6 +47,14 @@ def when_imported(name: str, then: Callable[[], None], gone: Callable[[], None] 
     package = name.rpartition(".")[0]
     if gone is not None and package:
         when_imported(package, functools.partial(_look_for, name, package, gone), gone)
+
+
+def is_installed(package: str) -> bool:
+    """Whether this package can be imported; nothing is imported for that."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # it is there without a spec: it stands for itself (optuna_integration), or is a stub
+        return True
 
 
 # A module may have begun to be imported before anybody has waited for it: it imports another one, and with

@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from autolog.capture.params import REDACTED, is_secret, mask
 from autolog.core.settings import SettingError, Settings, destination_of, disabled_by_environment
 from autolog.process import apart
+from autolog.process.imports import is_installed
 from autolog.review.source import Files, Server, SourceError, dashboard
 from autolog.review.values import ago, bytes_of
 from autolog.sinks.identity import Destination, in_words
@@ -281,7 +281,7 @@ def _beside() -> Iterator[Finding]:
     gpus = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
     if not gpus:
         yield Finding("GPU", "ok", "none of NVIDIA's")
-    elif find_spec("pynvml") is None:
+    elif not is_installed("pynvml"):
         yield Finding("GPU", "missing", f"{gpus}: its load is not recorded", "pip install nvidia-ml-py")
     else:
         yield Finding("GPU", "ok", gpus)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import itertools
 import random
 import time
@@ -22,6 +21,7 @@ from autolog.core.recording import Recording
 from autolog.core.training import find_run
 from autolog.core.writer import RunError
 from autolog.process.guard import measured, shield
+from autolog.process.imports import is_installed
 from autolog.sklearn.budget import Rows, length
 from autolog.sklearn.explained import explanation_number, names_of, record_contributions, record_dependence
 from autolog.sklearn.inside import attribute, final_estimator, is_number
@@ -107,7 +107,7 @@ def explain(
             " after autolog.enable(), call explain inside of `with autolog.run(...)`, or give a run:"
             " explain(..., run=run)."
         )
-    by_shap = method != "partial_dependence" and _has_shap()
+    by_shap = method != "partial_dependence" and is_installed("shap")
     if method == "shap" and not by_shap:
         raise ImportError(f"explain: {NO_SHAP}, or ask for method='partial_dependence'.")
     if method == "auto" and not by_shap:
@@ -145,13 +145,6 @@ def _checked(model: Any, method: Any, features: Any, rows: Any, seconds: Any) ->
     if attribute(model, "classes_") is not None and callable(attribute(model, "decision_function")):
         return lambda X: np.asarray(model.decision_function(X))
     return lambda X: np.asarray(model.predict(X))
-
-
-def _has_shap() -> bool:
-    try:
-        return importlib.util.find_spec("shap") is not None
-    except ValueError:  # it is being imported, or was put there by hand
-        return True
 
 
 def _silently(work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:

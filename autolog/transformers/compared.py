@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import numpy as np
+
+from autolog.process.imports import is_installed
 
 __all__ = ["edits", "scores_of_texts", "word_error_rate"]
 
@@ -51,14 +52,14 @@ def scores_of_texts(pairs: Pairs) -> dict[str, float]:
 
 def _scores(pairs: Pairs) -> dict[str, float]:
     found: dict[str, float] = {}
-    if find_spec("rouge_score") is not None:
+    if is_installed("rouge_score"):
         from rouge_score.rouge_scorer import RougeScorer
 
         kinds = ("rouge1", "rouge2", "rougeL")
         scorer = RougeScorer(kinds)
         scores = [scorer.score(right, said) for said, right in pairs]
         found |= {kind: float(np.mean([score[kind].fmeasure for score in scores])) for kind in kinds}
-    if find_spec("sacrebleu") is not None:
+    if is_installed("sacrebleu"):
         from sacrebleu.metrics import BLEU
 
         said, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib.util import find_spec
 from typing import Any
 
 from autolog.core import catalogue
@@ -18,6 +17,7 @@ from autolog.core.training import Frame, Training, bind_run, find_run, recorded
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
+from autolog.process.imports import is_installed
 from autolog.transformers.checkpoints import checkpoint_of
 from autolog.transformers.described import (
     record_model,
@@ -110,7 +110,7 @@ def _record_result(trainer: Any, recorder: Recorder, *, is_whole: bool) -> None:
 def observe_search(call: Call) -> Frame:
     """``hyperparameter_search`` by Optuna: the study's run, and each trial's training in a run below it."""
     backend = call.get("backend")
-    by_optuna = getattr(backend, "value", backend) in (None, "optuna") and find_spec("optuna") is not None
+    by_optuna = getattr(backend, "value", backend) in (None, "optuna") and is_installed("optuna")
     if not by_optuna or not _is_recorded(call.subject) or not call.subject.is_world_process_zero():
         yield
         return

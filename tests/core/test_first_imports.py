@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from autolog.process.imports import is_installed
 from tests.programs import environment
 
 IMPORTS = [
@@ -47,7 +47,7 @@ print("missing:", [line for line in str(autolog.status()).splitlines() if "missi
 @pytest.mark.parametrize("first", IMPORTS)
 def test_every_hook_is_in(tmp_path: Path, first: str) -> None:
     package = first.split()[1].partition(".")[0].rstrip(";")
-    if importlib.util.find_spec(package) is None:
+    if not is_installed(package):
         pytest.skip(f"{package} is not installed")
     program = f"import autolog; autolog.enable()\n{first}\n{SAID}"
     variables = environment(tmp_path, HF_HUB_OFFLINE="1", KERAS_BACKEND="torch")

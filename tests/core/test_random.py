@@ -5,13 +5,13 @@ In processes of their own: what draws is often an import, and a module is import
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from autolog.process.imports import is_installed
 from tests.programs import environment
 
 BEGIN = """
@@ -170,7 +170,7 @@ tell("end")
 @pytest.mark.parametrize("framework", PROGRAMS)
 def test_generators_stand_where_they_would_without_us(tmp_path: Path, framework: str) -> None:
     package = "torch" if framework == LOOP else framework
-    if importlib.util.find_spec(package) is None:
+    if not is_installed(package):
         pytest.skip(f"{package} is not installed")
 
     def states(how: str) -> list[str]:

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from autolog.process import guard, hooks
 from autolog.process.context import watching
 from autolog.process.hooks import Call, Hook, Outcome, install, uninstall
-from autolog.process.imports import when_imported
+from autolog.process.imports import is_installed, when_imported
 
 MODULE = "a_framework_of_these_tests"
 
@@ -423,6 +423,17 @@ def test_a_class_pickled_by_value_works_where_autolog_is_not_installed(put: Any)
     program = f"import sys, pickle; sys.modules['autolog'] = None\nprint(pickle.loads({data!r}).fit(1))"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "2"
+
+
+def test_what_is_installed_is_known_without_an_import(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "stands_for_itself", types.ModuleType("without_a_spec"))
+    monkeypatch.setitem(sys.modules, "forbidden", None)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert is_installed("stands_for_itself")
+    assert is_installed("colorsys")
+    assert not is_installed("forbidden")
+    assert not is_installed("not_installed_anywhere")
+    assert "colorsys" not in sys.modules
 
 
 def test_a_module_imported_later_is_hooked_then(put: Any, tmp_path: Any, monkeypatch: Any) -> None:
