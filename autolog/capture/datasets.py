@@ -9,13 +9,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autolog.capture.fingerprints import Read, combined, fingerprint, read, spread
-from autolog.capture.kinds import column_of, is_frame, is_mapping, tensor_of
+from autolog.capture.kinds import column_of, is_frame, is_lazy, is_mapping, not_computed, tensor_of
 from autolog.capture.params import mask, sanitize
 
 __all__ = ["Dataset", "Read", "describe", "fingerprint", "read", "rows"]
@@ -94,7 +95,7 @@ def describe(
     """
     if parts is None:
         parts = [read(value, full=full) for value in ((X,) if y is None else (X, y))]
-    notes: list[str] = []
+    notes = [f"not read: {not_computed(value)}" for value in (X, y) if is_lazy(value)][:1]
 
     def attempt(what: str, step: Callable[[], Any], default: Any) -> Any:
         try:
@@ -105,7 +106,7 @@ def describe(
 
     shape = attempt("shape", lambda: _shape(X), ())
     target, target_sampled = (
-        (None, False) if y is None else attempt("target", lambda: _target(y), (None, False))
+        (None, False) if y is None or is_lazy(y) else attempt("target", lambda: _target(y), (None, False))
     )
     return Dataset(
         rows=shape[0] if shape else None,
@@ -117,7 +118,7 @@ def describe(
         missing=attempt("missing", lambda: _missing(X), None),
         fingerprint=combined(parts),
         sampled=target_sampled or any(part.sampled for part in parts),
-        head=attempt("head", lambda: _head(X, y, head), []),
+        head=[] if is_lazy(X) or is_lazy(y) else attempt("head", lambda: _head(X, y, head), []),
         notes=(*notes, *(note for part in parts for note in part.notes)),
     )
 
@@ -127,8 +128,8 @@ def describe(
 
 def _shape(value: Any) -> tuple[int, ...]:
     shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple):
-        return tuple(int(size) for size in shape)
+    if isinstance(shape, tuple):  # (Dask does not always know its own)
+        return tuple(int(size) for size in shape) if all(isinstance(s, Integral) for s in shape) else ()
     if is_mapping(value):
         first = next(iter(value.values()), None)
         inner = getattr(first, "shape", None)
@@ -142,7 +143,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _columns(value: Any) -> list[str] | None:
-    if is_frame(value):
+    if _has_columns(value):
         return [str(name) for name in value.columns[:_COLUMNS]]
     if is_mapping(value):
         return [str(name) for name in list(value.keys())[:_COLUMNS]]
@@ -150,12 +151,16 @@ def _columns(value: Any) -> list[str] | None:
 
 
 def _dtypes(value: Any) -> dict[str, str]:
-    if is_frame(value):
+    if _has_columns(value):
         pairs = zip(value.columns[:_COLUMNS], list(value.dtypes)[:_COLUMNS], strict=True)
         return {str(name): str(dtype) for name, dtype in pairs}
     if is_mapping(value):
         return {str(key): _dtype(value[key]) for key in list(value.keys())[:_COLUMNS]}
     return {"*": found} if (found := _dtype(value)) else {}
+
+
+def _has_columns(value: Any) -> bool:
+    return is_frame(value) or (is_lazy(value) and hasattr(value, "columns"))
 
 
 def _dtype(value: Any) -> str:

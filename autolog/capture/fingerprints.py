@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from autolog.capture import rows
 from autolog.capture.cells import Table, UnreadableError, bits_of_cells
-from autolog.capture.kinds import column_of, is_frame, is_mapping, is_series
+from autolog.capture.kinds import column_of, is_frame, is_lazy, is_mapping, is_series
 
 __all__ = ["Read", "combined", "fingerprint", "read", "spread"]
 
@@ -75,6 +75,9 @@ def read(value: Any, *, full: bool = False) -> Read:
         value: Data of any kind.
         full: Whatever its size.
     """
+    if is_lazy(value):  # known by the name that Dask has given it: of what it is computed from
+        known = _digest(f"lazy {type(value).__qualname__} {getattr(value, '_name', '')}")
+        return Read(known, known, None)
     try:
         found = rows.read(value, full=full)
         if found is not None:

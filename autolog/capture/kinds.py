@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["column_of", "is_frame", "is_mapping", "is_series", "is_sparse", "tensor_of"]
+__all__ = [
+    "column_of",
+    "is_frame",
+    "is_lazy",
+    "is_mapping",
+    "is_series",
+    "is_sparse",
+    "not_computed",
+    "tensor_of",
+]
 
 
 def is_frame(value: Any) -> bool:
@@ -18,6 +27,20 @@ def is_frame(value: Any) -> bool:
         (module := sys.modules.get(name)) is not None and isinstance(value, module.DataFrame)
         for name in ("pandas", "polars")
     )
+
+
+def is_lazy(value: Any) -> bool:
+    """What Dask computes only when it is asked for: to look inside would start that, and fetch all of it.
+
+    (xarray's arrays have the same method; of one that is in memory ``chunks`` is None.)
+    """
+    return hasattr(type(value), "__dask_graph__") and getattr(value, "chunks", ()) is not None
+
+
+def not_computed(value: Any) -> str:
+    """Why what is lazy is not looked into."""
+    library = type(value).__module__.partition(".")[0]
+    return f"a {type(value).__name__} of {library} is computed only where you ask"
 
 
 def is_series(value: Any) -> bool:

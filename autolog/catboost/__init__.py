@@ -47,6 +47,13 @@ HOOKS = [
         outermost_of="catboost",
         records="fits of CatBoost's models",
     ),
+    Hook(
+        "catboost.core",
+        "CatBoost._tune_hyperparams",
+        "autolog.catboost.fit:observe_search",
+        kind="after",
+        records="what grid_search and randomized_search have found",
+    ),
     *(
         Hook(
             module,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import catboost
 
-from autolog.capture.params import scalar
 from autolog.capture.titles import short_class, title
+from autolog.core.boosted import continued_from, describe_given
 from autolog.core.recording import Recording
 from autolog.process.guard import shield
 from autolog.process.hooks import Call
@@ -54,7 +53,6 @@ _OF_CV = (
     "partition_random_seed", "seed", "metric_period", "early_stopping_rounds", "folds",
 )  # fmt: skip
 _SAME_OF_CV = {**_ALIASES, "nfold": "fold_count", "seed": "partition_random_seed"}
-_MOST_AT_THE_TOP = 50
 
 _CLASSIFICATIONS = {"Logloss", "MultiClass", "MultiClassOneVsAll"}
 _REGRESSIONS = {
@@ -99,18 +97,13 @@ def describe(run: Recording, call: Call, *, earlier: Recording | None = None) ->
         earlier: the run of the model that the training goes on with.
     """
     kind = type(call.subject)
-    _describe(run, given_parameters(call), kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
-    before = call.get("init_model")
-    if before is not None:
-        is_path = isinstance(before, (str, os.PathLike))
-        known = earlier.name if earlier is not None else None
-        text = os.fspath(before) if is_path else known or type(before).__name__
-        run.describe({"model/continued_from": text})
+    _describe(run, given_parameters(call), f"{kind.__module__}.{kind.__qualname__}")
+    continued_from(run, call.get("init_model"), earlier)
 
 
 def describe_cv(run: Recording, call: Call) -> None:
     """The same of a cross-validation."""
-    _describe(run, _given_to_cv(call), "CatBoost", "catboost.core.CatBoost")
+    _describe(run, _given_to_cv(call), "catboost.core.CatBoost")
 
 
 def _given_to_cv(call: Call) -> dict[str, Any]:
@@ -122,19 +115,8 @@ def _given_to_cv(call: Call) -> dict[str, Any]:
     return {**found, **{name: value for name, value in named.items() if value is not None}}
 
 
-def _describe(run: Recording, given: Mapping[str, Any], name: str, path: str) -> None:
-    found = {
-        "framework": "catboost",
-        "framework/version": catboost.__version__,
-        "model": name,
-        "model/class": path,
-    }
-    seed = {"seed": given["random_seed"]} if isinstance(given.get("random_seed"), int) else {}
-    run.describe({**found, **seed})
-    run.params(given)
-    plain = {f"params/{key}": scalar(value) for key, value in given.items()}
-    plain = {key: value for key, value in plain.items() if value is not None}
-    run.describe(dict(list(plain.items())[:_MOST_AT_THE_TOP]))
+def _describe(run: Recording, given: Mapping[str, Any], model: str) -> None:
+    describe_given(run, given, "catboost", catboost.__version__, model, seed=given.get("random_seed"))
 
 
 def record_defaults(run: Recording, model: Any) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from catboost import CatBoostError
 
 from autolog.catboost.described import describe, describe_cv, name_of, name_of_cv
-from autolog.catboost.recorder import CrossValidation, Fit
+from autolog.catboost.recorder import CrossValidation, Fit, record_search
+from autolog.core.boosted import one_run
 from autolog.core.callbacks import NativeCallback, callback_among, callbacks_of, given_by, is_wanted
-from autolog.core.placing import begin_training
-from autolog.core.training import Frame, find_run, recorded
+from autolog.core.training import Frame, find_run
 from autolog.process.context import watching
-from autolog.process.guard import shield
+from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 
-__all__ = ["observe_cv", "observe_fit"]
+__all__ = ["observe_cv", "observe_fit", "observe_search"]
 
 
 def observe_fit(call: Call) -> Frame:
@@ -29,25 +30,17 @@ def observe_fit(call: Call) -> Frame:
     if not is_wanted("catboost", given) or watching.active("sklearn"):
         yield
         return
-    model, earlier = call.subject, find_run(call.get("init_model"))
-    with watching("catboost"):  # first: if this run cannot be opened, its inner calls are no runs either
-        try:
-            training = begin_training(model, name_of(call), framework="catboost", given=given_by(given))
-        except Exception:
-            yield
-            raise
-        fit: list[Fit] = []
-
-        def before() -> None:
-            with shield("CatBoost: parameters"):
-                describe(training.run, call, earlier=earlier)
-            fit.append(Fit(training.run, call))
-
-        def after(outcome: Outcome, seconds: float) -> None:
-            for one in fit:
-                one.ended(outcome, seconds)
-
-        yield from recorded("CatBoost", training, before=before, after=after, reason=_reason)
+    earlier = find_run(call.get("init_model"))
+    yield from one_run(
+        "catboost",
+        "CatBoost",
+        name_of(call),
+        describe=lambda run: describe(run, call, earlier=earlier),
+        part=lambda run: Fit(run, call),
+        subject=call.subject,
+        given=given_by(given),
+        reason=_reason,
+    )
 
 
 def _reason(outcome: Outcome) -> BaseException | None:
@@ -67,21 +60,20 @@ def observe_cv(call: Call) -> Frame:
     if not is_wanted("catboost", None) or watching.active("sklearn"):
         yield
         return
-    with watching("catboost"):
-        try:
-            training = begin_training(None, name_of_cv(call), framework="catboost")
-        except Exception:
-            yield
-            raise
-        cv: list[CrossValidation] = []
+    yield from one_run(
+        "catboost",
+        "CatBoost",
+        name_of_cv(call),
+        describe=lambda run: describe_cv(run, call),
+        part=lambda run: CrossValidation(run, call),
+    )
 
-        def before() -> None:
-            with shield("CatBoost: parameters"):
-                describe_cv(training.run, call)
-            cv.append(CrossValidation(training.run, call))
 
-        def after(outcome: Outcome, seconds: float) -> None:
-            for one in cv:
-                one.ended(outcome, seconds)
-
-        yield from recorded("CatBoost", training, before=before, after=after)
+def observe_search(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    """A search of CatBoost's own: what it has found goes into the run of the fit at its end."""
+    run = find_run(model)
+    if run is None or watching.active("sklearn"):
+        return
+    with shield("CatBoost: a search"):
+        charge(run)
+        record_search(run, result)

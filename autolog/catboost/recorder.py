@@ -11,14 +11,15 @@ import numpy as np
 from autolog.catboost.data import data_of, record_set
 from autolog.catboost.described import given_parameters, record_defaults
 from autolog.core.importances import names_among, record_bars
-from autolog.core.kept import keep_model
+from autolog.core.kept import NativeFile, keep_model
 from autolog.core.recording import Recording
+from autolog.core.results import record_finals
 from autolog.core.rounds import EarlyStopping, Folds, Rounds
 from autolog.core.sets import sets_of
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 
-__all__ = ["CrossValidation", "Fit"]
+__all__ = ["CrossValidation", "Fit", "native_file_of", "record_search", "record_trees"]
 
 ROUNDS = 1_000  # CatBoost's default
 
@@ -68,11 +69,11 @@ class Fit:
         with shield("CatBoost: parameters"):
             record_defaults(self.run, model)
         with shield("CatBoost: trees"):
-            _record_trees(self.run, model)
+            record_trees(self.run, model)
         with shield("CatBoost: importances"):
             _record_importances(self.run, model)
         with shield("CatBoost: model"):
-            keep_model(self.run, type(model).__name__, "model.cbm", lambda path: model.save_model(str(path)))
+            keep_model(self.run, type(model).__name__, native_file_of(model))
 
     def _record_rounds(self, model: Any) -> None:
         rounds = self._rounds
@@ -133,6 +134,22 @@ class CrossValidation:
         self.run.note("cv/folds", "not recorded: CatBoost tells the means over the folds alone")
 
 
+def record_search(run: Recording, found: Mapping[str, Any]) -> None:
+    """What ``grid_search`` or ``randomized_search`` returns: the best parameters, and their cross-validation.
+
+    The means and deviations are those of the last round, up to which the model was fitted.
+    """
+    best = found["params"]
+    run.describe({"best/params": best, **{f"best/{name}": value for name, value in best.items()}})
+    columns = found.get("cv_results") or {}  # without `calc_cv_statistics` there are none
+    last = {_name_in_folds(name): values[-1] for name, values in columns.items() if name != "iterations"}
+    means = {
+        key: value for key, value in last.items() if key.startswith("cv/test_") and key.endswith("_mean")
+    }
+    record_finals(run, means)
+    run.log_once({key: value for key, value in last.items() if key not in means}, step=run.last_step)
+
+
 def _name_in_folds(column: str) -> str:
     """``cv/test_logloss_mean`` of ``test-Logloss-mean``."""
     part, _, rest = column.partition("-")
@@ -175,7 +192,13 @@ def _trees_of(model: Any) -> int:
     return int(getattr(model, "tree_count_", None) or 0)
 
 
-def _record_trees(run: Recording, model: Any) -> None:
+def native_file_of(model: Any) -> NativeFile:
+    """A model as CatBoost writes it."""
+    return NativeFile("model.cbm", lambda path: model.save_model(str(path)))
+
+
+def record_trees(run: Recording, model: Any) -> None:
+    """How many trees and leaves it has, and how deep they are."""
     leaves = model.get_tree_leaf_counts()
     found: dict[str, Any] = {"model/trees": int(model.tree_count_), "model/leaves": int(sum(leaves))}
     if model.get_all_params().get("grow_policy", "SymmetricTree") == "SymmetricTree" and len(leaves):

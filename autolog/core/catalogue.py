@@ -33,6 +33,7 @@ __all__ = [
     "Framework",
     "FrameworkError",
     "arm",
+    "can_be_recorded",
     "disable",
     "enable",
     "enabled",
@@ -61,6 +62,7 @@ class Framework(NamedTuple):
         switches: variables ``AUTOLOG_*`` that the room reads itself.
         also_as: another line of the table, if it is the same framework under another name: one of them is
             turned on and off with the other.
+        estimator: its base class of models that scikit-learn's room records; see :mod:`autolog.core.inner`.
     """
 
     distribution: str
@@ -72,6 +74,7 @@ class Framework(NamedTuple):
     killed: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     also_as: str | None = None
+    estimator: str | None = None
 
 
 TABLE: dict[str, Framework] = {
@@ -118,9 +121,9 @@ TABLE: dict[str, Framework] = {
         ),
         switches=("AUTOLOG_ZENML_PAGE",),
     ),
-    "xgboost": Framework("xgboost", ">=3.0", "3.4", "xgboost", "autolog.xgboost"),
-    "lightgbm": Framework("lightgbm", ">=4.5", "4.7", "lightgbm", "autolog.lightgbm"),
-    "catboost": Framework("catboost", ">=1.2.8", "1.2", "catboost", "autolog.catboost"),
+    "xgboost": Framework("xgboost", ">=3.0", "3.4", "xgboost", "autolog.xgboost", estimator="XGBModel"),
+    "lightgbm": Framework("lightgbm", ">=4.5", "4.7", "lightgbm", "autolog.lightgbm", estimator="LGBMModel"),
+    "catboost": Framework("catboost", ">=1.2.8", "1.2", "catboost", "autolog.catboost", estimator="CatBoost"),
 }
 
 for _framework in TABLE.values():
@@ -383,6 +386,11 @@ def _check_name(name: Any) -> None:
     close = [first] if first in TABLE else difflib.get_close_matches(plain, names, n=1)
     hint = f"Did you mean {names[close[0]]!r}?" if close else f"A project is named by project={name!r}."
     raise FrameworkError(f"autolog does not know the framework {name!r}. {hint} It knows: {known}.")
+
+
+def can_be_recorded(name: str) -> bool:
+    """Whether a framework of the table is installed in a version that its room knows."""
+    return _installed(name)[1] is None
 
 
 def _installed(name: str) -> tuple[str | None, str | None]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import datasets, evaluation
+from autolog.capture.kinds import is_lazy
 from autolog.core.evaluations import name_here
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation
@@ -184,12 +185,12 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
         return
     given = args[0] if args else kwargs.get("params", {})
     truth = given.get("y_true")
-    if truth is None:
+    if truth is None or is_lazy(truth):
         return
     with shield("a metric of predictions"):
         for argument in _PREDICTIONS:
             value = given.get(argument)
-            found = None if value is None or isinstance(value, str) else _find(value)
+            found = None if value is None or isinstance(value, str) or is_lazy(value) else _find(value)
             if found is None:
                 continue
             prediction, whole = found

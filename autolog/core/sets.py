@@ -103,12 +103,20 @@ def _mark_of_target(y: Any) -> str | None:
 
 
 def record_data(
-    run: Recording, name: str, facts: Facts, y: Any, *, weight: Any = None, more: Mapping[str, Any]
+    run: Recording,
+    name: str,
+    facts: Facts,
+    y: Any,
+    *,
+    weight: Any = None,
+    more: Mapping[str, Any],
+    why: str = "without a fingerprint: it was made where autolog could not see what of",
 ) -> None:
     """Shape, types, balance, fingerprint and weights of a set; of the training data the first rows, too.
 
     Args:
         more: what the library knows beside that: ``shape``, ``columns``, ``categorical``.
+        why: what is said where nobody of ours has seen its features.
     """
     if not run.settings.log_data or not sets_of(run).is_new(name):
         return
@@ -120,7 +128,7 @@ def record_data(
         found = dataclasses.replace(described, fingerprint=combined(parts)).config()
         notes += described.notes
     else:
-        notes = ("without a fingerprint: it was made where autolog could not see what of",)
+        notes = (why,)
     if y is not None:
         target = datasets.describe(y, y, head=0)
         found["target"] = target.target

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 import lightgbm
 
-from autolog.capture.params import scalar
 from autolog.capture.titles import title
+from autolog.core.boosted import continued_from, describe_given
 from autolog.core.recording import Recording
 from autolog.process.guard import shield
 from autolog.process.hooks import Call
 
-__all__ = ["describe", "given_parameters", "name_of", "planned_rounds", "record_defaults", "task_of"]
+__all__ = [
+    "describe",
+    "given_parameters",
+    "name_of",
+    "planned_rounds",
+    "record_defaults",
+    "task_of",
+    "used_by",
+]
 
 _ARGUMENTS = (
     "feval", "keep_training_booster", "nfold", "stratified", "shuffle", "metrics", "folds", "fpreproc",
     "eval_train_metric", "seed",
 )  # fmt: skip
-_MOST_AT_THE_TOP = 50
 
 _REGRESSIONS = {
     "regression",
@@ -81,36 +87,25 @@ def describe(run: Recording, call: Call, *, earlier: Recording | None = None) ->
         earlier: the run of the model that the training goes on with.
     """
     given = given_parameters(call)
-    found: dict[str, Any] = {
-        "framework": "lightgbm",
-        "framework/version": lightgbm.__version__,
-        "model": "Booster",
-        "model/class": "lightgbm.basic.Booster",
-    }
-    if isinstance(given.get("seed"), int):
-        found["seed"] = given["seed"]
-    before = call.get("init_model")
-    if before is not None:
-        is_path = isinstance(before, (str, os.PathLike))
-        known = earlier.name if earlier is not None else None
-        found["model/continued_from"] = os.fspath(before) if is_path else known or type(before).__name__
-    run.describe(found)
-    run.params({"num_iterations": planned_rounds(call), **given})
-    plain = {f"params/{name}": scalar(value) for name, value in given.items()}
-    plain = {name: value for name, value in plain.items() if value is not None}
-    run.describe(dict(list(plain.items())[:_MOST_AT_THE_TOP]))
+    run.params({"num_iterations": planned_rounds(call)})
+    describe_given(
+        run, given, "lightgbm", lightgbm.__version__, "lightgbm.basic.Booster", seed=given.get("seed")
+    )
+    continued_from(run, call.get("init_model"), earlier)
 
 
 def record_defaults(run: Recording, booster: Any) -> None:
     """All parameters as LightGBM has used them: those that nobody has set stand beside the others."""
     known = run.known_params()
+    run.params({name: value for name, value in used_by(booster).items() if name not in known})
+
+
+def used_by(booster: Any) -> dict[str, Any]:
+    """All parameters as LightGBM has used them."""
     text = booster.model_to_string(num_iteration=1).partition("\nparameters:\n")[2]
-    used: dict[str, Any] = {}
-    for line in text.partition("\nend of parameters")[0].splitlines():
-        name, _, value = line.strip("[]").partition(": ")
-        if value and name not in known:
-            used[name] = _plain(value)
-    run.params(used)
+    lines = text.partition("\nend of parameters")[0].splitlines()
+    pairs = [line.strip("[]").partition(": ") for line in lines]
+    return {name: _plain(value) for name, _, value in pairs if value}
 
 
 def _plain(text: str) -> Any:

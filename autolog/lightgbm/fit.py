@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import Any
 
+from autolog.core.boosted import heard_by, one_run
 from autolog.core.callbacks import callback_among, callbacks_of, given_by, is_wanted
-from autolog.core.placing import begin_training
-from autolog.core.training import Frame, bind_run, find_run, recorded
+from autolog.core.recording import Recording
+from autolog.core.training import Frame, find_run
 from autolog.lightgbm.described import describe, name_of
 from autolog.lightgbm.recorder import CrossValidation, Ears, Fit
 from autolog.process.callers import callers_in
 from autolog.process.context import watching
 from autolog.process.guard import shield
-from autolog.process.hooks import Call, Outcome
+from autolog.process.hooks import Call
 
 __all__ = ["observe_cv", "observe_folds", "observe_train"]
-
-_cross_validation: ContextVar[CrossValidation | None] = ContextVar("autolog_lightgbm_cv", default=None)
 
 # Whose trainings are a part of something larger: a fit that scikit-learn's room records, a worker's share.
 _OF_ESTIMATORS = "lightgbm.sklearn"
@@ -32,28 +30,20 @@ def observe_train(call: Call) -> Frame:
     if not is_wanted("lightgbm", given) or _belongs_to_another():
         yield
         return
-    with watching("lightgbm"):  # first: if this run cannot be opened, its inner calls are no runs either
-        try:
-            training = begin_training(None, name_of(call), framework="lightgbm", given=given_by(given))
-        except Exception:
-            yield
-            raise
-        run = training.run
-        fit: list[Fit] = []
 
-        def before() -> None:
-            with shield("LightGBM: parameters"):
-                describe(run, call, earlier=find_run(call.get("init_model")))
-            fit.append(Fit(run, call, callbacks))
-            _put_in(fit[0].ears(), call, callbacks)
+    def part(run: Recording) -> Fit:
+        fit = Fit(run, call, callbacks)
+        _put_in(fit.ears(), call, callbacks)
+        return fit
 
-        def after(outcome: Outcome, seconds: float) -> None:
-            if outcome.error is None:
-                bind_run(outcome.result, run)
-            for one in fit:
-                one.ended(outcome, seconds)
-
-        yield from recorded("LightGBM", training, before=before, after=after)
+    yield from one_run(
+        "lightgbm",
+        "LightGBM",
+        name_of(call),
+        describe=lambda run: describe(run, call, earlier=find_run(call.get("init_model"))),
+        part=part,
+        given=given_by(given),
+    )
 
 
 def _put_in(ears: Any, call: Call, callbacks: list[Any]) -> None:
@@ -70,37 +60,26 @@ def observe_cv(call: Call) -> Frame:
     if not is_wanted("lightgbm", given) or _belongs_to_another():
         yield
         return
-    with watching("lightgbm"):
-        try:
-            training = begin_training(None, name_of(call, "cv"), framework="lightgbm", given=given_by(given))
-        except Exception:
-            yield
-            raise
-        run = training.run
-        token = _cross_validation.set(None)
-        cv: list[CrossValidation] = []
 
-        def before() -> None:
-            with shield("LightGBM: parameters"):
-                describe(run, call, earlier=find_run(call.get("init_model")))
-            cv.append(CrossValidation(run, call, callbacks))
-            _cross_validation.set(cv[0])
-            _put_in(cv[0].ears(), call, callbacks)
+    def part(run: Recording) -> CrossValidation:
+        cv = CrossValidation(run, call, callbacks)
+        _put_in(cv.ears(), call, callbacks)
+        return cv
 
-        def after(outcome: Outcome, seconds: float) -> None:
-            for one in cv:
-                one.ended(outcome, seconds)
-
-        try:
-            yield from recorded("LightGBM", training, before=before, after=after)
-        finally:
-            _cross_validation.reset(token)
+    yield from one_run(
+        "lightgbm",
+        "LightGBM",
+        name_of(call, "cv"),
+        describe=lambda run: describe(run, call, earlier=find_run(call.get("init_model"))),
+        part=part,
+        given=given_by(given),
+    )
 
 
 def observe_folds(results: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """What each fold has reported of a round."""
     results = kwargs.get("raw_results", results)
-    if (cv := _cross_validation.get()) is not None:
+    if isinstance(cv := heard_by(), CrossValidation):
         with shield("LightGBM: folds"):
             cv.folds_told(results)
 

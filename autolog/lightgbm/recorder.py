@@ -8,16 +8,17 @@ from typing import Any
 import lightgbm
 
 from autolog.core.importances import names_among, record_bars
-from autolog.core.kept import keep_model
+from autolog.core.kept import NativeFile, keep_model
 from autolog.core.recording import Recording
 from autolog.core.rounds import EarlyStopping, Folds, Rounds, looked_at
 from autolog.core.sets import sets_of
+from autolog.core.training import bind_run
 from autolog.lightgbm.data import facts_of_dataset, record_dataset, target_of
-from autolog.lightgbm.described import given_parameters, planned_rounds, record_defaults
+from autolog.lightgbm.described import given_parameters, planned_rounds, record_defaults, used_by
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
 
-__all__ = ["CrossValidation", "Ears", "Fit"]
+__all__ = ["CrossValidation", "Ears", "Fit", "native_file_of", "record_trees"]
 
 MOST_LEAVES = 200_000  # of a model whose trees are looked at
 FIRST = -(10**9)  # before any callback of the user's
@@ -85,17 +86,18 @@ class Fit:
             self.rounds.record_last()
             return
         booster = outcome.result
+        bind_run(booster, self.run)
         with shield("LightGBM: rounds"):
             self._record_rounds(booster)
         self.run.log_once({"vitals/fit_seconds": seconds}, step=self.run.last_step)
         with shield("LightGBM: parameters"):
             record_defaults(self.run, booster)
         with shield("LightGBM: trees"):
-            _record_trees(self.run, booster)
+            record_trees(self.run, booster)
         with shield("LightGBM: importances"):
             _record_importances(self.run, booster)
         with shield("LightGBM: model"):
-            keep_model(self.run, "Booster", "model.txt", booster.save_model)
+            keep_model(self.run, "Booster", native_file_of(booster))
 
     def _record_rounds(self, booster: Any) -> None:
         rounds, best = self.rounds, booster.best_iteration or None
@@ -169,10 +171,16 @@ def _early_stopping_of(call: Call, callbacks: list[Any]) -> EarlyStopping | None
     return EarlyStopping(None, int(patience)) if patience and patience > 0 else None
 
 
-def _record_trees(run: Recording, booster: Any) -> None:
+def native_file_of(booster: Any) -> NativeFile:
+    """A booster as LightGBM writes it: after early stopping up to the best round."""
+    return NativeFile("model.txt", booster.save_model)
+
+
+def record_trees(run: Recording, booster: Any) -> None:
+    """How many trees and leaves it has, and how deep they are."""
     trees = booster.num_trees()
     found = {"model/trees": trees}
-    if trees * int(run.known_params().get("num_leaves", 0)) <= MOST_LEAVES:
+    if trees * int(used_by(booster).get("num_leaves", 0)) <= MOST_LEAVES:
         lines = booster.model_to_string(num_iteration=-1).splitlines()
         found["model/leaves"] = sum(int(x.partition("=")[2]) for x in lines if x.startswith("num_leaves="))
         left = [line for line in lines if line.startswith("left_child=")]

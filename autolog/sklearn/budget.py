@@ -10,8 +10,10 @@ import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
+from autolog.capture.kinds import is_lazy, not_computed
 from autolog.core.allowance import rounded_up
 from autolog.core.recording import Recording
 from autolog.process.context import watching
@@ -69,6 +71,8 @@ def affordable_rows(
     no code or random generator of the user's inside; and one whose cost is known. All of the rows, or
     ``at_most`` so many, or none: what rests on other rows each time cannot be compared.
     """
+    if is_lazy(X):
+        return not_computed(X)
     whole = length(X)
     if not whole or not hasattr(estimator, method):
         return f"there is no {method}"
@@ -154,7 +158,7 @@ def length(values: Any) -> int | None:
     """How many rows there are, if that can be told without counting them."""
     shape = getattr(values, "shape", None)
     if shape:
-        return int(shape[0])
+        return int(shape[0]) if isinstance(shape[0], Integral) else None  # Dask does not always know its own
     return len(values) if hasattr(values, "__len__") else None
 
 

@@ -19,6 +19,7 @@ from autolog.capture.titles import short_class, title
 from autolog.core.recording import Recording
 from autolog.process.guard import shield
 from autolog.process.signatures import signature_of
+from autolog.sklearn.budget import length
 from autolog.sklearn.inside import MOST_LEVELS, attribute, final_estimator, is_estimator, is_one, steps_of
 from autolog.sklearn.known import TrainingData, is_full, place_of, read_of, training_data
 
@@ -92,15 +93,17 @@ def is_being_checked() -> bool:
 
 # Libraries that fit models of their own to sample data anew, or to choose what is tried next.
 _FOR_THEMSELVES = {"bayes_opt", "imblearn", "optuna", "skopt"}
+_OF_WORKERS = {"lightgbm.dask"}  # each fits its share of a model that is somebody's to fit
 
 
 def is_fitted_by_a_library() -> bool:
     """Whether a library fits a model for ends of its own: a run of it nobody has asked for."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        module = str(frame.f_globals.get("__name__"))
+        package = module.partition(".")[0]
         if package not in ("autolog", "joblib", "sklearn"):
-            return package in _FOR_THEMSELVES
+            return package in _FOR_THEMSELVES or module in _OF_WORKERS
         frame = frame.f_back
     return False
 
@@ -244,15 +247,13 @@ def record_data(run: Recording, X: Any, y: Any, *, is_divided: bool = False) -> 
     Args:
         is_divided: whether it is the data of a cross-validation, of which each model learns from a part.
     """
-    shape = getattr(X, "shape", None)
-    rows = int(shape[0]) if shape else len(X) if hasattr(X, "__len__") else None
     full = is_full(run)
     of_X, of_y = datasets.read(X, full=full), read_of(y, full=full)
     training_data[run] = TrainingData(
         of_X.mark if X is not None else None,
         of_y.mark if of_y is not None else None,
         KnownRows.of(of_X.rows) if of_X.rows is not None else None,
-        rows=rows,
+        rows=length(X),
         is_boolean=str(getattr(y, "dtype", "")).startswith("bool"),
         place=place_of(X),
         is_divided=is_divided,

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Generator, Mapping
 from typing import Any
 
+from autolog.capture.kinds import is_lazy
 from autolog.core.evaluations import name_here, say_main
 from autolog.core.recording import Recording
 from autolog.core.training import find_run
@@ -94,6 +95,8 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     given = args[0] if args else kwargs.get("params", {})
     name = kwargs.get("caller_name", args[1] if len(args) > 1 else None)
     observe_check(constraints, name)
+    if any(map(is_lazy, given.values())):  # of what it is cannot be known without computing it
+        return
     if "labels_true" in given and "labels_pred" in given:
         labels = given["labels_true"], given["labels_pred"]
         wait_for_value(_evaluate_clusters(*labels))

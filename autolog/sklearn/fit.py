@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from autolog.capture import evaluation, model
 from autolog.core.callbacks import given_by, is_wanted
+from autolog.core.inner import inner_room
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.results import record_finals
@@ -39,7 +41,7 @@ from autolog.sklearn.described import (
     task_of,
 )
 from autolog.sklearn.given import data_of, record_arguments
-from autolog.sklearn.inside import is_estimator, steps_of
+from autolog.sklearn.inside import final_estimator, is_estimator, steps_of
 from autolog.sklearn.known import MOST_BATCHES, is_full, training_data
 from autolog.sklearn.learned import record_curves, record_importances, record_selected
 from autolog.sklearn.outcome import record_criteria, record_outcome
@@ -234,6 +236,10 @@ def _record_fitted(run: Recording, estimator: Any, given: Given, *, with_curves:
         record_selected(run, estimator)
     with shield("scikit-learn: search results"):
         record_search(run, estimator)
+    with shield("scikit-learn: a model of another library"):
+        final = final_estimator(estimator)
+        if (room := inner_room(final)) is not None:
+            room.record_inner(run, final, is_whole=final is estimator)
 
 
 def _record_seconds(run: Recording, seconds: float) -> None:
@@ -283,10 +289,27 @@ def _record_model(run: Recording, estimator: Any) -> None:
         limit = f"{run.settings.artifact_limit:,} bytes"
         run.note("model", f"not kept: larger than Settings.artifact_limit ({limit})")
         return
+    files = {"model.pkl": path}
+    with shield("scikit-learn: a model in its library's own format"):
+        files |= _native_file(run, final_estimator(estimator), run.settings.artifact_limit - size)
     run.staged_artifact(
         f"model-{type(estimator).__name__}",
         "model",
-        {"model.pkl": path},
-        {"bytes": size},
+        files,
+        {"bytes": sum(Path(file).stat().st_size for file in files.values())},
         is_best=hasattr(estimator, "best_estimator_"),
     )
+
+
+def _native_file(run: Recording, final: Any, limit: int) -> dict[str, Any]:
+    """The model as its library writes it, beside the pickle, which another version may not read."""
+    if (room := inner_room(final)) is None:
+        return {}
+    name, write = room.native_file(final)
+    path = Path(run.stage(name))
+    write(path)
+    if path.stat().st_size > limit:
+        path.unlink()
+        run.note("model/native", f"{name} is not kept: larger than Settings.artifact_limit with model.pkl")
+        return {}
+    return {name: path}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autolog.capture.kinds import is_lazy
 from autolog.capture.params import sanitize
 from autolog.core.recording import Recording
 from autolog.process.hooks import Call
@@ -65,7 +66,7 @@ def record_arguments(run: Recording, call: Call) -> None:
 
 
 def _described(name: str, value: Any) -> Any:
-    if name.endswith("sample_weight"):
+    if name.endswith("sample_weight") and not is_lazy(value):
         try:
             weights = np.asarray(value, dtype=float)
         except (TypeError, ValueError):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture.datasets import Read
+from autolog.capture.kinds import is_lazy
 from autolog.core.recording import Recording
 from autolog.core.training import find_run
 from autolog.sklearn.budget import length
@@ -153,7 +154,7 @@ def _observe_output(method: str) -> Observer:
         run, scoring = find_run(estimator), scored_here.get()
         if run is None and scoring is not None and length(result) == length(scoring.X):
             run = scoring.run  # the inner model of one that hands `score` on: RFE, RANSAC
-        if run is None:
+        if run is None or is_lazy(result):
             forget_latest()
             return
         if getattr(result, "shape", (0,))[0] == 1:  # it is served, not evaluated: every microsecond counts
@@ -291,7 +292,7 @@ def output_of(value: Any) -> Output | None:
 def remember_clusters(run: Recording, estimator: Any, result: Any) -> None:
     """What a clustering says of the data that it was fitted on: to know it again beside a truth."""
     for labels in (getattr(estimator, "labels_", None), result):
-        if labels is not None and labels is not estimator:
+        if labels is not None and labels is not estimator and not is_lazy(labels):
             _remember(labels, run, estimator, "fit_predict", None)
 
 

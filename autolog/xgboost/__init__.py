@@ -54,6 +54,13 @@ HOOKS = [
         outermost_of="xgboost",
         records="cross-validations by xgboost.cv",
     ),
+    Hook(
+        "xgboost.dask",
+        "train.func",
+        "autolog.xgboost.fit:observe_distributed",
+        outermost_of="xgboost",
+        records="trainings by xgboost.dask.train",
+    ),
     # It is given what every fold has reported, of which XGBoost keeps the means.
     Hook(
         "xgboost.callback",

@@ -11,7 +11,7 @@ from autolog.process.callers import callers_in
 from autolog.process.context import watching
 from autolog.process.guard import shield
 
-__all__ = ["observe_matrix", "record_matrix", "target_of"]
+__all__ = ["named_columns", "observe_matrix", "record_matrix", "target_of"]
 
 MOST_COLUMNS = 50
 
@@ -46,11 +46,15 @@ def record_matrix(run: Recording, name: str, matrix: Any) -> None:
         "rows": matrix.num_row(),
         "shape": [matrix.num_row(), matrix.num_col()],
     }
-    if names is not None:
-        more["columns"] = names[:MOST_COLUMNS]
-        if len(names) > MOST_COLUMNS:
-            more["columns"] = [*more["columns"], f"… (+{len(names) - MOST_COLUMNS} items)"]
+    more["columns"] = named_columns(names)
     if types is not None and "c" in types:
         places = [place for place, kind in enumerate(types) if kind == "c"][:MOST_COLUMNS]
         more["categorical"] = [names[place] if names is not None else place for place in places]
     record_data(run, name, facts_of(matrix), target_of(matrix), weight=matrix.get_weight(), more=more)
+
+
+def named_columns(names: list[str] | None) -> list[str] | None:
+    """The first names, and how many there are more."""
+    if names is None or len(names) <= MOST_COLUMNS:
+        return names
+    return [*names[:MOST_COLUMNS], f"… (+{len(names) - MOST_COLUMNS} items)"]

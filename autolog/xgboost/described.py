@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import xgboost
 
-from autolog.capture.params import scalar
 from autolog.capture.titles import title
+from autolog.core.boosted import continued_from, describe_given
 from autolog.core.recording import Recording
 from autolog.process.guard import shield
 from autolog.process.hooks import Call
 
-__all__ = ["describe", "given_parameters", "name_of", "objective_of", "record_defaults", "task_of"]
+__all__ = [
+    "describe",
+    "given_parameters",
+    "name_of",
+    "objective_of",
+    "record_defaults",
+    "record_unset",
+    "task_of",
+]
 
 # XGBoost takes either name; these are the ones that its scikit-learn classes have, too.
 _ALIASES = {
@@ -32,7 +39,6 @@ _ARGUMENTS = (
     "nfold", "stratified", "metrics", "shuffle", "seed", "folds", "fpreproc",
 )  # fmt: skip
 _NO_PARAMETERS = {"num_feature", "num_trees", "num_target", "boost_from_average", "updater_seq"}
-_MOST_AT_THE_TOP = 50
 
 
 def name_of(call: Call, what: str = "") -> str:
@@ -68,32 +74,29 @@ def describe(run: Recording, call: Call, *, earlier: Recording | None = None) ->
         earlier: the run of the model that the training goes on with.
     """
     given = given_parameters(call)
-    found: dict[str, Any] = {
-        "framework": "xgboost",
-        "framework/version": xgboost.__version__,
-        "model": "Booster",
-        "model/class": "xgboost.core.Booster",
-    }
-    if isinstance(given.get("random_state"), int):
-        found["seed"] = given["random_state"]
-    before = call.get("xgb_model")
-    if before is not None:
-        is_path = isinstance(before, (str, os.PathLike))
-        known = earlier.name if earlier is not None else None
-        found["model/continued_from"] = os.fspath(before) if is_path else known or type(before).__name__
-    run.describe(found)
-    run.params({"num_boost_round": call.get("num_boost_round"), **given})
-    plain = {f"params/{name}": scalar(value) for name, value in given.items()}
-    plain = {name: value for name, value in plain.items() if value is not None}
-    run.describe(dict(list(plain.items())[:_MOST_AT_THE_TOP]))
+    run.params({"num_boost_round": call.get("num_boost_round")})
+    describe_given(
+        run, given, "xgboost", xgboost.__version__, "xgboost.core.Booster", seed=given.get("random_state")
+    )
+    continued_from(run, call.get("xgb_model"), earlier)
 
 
 def record_defaults(run: Recording, booster: Any) -> None:
     """All parameters as XGBoost has used them: those that nobody has set stand beside the others."""
     known = run.known_params()
+    run.params({name: value for name, value in _used(booster).items() if name not in known})
+
+
+def record_unset(run: Recording, booster: Any) -> None:
+    """What XGBoost has used for the parameters of an estimator that stand for "unset": None."""
+    unset = {name for name, value in run.known_params().items() if value is None}
+    run.params({name: value for name, value in _used(booster).items() if name in unset})
+
+
+def _used(booster: Any) -> dict[str, Any]:
     found = dict(_leaves(json.loads(booster.save_config())["learner"]))
     used = {_ALIASES.get(name, name): _plain(value) for name, value in found.items()}
-    run.params({name: v for name, v in used.items() if name not in known and name not in _NO_PARAMETERS})
+    return {name: value for name, value in used.items() if name not in _NO_PARAMETERS}
 
 
 def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import Any
 
-from autolog.core.callbacks import callback_among, callbacks_of, given_by, is_wanted
-from autolog.core.placing import begin_training
-from autolog.core.training import Frame, bind_run, find_run, recorded
+from autolog.core.boosted import heard_by, one_run
+from autolog.core.callbacks import NativeCallback, callback_among, callbacks_of, given_by, is_wanted
+from autolog.core.recording import Recording
+from autolog.core.training import Frame, find_run
 from autolog.process.callers import callers_in
 from autolog.process.context import watching
 from autolog.process.guard import shield
-from autolog.process.hooks import Call, Outcome
+from autolog.process.hooks import Call
 from autolog.xgboost.described import describe, name_of
-from autolog.xgboost.recorder import CrossValidation, Ears, Fit
+from autolog.xgboost.recorder import CrossValidation, Distributed, Ears, Fit
 
-__all__ = ["observe_cv", "observe_folds", "observe_train"]
-
-_cross_validation: ContextVar[CrossValidation | None] = ContextVar("autolog_xgboost_cv", default=None)
+__all__ = ["observe_cv", "observe_distributed", "observe_folds", "observe_train"]
 
 # Whose trainings are a part of something larger: a fit that scikit-learn's room records, a worker's share.
 _OF_ESTIMATORS = "xgboost.sklearn"
@@ -32,28 +30,42 @@ def observe_train(call: Call) -> Frame:
     if not is_wanted("xgboost", given) or _belongs_to_another():
         yield
         return
-    with watching("xgboost"):  # first: if this run cannot be opened, its inner calls are no runs either
-        try:
-            training = begin_training(None, name_of(call), framework="xgboost", given=given_by(given))
-        except Exception:
-            yield
-            raise
-        run = training.run
-        fit: list[Fit] = []
 
-        def before() -> None:
-            with shield("XGBoost: parameters"):
-                describe(run, call, earlier=find_run(call.get("xgb_model")))
-            fit.append(Fit(run, call, callbacks))
-            _put_in(fit[0].ears(), call, callbacks)
+    def part(run: Recording) -> Fit:
+        fit = Fit(run, call, callbacks)
+        _put_in(fit.ears(), call, callbacks)
+        return fit
 
-        def after(outcome: Outcome, seconds: float) -> None:
-            if outcome.error is None:
-                bind_run(outcome.result, run)
-            for one in fit:
-                one.ended(outcome, seconds)
+    yield from one_run(
+        "xgboost",
+        "XGBoost",
+        name_of(call),
+        describe=lambda run: describe(run, call, earlier=find_run(call.get("xgb_model"))),
+        part=part,
+        given=given_by(given),
+    )
 
-        yield from recorded("XGBoost", training, before=before, after=after)
+
+def observe_distributed(call: Call) -> Frame:
+    """One run per training by Dask's workers: of the callbacks, which go to them, ours stays here."""
+    callbacks = callbacks_of(call)
+    given = callback_among(callbacks)
+    if given is not None:
+        with shield("XGBoost: TrackioCallback"):
+            call.replace(
+                "callbacks", [one for one in callbacks if not isinstance(one, NativeCallback)] or None
+            )
+    if not is_wanted("xgboost", given):
+        yield
+        return
+    yield from one_run(
+        "xgboost",
+        "XGBoost",
+        name_of(call),
+        describe=lambda run: describe(run, call, earlier=find_run(call.get("xgb_model"))),
+        part=lambda run: Distributed(run, call, callbacks),
+        given=given_by(given),
+    )
 
 
 def _put_in(ears: Any, call: Call, callbacks: list[Any]) -> None:
@@ -70,36 +82,25 @@ def observe_cv(call: Call) -> Frame:
     if not is_wanted("xgboost", given) or _belongs_to_another():
         yield
         return
-    with watching("xgboost"):
-        try:
-            training = begin_training(None, name_of(call, "cv"), framework="xgboost", given=given_by(given))
-        except Exception:
-            yield
-            raise
-        run = training.run
-        token = _cross_validation.set(None)
-        cv: list[CrossValidation] = []
 
-        def before() -> None:
-            with shield("XGBoost: parameters"):
-                describe(run, call)
-            cv.append(CrossValidation(run, call, callbacks))
-            _cross_validation.set(cv[0])
-            _put_in(cv[0].ears(), call, callbacks)
+    def part(run: Recording) -> CrossValidation:
+        cv = CrossValidation(run, call, callbacks)
+        _put_in(cv.ears(), call, callbacks)
+        return cv
 
-        def after(outcome: Outcome, seconds: float) -> None:
-            for one in cv:
-                one.ended(outcome, seconds)
-
-        try:
-            yield from recorded("XGBoost", training, before=before, after=after)
-        finally:
-            _cross_validation.reset(token)
+    yield from one_run(
+        "xgboost",
+        "XGBoost",
+        name_of(call, "cv"),
+        describe=lambda run: describe(run, call),
+        part=part,
+        given=given_by(given),
+    )
 
 
 def observe_folds(lines: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
     """What each fold has reported of a round."""
-    if (cv := _cross_validation.get()) is not None:
+    if isinstance(cv := heard_by(), CrossValidation):
         with shield("XGBoost: folds"):
             cv.folds_told(lines)
 

@@ -10,18 +10,20 @@ import xgboost
 from xgboost.callback import TrainingCallback
 
 from autolog.core.importances import names_among, record_bars
-from autolog.core.kept import keep_model
+from autolog.core.kept import NativeFile, keep_model
 from autolog.core.recording import Recording
 from autolog.core.rounds import EarlyStopping, Folds, Rounds, looked_at
-from autolog.core.sets import facts_of, sets_of
+from autolog.core.sets import facts_of, record_data, sets_of
+from autolog.core.training import bind_run
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
-from autolog.xgboost.data import record_matrix, target_of
+from autolog.xgboost.data import named_columns, record_matrix, target_of
 from autolog.xgboost.described import record_defaults
 
-__all__ = ["CrossValidation", "Ears", "Fit"]
+__all__ = ["CrossValidation", "Distributed", "Ears", "Fit", "native_file_of", "record_trees"]
 
 MOST_BYTES = 20_000_000  # of a model whose trees are looked at
+_ON_WORKERS = "not read: each of Dask's workers has a part of it"
 
 
 class Ears(TrainingCallback):  # type: ignore[misc]
@@ -71,21 +73,31 @@ class Fit:
 
     def _record_data(self, call: Call) -> None:
         matrix, sets = call.get("dtrain"), sets_of(self.run)
-        sets.trained_on(facts_of(matrix), target_of(matrix))
-        record_matrix(self.run, "train", matrix)
+        sets.trained_on(facts_of(matrix), self._target_of(matrix))
+        self._record_matrix("train", matrix)
         evals = [(one, str(name)) for one, name in call.get("evals") or ()]
-        names = sets.given([(facts_of(one), target_of(one), name) for one, name in evals])
+        names = sets.given([(facts_of(one), self._target_of(one), name) for one, name in evals])
         for (one, called), name in zip(evals, names, strict=True):
             self._names[called] = name
             if name != "train":
-                record_matrix(self.run, name, one)
+                self._record_matrix(name, one)
+
+    @staticmethod
+    def _target_of(matrix: Any) -> Any:
+        return target_of(matrix)
+
+    def _record_matrix(self, name: str, matrix: Any) -> None:
+        record_matrix(self.run, name, matrix)
 
     def _heard(self, evals_log: Mapping[str, Any]) -> dict[str, float]:
         return {
-            f"{self._names.get(name, name)}/{metric}": values[-1]
+            self._key(name, metric): values[-1]
             for name, metrics in evals_log.items()
             for metric, values in metrics.items()
         }
+
+    def _key(self, name: str, metric: str) -> str:
+        return f"{self._names.get(name, name)}/{metric}"
 
     def ended(self, outcome: Outcome, seconds: float) -> None:
         """The training has returned, or raised."""
@@ -94,17 +106,18 @@ class Fit:
             self.rounds.record_last()
             return
         booster = outcome.result
+        bind_run(booster, self.run)
         with shield("XGBoost: rounds"):
             self._record_rounds(booster)
         self.run.log_once({"vitals/fit_seconds": seconds}, step=self.run.last_step)
         with shield("XGBoost: parameters"):
             record_defaults(self.run, booster)
         with shield("XGBoost: trees"):
-            _record_trees(self.run, booster)
+            record_trees(self.run, booster)
         with shield("XGBoost: importances"):
             _record_importances(self.run, booster)
         with shield("XGBoost: model"):
-            keep_model(self.run, "Booster", "model.ubj", booster.save_model)
+            keep_model(self.run, "Booster", native_file_of(booster))
 
     def _record_rounds(self, booster: Any) -> None:
         last = self.rounds.earlier + self.rounds.done
@@ -114,6 +127,45 @@ class Fit:
             best, score = int(text) + 1, float(booster.attr("best_score"))
             early = looked_at(early, self.rounds.keys)
         self.rounds.record_end(kept=kept if 0 < kept < last else None, best=best, score=score, early=early)
+
+
+class Distributed(Fit):
+    """One ``xgboost.dask.train``: its rounds are told after it, by what it returns.
+
+    What the workers were given is theirs, and so are the callbacks.
+    """
+
+    def __init__(self, run: Recording, call: Call, callbacks: list[Any]):
+        super().__init__(run, call, callbacks)
+        if isinstance(before := call.get("xgb_model"), xgboost.Booster):
+            self.rounds.earlier = before.num_boosted_rounds()
+
+    @staticmethod
+    def _target_of(matrix: Any) -> Any:
+        return None
+
+    def _record_matrix(self, name: str, matrix: Any) -> None:
+        columns = getattr(matrix, "feature_names", None)
+        more = {"kind": type(matrix).__name__, "columns": named_columns(columns)}
+        record_data(self.run, name, facts_of(matrix), None, more=more, why=_ON_WORKERS)
+
+    def ended(self, outcome: Outcome, seconds: float) -> None:
+        """The training has returned, or raised."""
+        found = outcome.result
+        if outcome.error is not None or not isinstance(found, Mapping):
+            if outcome.error is None:
+                self.run.note("model", "not recorded: an asynchronous client is waited for by you")
+            return
+        with shield("XGBoost: rounds"):
+            self._tell_rounds(found["history"])
+        super().ended(Outcome(found["booster"], None), seconds)
+
+    def _tell_rounds(self, history: Mapping[str, Mapping[str, list[float]]]) -> None:
+        found = {
+            self._key(name, of): values for name, metrics in history.items() for of, values in metrics.items()
+        }
+        for number in range(max(map(len, found.values()), default=0)):
+            self.rounds.told(lambda at=number: {key: values[at] for key, values in found.items()})  # type: ignore[misc]
 
 
 class CrossValidation:
@@ -172,7 +224,13 @@ def _early_stopping_of(call: Call, callbacks: list[Any]) -> EarlyStopping | None
     return None
 
 
-def _record_trees(run: Recording, booster: Any) -> None:
+def native_file_of(model: Any) -> NativeFile:
+    """A booster, or an estimator, as XGBoost writes it."""
+    return NativeFile("model.ubj", model.save_model)
+
+
+def record_trees(run: Recording, booster: Any) -> None:
+    """How many trees and leaves it has, and how deep they are."""
     if len(booster.save_raw()) > MOST_BYTES:
         run.note("model/trees", "not counted: it would take long")
         return

@@ -287,6 +287,10 @@ def test_inside_of_scikit_learns_own_it_is_one_run(sink: MemorySink, inside: str
             fitted = make_pipeline(StandardScaler(), model).fit(X, y)
             assert accuracy_score(SETS["cancer"][2][1], fitted.predict(SETS["cancer"][2][0])) > 0.8
             assert sink.runs[0].metrics["val/accuracy"] > 0.8
+            assert sink.runs[0].config["model/trees"] == 2
+            assert sink.runs[0].config["model/depth"] == 6
+            [artifact] = [one for one in sink.runs[0].artifacts if one["type"] == "model"]
+            assert set(artifact["files"]) == {"model.pkl", "model.cbm"}
         elif inside == "search":
             GridSearchCV(model, {"depth": [1, 2]}, cv=2).fit(X, y).score(*SETS["cancer"][2])
         else:
@@ -294,6 +298,32 @@ def test_inside_of_scikit_learns_own_it_is_one_run(sink: MemorySink, inside: str
     autolog.finish()
     assert [run.config["framework"] for run in sink.runs if run.parent is None] == ["sklearn"]
     assert "catboost" not in {run.config["framework"] for run in sink.runs}
+
+
+@pytest.mark.parametrize("has_statistics", [True, False])
+def test_a_search_of_its_own_says_what_it_has_found(recorded: MemorySink, has_statistics: bool) -> None:
+    model = CatBoostClassifier(iterations=3, **QUIET)
+    found = model.grid_search(
+        {"depth": [1, 2]}, *SETS["cancer"][0], cv=2, verbose=False, calc_cv_statistics=has_statistics
+    )
+    autolog.finish()
+    [run] = recorded.runs
+    assert run.config["best/params"] == found["params"]
+    assert run.config["best/depth"] == found["params"]["depth"] == model.get_all_params()["depth"]
+    if has_statistics:
+        means = found["cv_results"]["test-Logloss-mean"]
+        assert run.metrics["cv/test_logloss_mean"] == pytest.approx(means[-1])
+        assert "cv/train_logloss_std" in run.metrics
+    else:
+        assert not any(key.startswith("cv/") for key in run.metrics)
+    assert all(key.startswith("cv/") for key in undocumented(run))  # the metrics' own names
+
+
+def test_a_search_without_a_fit_at_its_end_opens_no_run(recorded: MemorySink) -> None:
+    model = CatBoostClassifier(iterations=2, **QUIET)
+    model.grid_search({"depth": [1, 2]}, *SETS["cancer"][0], cv=2, verbose=False, refit=False)
+    autolog.finish()
+    assert recorded.runs == []
 
 
 def test_beside_scikit_learn_a_fit_by_itself_is_a_run(sink: MemorySink) -> None:

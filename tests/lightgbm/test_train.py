@@ -287,8 +287,28 @@ def test_inside_of_scikit_learns_fit_it_is_one_run(sink: MemorySink, inside: str
         model.fit(X, y)
         model.score(*SETS["cancer"][2])
     autolog.finish()
-    assert only(sink).config["framework"] == "sklearn"
-    assert only(sink).metrics["val/accuracy"] > 0.8
+    run = only(sink)
+    assert run.config["framework"] == "sklearn"
+    assert run.metrics["val/accuracy"] > 0.8
+    assert run.config["model/trees"] == 20
+    assert run.config["model/depth"] >= 1
+    assert run.config["model/leaves"] >= 2 * run.config["model/trees"]
+
+
+@pytest.mark.parametrize("inside", ["alone", "pipeline"])
+def test_inside_of_scikit_learns_fit_it_is_kept_in_its_own_format(inside: str, tmp_path: Path) -> None:
+    X, y = SETS["cancer"][0]
+    model: Any = lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbosity=-1)
+    whole = model if inside == "alone" else make_pipeline(StandardScaler(), model)
+    project = f"lightgbm-native-{inside}"
+    with autolog.enabled("sklearn", log_code=False, project=project, finish_timeout=120):
+        whole.fit(X, y)
+    assert autolog.finish()
+    [kept] = autolog.runs(project)
+    [artifact] = [one for one in kept.artifacts if one.type == "model"]
+    native = next(path for path in artifact.copy(tmp_path) if path.suffix != ".pkl")
+    assert lightgbm.Booster(model_file=native).num_trees() == 3
+    assert (kept.load_model().predict(X) == whole.predict(X)).all()
 
 
 def test_without_scikit_learn_its_class_is_a_training(recorded: MemorySink) -> None:

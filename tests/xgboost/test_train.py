@@ -334,8 +334,49 @@ def test_inside_of_scikit_learns_fit_it_is_one_run(sink: MemorySink, inside: str
         model.fit(X, y)
         model.score(*SETS["cancer"][2])
     autolog.finish()
-    assert only(sink).config["framework"] == "sklearn"
-    assert only(sink).metrics["val/accuracy"] > 0.8
+    run = only(sink)
+    assert run.config["framework"] == "sklearn"
+    assert run.metrics["val/accuracy"] > 0.8
+    assert run.config["model/trees"] == 2
+    assert run.config["model/depth"] >= 1
+    assert run.config["model/leaves"] >= 2 * run.config["model/trees"]
+
+
+def test_what_nobody_has_set_is_what_xgboost_has_used(sink: MemorySink) -> None:
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        xgboost.XGBClassifier(n_estimators=2, max_depth=3).fit(*SETS["cancer"][0])
+    autolog.finish()
+    params = only(sink).config["params"]
+    assert (params["learning_rate"], params["reg_lambda"], params["max_depth"]) == (0.3, 1, 3)
+    assert "params/learning_rate" not in only(sink).config  # it was not set by hand
+
+
+def test_a_native_file_beyond_the_limit_is_not_kept(sink: MemorySink) -> None:
+    model = xgboost.XGBClassifier(n_estimators=2).fit(*SETS["cancer"][0])
+    limit = len(pickle.dumps(model)) + 100
+    with autolog.enabled("sklearn", sink=sink, log_code=False, artifact_limit=limit):
+        model.fit(*SETS["cancer"][0])
+    autolog.finish()
+    run = only(sink)
+    [artifact] = [one for one in run.artifacts if one["type"] == "model"]
+    assert set(artifact["files"]) == {"model.pkl"}
+    assert "model.ubj is not kept" in run.config["autolog/notes"]["model/native"]
+
+
+@pytest.mark.parametrize("inside", ["alone", "pipeline"])
+def test_inside_of_scikit_learns_fit_it_is_kept_in_its_own_format(inside: str, tmp_path: Path) -> None:
+    X, y = SETS["cancer"][0]
+    model: Any = xgboost.XGBClassifier(n_estimators=2, n_jobs=1)
+    whole = model if inside == "alone" else make_pipeline(StandardScaler(), model)
+    project = f"xgboost-native-{inside}"
+    with autolog.enabled("sklearn", log_code=False, project=project, finish_timeout=120):
+        whole.fit(X, y)
+    assert autolog.finish()
+    [kept] = autolog.runs(project)
+    [artifact] = [one for one in kept.artifacts if one.type == "model"]
+    native = next(path for path in artifact.copy(tmp_path) if path.suffix != ".pkl")
+    assert xgboost.Booster(model_file=native).get_dump() == model.get_booster().get_dump()
+    assert (kept.load_model().predict(X) == whole.predict(X)).all()
 
 
 def test_without_scikit_learn_its_class_is_a_training(recorded: MemorySink) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from autolog.capture.kinds import is_lazy, not_computed
+
 Array = npt.NDArray[Any]
 
 _MOST_CELLS = 20_000_000  # of a sparse matrix that is made dense
@@ -24,6 +26,8 @@ def as_array(values: Any, name: str) -> Array:
     Raises:
         ValueError: It is empty, no column, or its rows are of different lengths.
     """
+    if is_lazy(values):
+        raise ValueError(f"{name}: {not_computed(values)}")
     if hasattr(values, "detach"):  # torch: gradients and devices stay behind
         values = values.detach().cpu()
     if hasattr(values, "toarray"):  # scipy's sparse matrices

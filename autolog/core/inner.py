@@ -1,0 +1,41 @@
+"""A model of one framework whose training another framework's room records.
+
+scikit-learn's room records the fit of an ``XGBClassifier``. How many trees that has, and how it is written to
+a file, is known to XGBoost's room. It is asked whether or not it is turned on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol, cast
+
+from autolog.core.catalogue import TABLE, can_be_recorded
+from autolog.core.kept import NativeFile
+from autolog.core.recording import Recording
+
+__all__ = ["InnerRoom", "inner_room"]
+
+
+class InnerRoom(Protocol):
+    """The module ``inner`` of a room."""
+
+    def record_inner(self, run: Recording, model: Any, *, is_whole: bool) -> None:
+        """Record what a model has learned.
+
+        Args:
+            run: of the training that it is inside of.
+            model: a fitted estimator.
+            is_whole: it is all that was trained, no step of a pipeline: the run's parameters are its.
+        """
+
+    def native_file(self, model: Any) -> NativeFile:
+        """The model as a file in its library's own format."""
+
+
+def inner_room(model: Any) -> InnerRoom | None:
+    """The room that knows a model of this class; None: there is none, or it does not know this version."""
+    for kind in type(model).__mro__:
+        package = kind.__module__.partition(".")[0]
+        if package in TABLE and TABLE[package].estimator == kind.__name__ and can_be_recorded(package):
+            return cast(InnerRoom, importlib.import_module(f"{TABLE[package].module}.inner"))
+    return None
