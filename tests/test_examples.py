@@ -124,9 +124,13 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in EXPECTED]
-)
+def mark_of(name: str) -> Any:
+    if name == "sklearn_classification":  # one is run by the README's test command
+        return ()
+    return pytest.mark.long if name in LONG else pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=mark_of(name)) for name in EXPECTED])
 def test_an_example_records_what_it_says(tmp_path: Path, name: str) -> None:
     example = EXAMPLES / f"{name}.py"
     program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"

@@ -20,6 +20,7 @@ README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+@pytest.mark.slow
 def test_the_quickstart_records_what_it_promises(tmp_path: Path) -> None:
     example = ROOT / "examples" / "quickstart.py"
     program = f"import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
@@ -46,6 +47,7 @@ def test_the_quickstart_records_what_it_promises(tmp_path: Path) -> None:
     assert journals(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_quickstarts_code_is_kept(tmp_path: Path) -> None:
     example = ROOT / "examples" / "quickstart.py"
     program = (

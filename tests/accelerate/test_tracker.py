@@ -173,6 +173,7 @@ def test_a_program_that_ends_ends_its_run(tmp_path: Path, end: str, code: int, s
     assert len(values(kept, "train/loss")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
     program = """

@@ -28,6 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded(tmp_path_factory.mktemp("page"))
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_commands_print(home: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert len(list(lines_of(text))) == 21

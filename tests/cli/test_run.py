@@ -51,6 +51,7 @@ def log_of(directory: Path) -> str:
     return (directory / "log").read_text()
 
 
+@pytest.mark.slow
 def test_a_program_is_recorded_and_otherwise_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     plain = subprocess.run(
@@ -72,6 +73,7 @@ def test_a_program_is_recorded_and_otherwise_as_it_is(tmp_path: Path) -> None:
     assert "finished in" in log_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_module_and_any_program_that_starts_python_are_recorded(tmp_path: Path) -> None:
     (tmp_path / "mod.py").write_text("import sklearn.base; print('module', __name__)")
     done = started(tmp_path, "--framework", "sklearn", "-m", "mod")
@@ -95,6 +97,7 @@ def test_the_users_own_sitecustomize_is_called_and_ours_is_no_part_of_the_path(t
     assert "autolog: recording" in log_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_where_nothing_was_recorded_one_line_says_why(tmp_path: Path) -> None:
     assert started(tmp_path, "-c", "print(1)").stdout == "1\n"
     assert "nothing was recorded: the program has trained with none of sklearn" in log_of(tmp_path)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import orjson
+import pytest
 
 from tests import programs
 from tests.cli.conftest import Called
@@ -27,6 +28,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 def test_what_cannot_be_delivered_is_said_with_the_reason_and_typer_is_not_needed(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{programs.free_port()}"
     journal = left_behind(tmp_path, ["server", url])

@@ -400,6 +400,7 @@ class Faults:
         print(f"\n{len(passed)} places, each broken in {len(WAYS)} ways: {', '.join(passed)}")
         print(f"said in the log only: {', '.join(sorted(unsaid))}")
 
+    @pytest.mark.slow
     def test_where_warnings_are_errors_all_is_recorded_and_none_is_ours(self) -> None:
         """Every function of ours warns, in all threads: the user is told what they are told without us."""
         plain, erring = MemorySink(), MemorySink()

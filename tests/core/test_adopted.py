@@ -33,6 +33,7 @@ ENDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "code", "status"), ENDS.values(), ids=ENDS)
 def test_its_status_is_how_it_has_ended(tmp_path: Path, end: str, code: int, status: str) -> None:
     run(tmp_path, HIS + end, code=code)
@@ -47,6 +48,7 @@ def test_its_status_is_how_it_has_ended(tmp_path: Path, end: str, code: int, sta
     assert journals(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_it_has_ended_when_it_is_finished_whatever_comes_after(tmp_path: Path) -> None:
     out = run(
         tmp_path,
@@ -65,6 +67,7 @@ raise ValueError("his")
     assert statuses == {"his": "finished", "again": "failed"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "status"), [("raise ValueError('his')", "failed"), ("", "finished")])
 def test_what_is_trained_in_it_after_its_own_finish_says_how_it_has_ended(
     tmp_path: Path, end: str, status: str
@@ -76,6 +79,7 @@ def test_what_is_trained_in_it_after_its_own_finish_says_how_it_has_ended(
     assert his["config"].get("error") == ("ValueError: his" if end else None)
 
 
+@pytest.mark.slow
 def test_it_is_running_while_it_runs_and_crashed_once_its_process_is_gone(tmp_path: Path) -> None:
     process = start(
         tmp_path, HIS + "print(autolog.finish(), flush=True)\nprint(1, flush=True)\ntime.sleep(300)"
@@ -92,6 +96,7 @@ def test_it_is_running_while_it_runs_and_crashed_once_its_process_is_gone(tmp_pa
     assert [alert["title"] for alert in his["alerts"]] == ["his crashed"]
 
 
+@pytest.mark.slow
 def test_a_status_of_the_users_own_stays(tmp_path: Path) -> None:
     program = HIS.replace('{"mine": 1}', '{"mine": 1, "status": "his word"}')
     run(tmp_path, program + "raise ValueError('his')", code=1)
@@ -117,6 +122,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert kept == {"his": "finished", "SGD": "finished"}
 
 
+@pytest.mark.slow
 def test_its_machine_is_sampled_unless_trackio_does_so(tmp_path: Path) -> None:
     program = HIS.replace("log_code=False", "log_code=False, system_interval=0.2")
     waiting = "\nprint(1, flush=True)\ntime.sleep(300)"
@@ -159,6 +165,7 @@ print(len(set(map(id, runs))), {run.status for run in runs})
     assert out.splitlines()[-1] == "1 {'finished'}"
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_we_end_it_keeps_trackio_from_nothing(tmp_path: Path) -> None:
     run(
         tmp_path,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.programs import read, run, values
 
 
@@ -62,6 +64,7 @@ def test_the_last_run_is_there_when_its_training_is_over(tmp_path: Path) -> None
     assert values(fitted, "cost") == [12.5]
 
 
+@pytest.mark.slow
 def test_a_trackio_run_of_the_users_own_is_adopted_and_never_finished(tmp_path: Path) -> None:
     out = run(
         tmp_path,

@@ -16,6 +16,7 @@ X = np.arange(40.0)[:, None]; y = (X[:, 0] > 19).astype(int)
 """
 
 
+@pytest.mark.slow
 def test_it_is_what_the_model_was_evaluated_on_last(tmp_path: Path) -> None:
     run(
         tmp_path,

@@ -113,6 +113,7 @@ def test_a_handler_of_the_users_own_is_not_touched(tmp_path: Path) -> None:
     assert out.strip() == "mine"
 
 
+@pytest.mark.slow
 def test_a_framework_ends_its_training_by_sigterm_itself(tmp_path: Path) -> None:
     """As Lightning does: its handler calls ours too, it ends the training, and puts ours back."""
     program = """
@@ -199,6 +200,7 @@ local.Local.rows = lambda *args: (delivering.set(), time.sleep(600))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.003, 0.05])
 @pytest.mark.parametrize("slow", ["delivering.set()", SLOW], ids=["", "slow"])
 def test_ctrl_c_twice(tmp_path: Path, pause: float, slow: str) -> None:

@@ -26,6 +26,7 @@ def told(directory: Path, program: str, **variables: str) -> list[str]:
     return [line for line in run(directory, program, **variables).splitlines() if line.startswith("autolog:")]
 
 
+@pytest.mark.slow
 def test_each_run_is_a_line_with_its_result_and_one_says_where_they_lie(tmp_path: Path) -> None:
     where, first, second = told(tmp_path, FITS)
     assert re.fullmatch(r"autolog: recording .*sklearn.* into project p in .*", where)
@@ -50,6 +51,7 @@ def test_the_project_is_named_that_nobody_has_named(tmp_path: Path) -> None:
     assert line.endswith("trackio show --project churn")
 
 
+@pytest.mark.slow
 def test_quiet_is_quiet(tmp_path: Path) -> None:
     assert told(tmp_path, FITS, AUTOLOG_QUIET="1") == []
 
@@ -155,6 +157,7 @@ class Kernel:
         self._manager.shutdown_kernel(now=True)
 
 
+@pytest.mark.slow
 def test_in_a_notebook_each_cell_has_one_quiet_display(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
     try:

@@ -129,6 +129,7 @@ def raw_config(directory: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["the killed one's", "the other's"])
 def test_a_third_process_delivers_what_both_have_left_in_any_order(
     tmp_path: Path, backup: Path, first: str
@@ -145,6 +146,7 @@ def test_a_third_process_delivers_what_both_have_left_in_any_order(
     nothing_is_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_found_crashed_runs_again_and_finishes(tmp_path: Path, backup: Path) -> None:
     run(tmp_path, program("autolog.enable(tags=['a'])\ntrain(Stop(2, settle), Stop(2, die))"), code=-9)
     run(tmp_path, "with autolog.run('next', project='other'): pass\nassert autolog.finish()")
@@ -226,6 +228,7 @@ def test_a_run_of_the_users_is_his_to_choose(tmp_path: Path, backup: Path) -> No
     assert old["config"]["status"] == "crashed"
 
 
+@pytest.mark.slow
 def test_over_http_the_run_goes_on_whole(tmp_path: Path, backup: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}?write_token=s3cret"

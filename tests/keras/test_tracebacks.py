@@ -86,6 +86,7 @@ print("the same")
 """
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_what_it_always_did(tmp_path: Path) -> None:
     if importlib.util.find_spec("IPython") is None:
         pytest.skip("IPython is not installed")

@@ -150,6 +150,7 @@ def check(found: dict[str, Any]) -> None:
     }
 
 
+@pytest.mark.slow
 def test_ddp_and_a_rank_that_fails(tmp_path: Path) -> None:
     program = """
     # Lightning looks every few seconds whether a rank has failed, and then kills this one: on a busy machine

@@ -31,6 +31,7 @@ print("imported:", sorted(heavy & sys.modules.keys()))
 """
 
 
+@pytest.mark.slow
 def test_a_study_imports_nothing_heavy_and_all_its_pictures_arrive(tmp_path: Path) -> None:
     assert "imported: []" in run(tmp_path, STUDY)
     (kept,) = read(tmp_path)

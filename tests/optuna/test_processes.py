@@ -147,6 +147,7 @@ delivery.Delivery.sweep = when_all_has_ended
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["", LATE], ids=["", "found late"])
 def test_a_worker_that_is_killed_says_so_and_the_others_go_on(tmp_path: Path, when: str) -> None:
     (tmp_path / "go").touch()

@@ -66,6 +66,7 @@ def whole(run: autolog.review.recorded.RecordedRun) -> dict[str, object]:  # typ
     return {"artifacts": artifacts, "pictures": pictures, "config": config, "metrics": metrics}
 
 
+@pytest.mark.slow
 def test_a_run_goes_with_all_that_is_only_its_own(folder: Path) -> None:
     runs = autolog.runs("p", at=folder)
     first, second = runs.get("tree 1"), runs.get("tree 2")

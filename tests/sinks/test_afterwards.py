@@ -212,6 +212,7 @@ def test_a_bound_ends_it(tmp_path: Path) -> None:
     assert len(journals(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_without_it_the_exit_delivers_and_says_what_is_left(tmp_path: Path) -> None:
     out = run(tmp_path, MANY, AUTOLOG_DETACH="0", AUTOLOG_FINISH_TIMEOUT="1.5")
     assert left_behind(tmp_path) == []

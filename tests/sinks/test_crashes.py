@@ -171,6 +171,7 @@ POINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
 def test_kill_between_two_steps_of_a_delivery(tmp_path: Path, point: str) -> None:
     program = f"""
@@ -271,6 +272,7 @@ def can_be_written(directory: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_what_a_killed_program_had_asked_for_is_not_written_over_what_was_said_since(tmp_path: Path) -> None:
     process = start(tmp_path, LOOP.replace('r.log({"m": n})', 'r.log({"m": n}); r.params({"last": n})'))
     assert process.stdout is not None

@@ -102,6 +102,7 @@ def ask(url: str, name: str, **arguments: Any) -> Any:
     return json.loads(text, parse_constant=lambda word: pytest.fail(f"{name}: {word} is no JSON"))["data"]
 
 
+@pytest.mark.slow
 def test_the_dashboard_opens_whatever_was_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = tmp_path / "store"

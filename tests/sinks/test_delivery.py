@@ -609,6 +609,7 @@ def test_runs_that_were_left_are_seen_before_their_pictures_are_drawn(tmp_path: 
     assert pictures_of(kept) < PICTURES
 
 
+@pytest.mark.slow
 def test_each_picture_that_was_drawn_counts_for_the_next_program(tmp_path: Path) -> None:
     leave_many_pictures(tmp_path)
     (left,) = journals(tmp_path)

@@ -141,6 +141,7 @@ print("finished:", autolog.finish())
     assert [kept["name"] for kept in read(tmp_path / "trackio")] == ["kept"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("back", [True, False])
 def test_a_directory_that_becomes_read_only_stops_nothing(tmp_path: Path, back: bool) -> None:
     program = f"""
@@ -265,6 +266,7 @@ def test_a_full_file_system_stops_nothing_and_gets_everything_when_there_is_room
     assert_it_was_full_and_all_is_there(done.stdout + done.stderr, tmp_path / "kept")
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_does_not_hold_the_exit_up(tmp_path: Path) -> None:
     program = FULL.partition("    full(False)")[0]
     out = run(tmp_path, NO_LARGE_FILES + program, AUTOLOG_FINISH_TIMEOUT="1")

@@ -180,6 +180,7 @@ def with_files(directory: Path, value: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", TAKEN)
 def test_what_trackio_stores_is_stored_in_the_same_form(
     logged: tuple[Path, str, Stored, Stored], key: str

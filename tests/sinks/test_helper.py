@@ -212,6 +212,7 @@ def test_a_program_leaves_no_process_behind(tmp_path: Path) -> None:
     assert pictures(tmp_path, "parent") == ["before"]
 
 
+@pytest.mark.slow
 def test_a_killed_program_leaves_none_either(tmp_path: Path) -> None:
     told = """
 import psutil

@@ -78,6 +78,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_no_planted_token_is_stored(project: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     secrets = {"HF_TOKEN": BY_SHAPE[0], "SLURM_JOB_ID": "7", "SLURM_TOKEN": BY_NAME}

@@ -69,6 +69,7 @@ def test_everything_arrives_at_a_server_once(
     assert not [path for path in here if b"s3cret" in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_delays_nothing_and_gets_everything_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ while not autolog.finish(): time.sleep(0.1)
     assert_everything_once(kept, tmp_path / "server")
 
 
+@pytest.mark.slow
 def test_a_wrong_token_keeps_everything_here(tmp_path: Path, server: tuple[str, Path]) -> None:
     project = tmp_path.name
     out = run(
@@ -367,6 +369,7 @@ def test_a_slow_server_delays_no_step_and_gets_everything(
     assert values(kept, "n") == list(range(500))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "lost"),
     [("bulk_alert", "alert odd"), ("bulk_log_system", "system"), ("artifact_log", "artifact model.bin")],

@@ -62,6 +62,7 @@ def test_what_is_kept(size: int, already: int, comes_first: bool, expected: bool
     assert is_kept(size, already, 100, comes_first) is expected
 
 
+@pytest.mark.slow
 def test_a_sweep_stops_at_the_limit_and_says_so(tmp_path: Path) -> None:
     size = size_of_a_model(tmp_path / "one")
     limit = str(int(size * 3.5 / 0.9))
@@ -79,6 +80,7 @@ def test_a_sweep_stops_at_the_limit_and_says_so(tmp_path: Path) -> None:
     assert list((tmp_path / "autolog-data" / "files").glob("**/*.pkl")) == []  # ours, and of no use any more
 
 
+@pytest.mark.slow
 def test_another_process_counts_what_is_there_and_a_larger_limit_keeps_the_next(tmp_path: Path) -> None:
     size = size_of_a_model(tmp_path)
     limit = str(int(size * 2.5 / 0.9))
@@ -88,6 +90,7 @@ def test_another_process_counts_what_is_there_and_a_larger_limit_keeps_the_next(
     assert kept(tmp_path) == [True, True, False, True]
 
 
+@pytest.mark.slow
 def test_what_is_stored_already_costs_nothing(tmp_path: Path) -> None:
     size = size_of_a_model(tmp_path)
     run_warm(tmp_path, SWEEP + "fit(0, 1)", AUTOLOG_STORAGE_LIMIT=str(size))
@@ -165,6 +168,7 @@ def test_what_a_killed_program_has_left_keeps_to_its_limit(tmp_path: Path) -> No
     assert (stored(tmp_path), journals(tmp_path)) == ([], [])
 
 
+@pytest.mark.slow
 def test_what_is_sent_to_a_server_is_bounded_too(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     size = size_of_a_model(tmp_path / "one")

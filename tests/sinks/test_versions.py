@@ -63,6 +63,7 @@ def test_what_the_last_release_has_delivered_is_not_delivered_again(tmp_path: Pa
     assert kept["old"]["config"]["x"] == 1
 
 
+@pytest.mark.slow
 def test_what_is_to_be_made_is_made(tmp_path: Path) -> None:
     leave(tmp_path, 3)
     run(tmp_path, "assert autolog.finish()")
@@ -73,6 +74,7 @@ def test_what_is_to_be_made_is_made(tmp_path: Path) -> None:
     assert "autolog/lost" not in kept["config"]
 
 
+@pytest.mark.slow
 def test_of_what_this_one_has_delivered_the_rest_comes(tmp_path: Path) -> None:
     journal = leave(tmp_path, VERSION)
     Cursor(rows=journal.stat().st_size).keep(journal)

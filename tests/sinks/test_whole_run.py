@@ -192,6 +192,7 @@ def at(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
     settings_module.use(None)
 
 
+@pytest.mark.slow
 def test_a_server_gives_artifacts_back_as_it_does_to_a_bare_run(
     at: Callable[[str], None], tmp_path: Path
 ) -> None:

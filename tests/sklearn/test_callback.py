@@ -131,6 +131,7 @@ def test_under_loky_too(tmp_path: Path, place: str) -> None:
     assert kept["config"]["status"] == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["search", "search.estimator"])
 def test_with_workers_that_it_does_not_get_to_the_fit_goes_on_and_a_note_says_so(
     tmp_path: Path, place: str

@@ -281,6 +281,7 @@ def test_folds_have_a_row_each_and_no_common_curve(recording: MemorySink, n_jobs
     assert sorted(step for step, row in run.rows if "cv/loss" in row) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @since_callbacks
 def test_folds_of_worker_processes_too(tmp_path: Path) -> None:
     programs.run(

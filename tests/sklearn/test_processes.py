@@ -171,6 +171,7 @@ def late():
     assert len(values(trained, "val/accuracy")) == 1
 
 
+@pytest.mark.slow
 def test_what_the_program_turns_on_itself_holds_in_its_workers(tmp_path: Path) -> None:
     script(
         tmp_path,
@@ -272,6 +273,7 @@ def inner(name):
     }
 
 
+@pytest.mark.slow
 def test_a_sink_that_other_processes_do_not_reach_is_said(tmp_path: Path) -> None:
     out = script(
         tmp_path,
@@ -293,6 +295,7 @@ print(outer.config["autolog/notes"]["trainings in other processes"])
     assert out.count("autolog: trainings in other processes are not recorded") == 1
 
 
+@pytest.mark.slow
 def test_turned_off_nothing_goes_along(tmp_path: Path) -> None:
     script(
         tmp_path,

@@ -81,6 +81,7 @@ def test_cross_val_score_is_one_run_with_its_folds(recording: MemorySink, worker
     assert run.metrics["cv/test_score_std"] == pytest.approx(scores.std())
 
 
+@pytest.mark.slow
 def test_a_table_that_a_picture_shows_is_stored_and_not_shown(tmp_path: Path) -> None:
     program = """
     from sklearn.datasets import load_iris

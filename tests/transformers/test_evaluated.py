@@ -272,6 +272,7 @@ RANKS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gathers", [False, True])
 def test_rows_that_fill_up_a_batch_of_several_processes_are_not_counted(
     tmp_path: Path, gathers: bool

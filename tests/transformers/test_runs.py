@@ -84,6 +84,7 @@ RESUMED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["True", "{folder!r} + '/checkpoint-16'"])
 def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, how: str) -> None:
     folder = str(tmp_path / "checkpoints")
@@ -104,6 +105,7 @@ def test_a_training_that_is_resumed_goes_on_in_its_run(tmp_path: Path, how: str)
     assert len(read(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_in_one_process_a_trainer_goes_on_only_if_it_is_told_to(tmp_path: Path) -> None:
     program = """
     from tests.transformers.models import trainer
@@ -176,6 +178,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
     code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), launcher=launcher, **HERE)
@@ -199,6 +202,7 @@ def test_two_processes_are_one_run(tmp_path: Path, launcher: list[str]) -> None:
     assert [row["step"] for row in table["_value"]] == [4, 8]
 
 
+@pytest.mark.slow
 def test_a_rank_that_fails_ends_the_run_as_well(tmp_path: Path) -> None:
     code, said = torchrun(tmp_path, SCRIPT, str(tmp_path / "checkpoints"), "break", **HERE)
     assert code

@@ -119,6 +119,7 @@ class TestZenML(Promises):
 
     test_everything_is_put_back = Faults.test_everything_is_put_back
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_step_that_is_killed_is_kept_and_says_so(self, tmp_path: Path, number: int) -> None:
         process = start(tmp_path, f"autolog.enable('zenml')\n{textwrap.dedent(self.subject.program)}")

@@ -129,6 +129,7 @@ def patient() -> Iterator[None]:
     settings_module.use(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["secret", "inline"])
 def test_a_servers_token_opens_it_and_is_nowhere_else(
     client: Any,
