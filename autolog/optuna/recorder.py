@@ -257,7 +257,8 @@ class StudyRecorder:
             self._last_row = told[-1]
         for number, best, states in told:
             row = rows.setdefault(number, {})
-            row.update({f"trials/{state}": count for state, count in states.items()})
+            # (A line at zero, of what has not happened yet, would be a chart.)
+            row.update({f"trials/{state}": n for state, n in states.items() if n or state == "complete"})
             for name, value in zip(self._names, best, strict=True):
                 if value is not None:
                     row[f"objective/{name}/best"] = value

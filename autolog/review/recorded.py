@@ -202,9 +202,16 @@ class RecordedRun:
 
     @functools.cached_property
     def params_set(self) -> dict[str, Any]:
-        """Those that a person has set."""
+        """Those that a person has set.
+
+        The rate of an optimizer stands as ``params/lr`` in the runs of all frameworks. Who has set it as
+        ``learning_rate`` sees it once.
+        """
         start = len("params/")
-        return {k[start:]: v for k, v in self.config.items() if k.startswith("params/")}
+        found = {k[start:]: v for k, v in self.config.items() if k.startswith("params/")}
+        if "learning_rate" in found and found.get("lr") == found["learning_rate"]:
+            del found["lr"]
+        return found
 
     @property
     def notes(self) -> dict[str, str]:

@@ -265,7 +265,9 @@ def test_what_was_there_before_is_recorded_once(recording: MemorySink) -> None:
     assert sorted(step for step, row in run.rows if "vitals/trial_seconds" in row) == list(range(8))
     assert column(run, "params/x")[3] == 0.5
     assert run.config["best/trial"] == 4
-    assert run.values("trials/failed")[-1] == 1
+    assert run.values("trials/failed") == [1, 1]  # from the first one on
+    assert "trials/pruned" not in run.metrics
+    assert run.config["trials/pruned"] == 0
 
 
 def test_two_jobs(recording: MemorySink) -> None:

@@ -37,6 +37,18 @@ def test_runs_are_listed_the_newest_first_with_what_they_are_about(project: str)
     assert shallow.place == str(Path(shallow.place))
 
 
+def test_a_learning_rate_is_said_once() -> None:
+    config = {"params/learning_rate": 0.1, "params/batch_size": 8}
+    for own, lr in (("the optimizer's", 0.1), ("another one", 0.2)):
+        with autolog.run(own, project="one-rate", config={**config, "params/lr": lr}):
+            pass
+    assert autolog.finish()
+    another, the_same = autolog.runs("one-rate")
+    assert the_same.params_set == {"learning_rate": 0.1, "batch_size": 8}
+    assert the_same.said("params/lr") == 0.1  # asked for by name it is there
+    assert another.params_set["lr"] == 0.2
+
+
 def test_a_run_holds_what_was_logged(project: str) -> None:
     run = autolog.runs(project).get("by hand")
     loss = run.metrics["train/loss"]
