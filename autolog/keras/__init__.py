@@ -98,6 +98,15 @@ HOOKS = [
         kind="after",
         records="what an evaluation by a test_step of the user's own predicts",
     ),
+    # On torch; on the other backends a compiled program, or an iterator of its own, fetches ahead.
+    Hook(
+        "keras.src.trainers.epoch_iterator",
+        "EpochIterator.__next__",
+        "autolog.core.waiting:observe_fetch",
+        kind="asked",
+        records="how long a training waits for its data",
+        optional=True,
+    ),
     # What an optimizer is given. (Clipping is private: what was accumulated inside is whole only there.)
     Hook(
         "keras.src.optimizers.base_optimizer",

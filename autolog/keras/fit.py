@@ -16,6 +16,7 @@ from autolog.core.evaluations import name_here, say_main
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.training import Frame, Training, find_run, recorded
+from autolog.core.waiting import waiting_here
 from autolog.keras.again import gone_on, line_of, remember_fit
 from autolog.keras.backup import backup_of
 from autolog.keras.described import by_class, record_data, record_parameters, title_of
@@ -75,6 +76,7 @@ def _observe(
             record_data(run, call)
         with shield("Keras: listening"):
             recorder = Recorder(run, call, callbacks, goes_on=goes_on)
+            recorder.waiting = waiting
             ours = _with(recorder, call.get("callbacks"), model)
             if isinstance(ours, (list, keras.callbacks.CallbackList)):  # it takes the place of the user's own
                 call.replace("callbacks", ours)
@@ -94,7 +96,8 @@ def _observe(
         if recorder is not None:
             recorder.close()
 
-    yield from recorded("Keras", training, before=before, after=after, close=close)
+    with waiting_here() as waiting:
+        yield from recorded("Keras", training, before=before, after=after, close=close)
 
 
 def _record_result(

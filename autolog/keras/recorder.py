@@ -9,6 +9,7 @@ import keras
 
 from autolog.core.health import Alerts
 from autolog.core.recording import Recording
+from autolog.core.waiting import Waiting
 from autolog.keras.again import epochs_of, remember_epochs
 from autolog.keras.checkpoints import Checkpoints
 from autolog.keras.described import batch_size_of, by_class, record_optimizers, training_rows
@@ -43,6 +44,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._logged_rates = -1  # the step whose rates were logged last
         self.trained_rows = 0  # each as often as it was trained on
         self._epoch_began = time.perf_counter()
+        self.waiting = Waiting()
         self._rows = training_rows(call)
         self._validated = False  # in this epoch
         self._validation_began = self._validation_seconds = 0.0
@@ -75,6 +77,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._validated = False
         self._validation_seconds = 0.0
         self._epoch_began = time.perf_counter()
+        self.waiting.begin()
 
     # At every batch, recorded or not: a shield would cost as much as what it is put around.
 
@@ -141,7 +144,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             step = self._base + batches
             number = max(epoch + 1, epochs_of(self._run) + 1) if self._goes_on else epoch + 1
             remember_epochs(self._run, number)
-            row: dict[str, Any] = {"vitals/epoch_seconds": seconds}
+            row: dict[str, Any] = {"vitals/epoch_seconds": seconds, **self.waiting.row()}
             for key, value in (logs or {}).items():
                 row[f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"] = value
             row = by_class(self._run, row)
@@ -174,6 +177,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             record_optimizers(self._run, in_use)
 
     def on_test_begin(self, logs: Any = None) -> None:
+        self.waiting.is_paused = True
         with shield("Keras: validation"):
             self._validation_began = time.perf_counter()
             self._held_out.begin()
@@ -182,6 +186,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._held_out.batches += 1
 
     def on_test_end(self, logs: Any = None) -> None:
+        self.waiting.is_paused = False
         with shield("Keras: validation"):
             self._held_out.end()
             self._validated = True

@@ -65,6 +65,13 @@ def hooks_of(namespace: str) -> list[Hook]:
             records="checkpoints",
         ),
         Hook(
+            f"{namespace}.loops.fetchers",
+            "_DataFetcher.__next__",
+            "autolog.core.waiting:observe_fetch",
+            kind="asked",
+            records="how long a training waits for its data",
+        ),
+        Hook(
             f"{connectors}.logger_connector.logger_connector",
             "_LoggerConnector.log_metrics",
             "autolog.lightning.recorder:observe_log_metrics",

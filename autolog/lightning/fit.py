@@ -12,6 +12,7 @@ from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
 from autolog.core.training import Frame, Training, bind_run, find_run, recorded
+from autolog.core.waiting import waiting_here
 from autolog.lightning.checkpoints import checkpoint_of
 from autolog.lightning.cli import record_cli
 from autolog.lightning.described import (
@@ -40,7 +41,7 @@ def observe_fit(call: Call) -> Frame:
     if not trainer.is_global_zero:
         yield from _follow(trainer)
         return
-    with watching("lightning"):
+    with watching("lightning"), waiting_here() as waiting:
         try:
             resume = None
             with shield("Lightning: what the training goes on from"):
@@ -63,6 +64,7 @@ def observe_fit(call: Call) -> Frame:
                 record_data(run, call)
             with shield("Lightning: listening"):
                 recorder = _listen(trainer, run)
+                recorder.waiting = waiting
 
         def after(outcome: Outcome, seconds: float) -> None:
             close()

@@ -18,6 +18,7 @@ from autolog.core.current import enter
 from autolog.core.health import VITALS, Alerts
 from autolog.core.opening import silent_run
 from autolog.core.recording import Recording
+from autolog.core.waiting import Waiting
 from autolog.lightning import ranks
 from autolog.lightning.checkpoints import Checkpoints
 from autolog.lightning.described import initial_and_current, record_optimizers, step_of
@@ -60,6 +61,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self.checkpoints = Checkpoints(run)
         self.gradients = GradientNorms(run)
         self._epoch_began = time.perf_counter()
+        self.waiting = Waiting()
         self._samples = 0
         self._loss: Any = None
         self._parts = 1
@@ -179,6 +181,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._epoch_began = time.perf_counter()
+        self.waiting.begin()
         self._samples, self._sum = 0, None
         # Lightning logs every so many steps of all epochs together: some epochs have none.
         self._batches = trainer.num_training_batches
@@ -235,7 +238,7 @@ class Recorder(Callback):  # type: ignore[misc]
                 return
             charge(self.run)
             seconds = time.perf_counter() - self._epoch_began
-            row: dict[str, Any] = {"vitals/epoch_seconds": seconds}
+            row: dict[str, Any] = {"vitals/epoch_seconds": seconds, **self.waiting.row()}
             if self._samples:
                 row["vitals/samples_per_second"] = self._samples * trainer.world_size / seconds
             step = max(step_of(trainer) - 1, 0)
@@ -269,6 +272,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def _begin_evaluation(self, trainer: Any, pl_module: Any, name: str) -> None:
         self.stage = name
+        self.waiting.is_paused = True
         with shield("Lightning: held-out predictions"):
             if trainer.is_global_zero and not trainer.sanity_checking:
                 self.held_out.begin(pl_module, trainer.callbacks)
@@ -313,6 +317,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def _end_evaluation(self, trainer: Any, name: str) -> None:
         self.stage = "train"
+        self.waiting.is_paused = False
         with shield("Lightning: held-out predictions"):
             if not self.held_out.end(trainer, self._step(trainer)):
                 return

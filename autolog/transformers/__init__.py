@@ -74,8 +74,8 @@ HOOKS = [
         _TRAINER,
         "Trainer.get_batch_samples",
         "autolog.transformers.fit:observe_batches",
-        kind="after",
-        records="the tokens of a training",
+        kind="asked",
+        records="the tokens of a training, and how long it waits for its data",
     ),
     Hook(
         "transformers.generation.utils",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from autolog.core import catalogue
@@ -14,6 +15,7 @@ from autolog.core.recording import Recording
 from autolog.core.resuming import Checkpoint
 from autolog.core.statuses import status_of
 from autolog.core.training import Frame, Training, bind_run, find_run, recorded
+from autolog.core.waiting import observe_fetch, waiting_here
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
 from autolog.process.hooks import Call, Outcome
@@ -52,7 +54,7 @@ def observe_train(call: Call) -> Frame:
     if not trainer.is_world_process_zero():
         yield from _follow()
         return
-    with watching("transformers"):
+    with watching("transformers"), waiting_here() as waiting:
         try:
             resume: Checkpoint | None = None
             with shield("transformers: which checkpoint it goes on from"):
@@ -70,6 +72,7 @@ def observe_train(call: Call) -> Frame:
                 record_parameters(run, trainer)
             with shield("transformers: listening"):
                 recorder = _listen(trainer, run)
+                recorder.waiting = waiting
 
         def after(outcome: Outcome, seconds: float) -> None:
             bind_run(trainer.model, run if recorder is None else recorder.run)
@@ -224,12 +227,18 @@ def observe_generating_step(call: Call) -> Frame:
             held_out.generated(call.get("inputs"), outcome.result)
 
 
-def observe_batches(trainer: Any, args: Any, kwargs: Any, result: Any) -> None:
-    """The batches of the next step were collected."""
-    recorder = _recorder_of(trainer)
-    if recorder is not None:
-        with shield("transformers: tokens"):
-            recorder.tokens.see(result[0])
+def observe_batches() -> Callable[[Call, Any], object]:
+    """The batches of the next step are collected."""
+    waited = observe_fetch()
+
+    def collected(call: Call, result: Any) -> None:
+        if waited is not None:
+            waited(call, result)
+        if (recorder := _recorder_of(call.subject)) is not None:
+            with shield("transformers: tokens"):
+                recorder.tokens.see(result[0])
+
+    return collected
 
 
 def observe_generate(call: Call) -> Frame:

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from autolog.core.given import log
 from autolog.core.health import VITALS, Alerts
 from autolog.core.recording import Recording
+from autolog.core.waiting import Waiting
 from autolog.process.guard import charge, shield
 from autolog.transformers.attempts import Attempts
 from autolog.transformers.checkpoints import Checkpoints
@@ -67,6 +68,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._attempts = Attempts(run, trainer)
         self._last_logged: int | None = None
         self._surprise = Surprise(trainer)
+        self.waiting = Waiting()
         self._begin()
 
     def _begin(self) -> None:
@@ -115,6 +117,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._epoch_began = time.perf_counter()
+        self.waiting.begin()
         self.tokens.went_on()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -146,7 +149,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         with shield("transformers: an epoch"):
             charge(self.run)
             seconds = time.perf_counter() - self._epoch_began
-            self.run.log({"vitals/epoch_seconds": seconds}, step=state.global_step)
+            row = {"vitals/epoch_seconds": seconds, **self.waiting.row()}
+            self.run.log(row, step=state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         with shield("transformers: gradient norms"):
