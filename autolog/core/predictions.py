@@ -6,10 +6,11 @@ truth comes with a metric: what a recorded model has returned, or labels made of
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ class Prediction:
         are_labels: whether each column is a label of its own, which a row has or has not.
         data: what was predicted; None: it is gone.
         ask: asks the model for its probabilities of data, where these are its labels.
+        thread: in which it was predicted.
+        is_evaluated: a metric was of it.
     """
 
     run: weakref.ref[Recording]
@@ -64,6 +67,8 @@ class Prediction:
     are_labels: bool = False
     data: weakref.ref[Any] | None = None
     ask: Callable[[Any], Any] | None = None
+    thread: int = field(default_factory=threading.get_ident)
+    is_evaluated: bool = False
 
     @property
     def labels(self) -> Any:
@@ -152,7 +157,7 @@ def one_column(values: Any) -> Any:
 
 def latest_of(run: Recording, rows: int) -> Prediction | None:
     """What a run's model has predicted last, of so many rows, if all of it is kept."""
-    return next((one for one in reversed(_latest) if one.run() is run and len(one.values) == rows), None)
+    return next((one for one in _newest_first() if one.run() is run and len(one.values) == rows), None)
 
 
 def is_known(values: Any) -> bool:
@@ -171,12 +176,27 @@ def _find(values: Any) -> tuple[Prediction, Any] | None:
     if not _latest or np.ndim(values) != 1:
         return None
     given = np.asarray(values)
-    for prediction in reversed(_latest):
-        if len(prediction.values) == len(given):
-            for own in (prediction.labels, prediction.values):
-                if own.shape == given.shape and np.array_equal(own, given):
-                    return prediction, prediction.values
-    return None
+    alike = [prediction for prediction in _newest_first() if _is_of(prediction, given)]
+    if not alike:
+        return None
+    # Models may predict the same: then it is most likely that of this thread, and of the model that has not
+    # been evaluated. (What is said of equal predictions is true of each.)
+    here = threading.get_ident()
+    found = min(alike, key=lambda one: (one.thread != here, one.is_evaluated))
+    return found, found.values
+
+
+def _newest_first() -> list[Prediction]:
+    return list(_latest)[::-1]  # a copy, made in one go: other threads predict meanwhile
+
+
+def _is_of(prediction: Prediction, given: Any) -> bool:
+    if len(prediction.values) != len(given):
+        return False
+    return any(
+        own.shape == given.shape and np.array_equal(own, given)
+        for own in (prediction.labels, prediction.values)
+    )
 
 
 def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
@@ -198,6 +218,7 @@ def observe_metric(constraints: Any, args: tuple[Any, ...], kwargs: Mapping[str,
             if run is not None and len(whole) == len(truth) == len(value):
                 X = prediction.data() if prediction.data is not None else None
                 facts = Facts.of(X) if X is not None else None
+                prediction.is_evaluated = True
                 seen = replace(prediction, values=one_column(whole))
                 evaluate(run, with_scores(seen, X), facts, truth, given.get("sample_weight"))
             return

@@ -69,7 +69,7 @@ def arguments() -> dict[str, Any]:
     """
     from autolog.capture.origin.program import namespace_of_main, values_of
 
-    for reference, _ in reversed(_parsed):
+    for reference, _ in reversed(list(_parsed)):  # another thread may parse meanwhile
         if reference is not None and (namespace := reference()) is not None:
             return values_of(namespace)
     return namespace_of_main() or (_parsed[-1][1] if _parsed else {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import optuna
 import pandas as pd
 import pytest
 from optuna_integration import LightGBMPruningCallback
-from sklearn.metrics import mean_squared_error, roc_auc_score
+from sklearn.metrics import accuracy_score, mean_squared_error, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -273,6 +275,26 @@ def test_nothing_is_changed_by_being_recorded(sink: MemorySink) -> None:
     with autolog.enabled("lightgbm", sink=sink, log_code=False):
         assert program() == bare
     assert len(sink.runs) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_models_that_predict_the_same_are_each_evaluated(recorded: MemorySink, threads: int) -> None:
+    X, y = SETS["cancer"][2]
+    params = {"objective": "binary", "num_threads": 1, "verbosity": -1}
+    models = [lightgbm.train(params, datasets("cancer")[0], 3) for _ in range(3)]
+    predicted = threading.Barrier(threads, timeout=30)
+
+    def evaluate(some: list[Any]) -> None:
+        scores = [model.predict(X) for model in some]
+        predicted.wait()
+        for one in scores:
+            accuracy_score(y, (one > 0.5).astype(int))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(evaluate, [models[place::threads] for place in range(threads)]))
+    autolog.finish()
+    assert len(recorded.runs) == 3
+    assert all({"test/accuracy", "val/accuracy"} & run.metrics.keys() for run in recorded.runs)
 
 
 @pytest.mark.parametrize("inside", ["alone", "pipeline", "search"])
