@@ -70,8 +70,11 @@ def observe_cv(call: Call) -> Frame:
 
 
 def observe_search(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-    """A search of CatBoost's own: what it has found goes into the run of the fit at its end."""
-    run = find_run(model)
+    """A search of CatBoost's own: what it has found goes into the run of the fit at its end.
+
+    Without that fit (``refit=False``) the model is what it was, and its run, if it has one, is of that.
+    """
+    run = find_run(model) if kwargs["refit"] else None
     if run is None or watching.active("sklearn"):
         return
     with shield("CatBoost: a search"):

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from catboost import CatBoost
+
 from autolog.catboost.recorder import native_file_of, record_trees
 from autolog.core.kept import NativeFile
 from autolog.core.recording import Recording
 
-__all__ = ["native_file", "record_inner"]
+__all__ = ["is_fitted", "native_file", "record_inner"]
+
+
+def is_fitted(model: Any) -> bool:
+    """Whether there are trees in it."""
+    return bool(CatBoost.is_fitted(model))
 
 
 def record_inner(run: Recording, model: Any, *, is_whole: bool) -> None:

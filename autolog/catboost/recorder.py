@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from catboost import CatBoost
 
 from autolog.catboost.data import data_of, record_set
 from autolog.catboost.described import given_parameters, record_defaults
@@ -193,8 +194,8 @@ def _trees_of(model: Any) -> int:
 
 
 def native_file_of(model: Any) -> NativeFile:
-    """A model as CatBoost writes it."""
-    return NativeFile("model.cbm", lambda path: model.save_model(str(path)))
+    """A model as CatBoost writes it: a ``save_model`` of the user's may do more."""
+    return NativeFile("model.cbm", lambda path: CatBoost.save_model(model, str(path)))
 
 
 def record_trees(run: Recording, model: Any) -> None:

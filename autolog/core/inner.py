@@ -19,6 +19,9 @@ __all__ = ["InnerRoom", "inner_room"]
 class InnerRoom(Protocol):
     """The module ``inner`` of a room."""
 
+    def is_fitted(self, model: Any) -> bool:
+        """Whether the library has trained it: a user's own ``fit`` may do something else."""
+
     def record_inner(self, run: Recording, model: Any, *, is_whole: bool) -> None:
         """Record what a model has learned.
 
@@ -33,9 +36,14 @@ class InnerRoom(Protocol):
 
 
 def inner_room(model: Any) -> InnerRoom | None:
-    """The room that knows a model of this class; None: there is none, or it does not know this version."""
+    """The room that knows a model of this class.
+
+    Returns:
+        None: there is none, it does not know this version, or its library has not trained the model.
+    """
     for kind in type(model).__mro__:
         package = kind.__module__.partition(".")[0]
         if package in TABLE and TABLE[package].estimator == kind.__name__ and can_be_recorded(package):
-            return cast(InnerRoom, importlib.import_module(f"{TABLE[package].module}.inner"))
+            room = cast(InnerRoom, importlib.import_module(f"{TABLE[package].module}.inner"))
+            return room if room.is_fitted(model) else None
     return None

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from lightgbm import LGBMModel
+
 from autolog.core.kept import NativeFile
 from autolog.core.recording import Recording
 from autolog.lightgbm.recorder import native_file_of, record_trees
 
-__all__ = ["native_file", "record_inner"]
+__all__ = ["is_fitted", "native_file", "record_inner"]
+
+
+def is_fitted(model: Any) -> bool:
+    """Whether there is a booster in it."""
+    return bool(LGBMModel.__sklearn_is_fitted__(model))
 
 
 def record_inner(run: Recording, model: Any, *, is_whole: bool) -> None:

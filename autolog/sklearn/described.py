@@ -57,7 +57,10 @@ def task_of(estimator: Any) -> str | None:
     """
     from sklearn.base import is_classifier, is_regressor
 
-    for one in (estimator, final_estimator(estimator)):
+    final = final_estimator(estimator)
+    if attribute(final, "_estimator_type") == "ranker":  # CatBoost's, by its tags a regressor
+        return None
+    for one in (estimator, final):
         if is_classifier(one) or _is_of_old_kind(one, "Classifier"):
             return "classification"
         if is_regressor(one) or _is_of_old_kind(one, "Regressor"):

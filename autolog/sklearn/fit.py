@@ -9,6 +9,7 @@ from typing import Any
 from autolog.capture import evaluation, model
 from autolog.core.callbacks import given_by, is_wanted
 from autolog.core.inner import inner_room
+from autolog.core.kept import staged
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
 from autolog.core.results import record_finals
@@ -305,11 +306,7 @@ def _native_file(run: Recording, final: Any, limit: int) -> dict[str, Any]:
     """The model as its library writes it, beside the pickle, which another version may not read."""
     if (room := inner_room(final)) is None:
         return {}
-    name, write = room.native_file(final)
-    path = Path(run.stage(name))
-    write(path)
-    if path.stat().st_size > limit:
-        path.unlink()
-        run.note("model/native", f"{name} is not kept: larger than Settings.artifact_limit with model.pkl")
-        return {}
-    return {name: path}
+    file = room.native_file(final)
+    too_large = f"{file.name} is not kept: larger than Settings.artifact_limit with model.pkl"
+    path = staged(run, file, limit, "model/native", too_large)
+    return {file.name: path} if path is not None else {}

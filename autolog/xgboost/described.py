@@ -108,7 +108,13 @@ def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _plain(text: str) -> Any:
-    """A number as a person would have written it: XGBoost reckons in 32 bits, and writes all nine digits."""
+    """A number as a person would have written it: XGBoost reckons in 32 bits, and writes all nine digits.
+
+    Since XGBoost 3.1 ``base_score`` is a list, with one number for each output.
+    """
+    if text.startswith("[") and text.endswith("]") and "[" not in text[1:]:
+        found = [_plain(one) for one in text[1:-1].split(",") if one]
+        return found[0] if len(found) == 1 else found
     try:
         return int(text)
     except ValueError:

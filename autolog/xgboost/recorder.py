@@ -224,9 +224,9 @@ def _early_stopping_of(call: Call, callbacks: list[Any]) -> EarlyStopping | None
     return None
 
 
-def native_file_of(model: Any) -> NativeFile:
-    """A booster, or an estimator, as XGBoost writes it."""
-    return NativeFile("model.ubj", model.save_model)
+def native_file_of(booster: Any) -> NativeFile:
+    """A booster as XGBoost writes it."""
+    return NativeFile("model.ubj", booster.save_model)
 
 
 def record_trees(run: Recording, booster: Any) -> None:

@@ -326,6 +326,40 @@ def test_a_search_without_a_fit_at_its_end_opens_no_run(recorded: MemorySink) ->
     assert recorded.runs == []
 
 
+def test_a_search_without_a_fit_at_its_end_is_not_in_an_earlier_run(recorded: MemorySink) -> None:
+    model = CatBoostClassifier(iterations=2, **QUIET).fit(*SETS["cancer"][0])
+    model.grid_search({"depth": [1, 2]}, *SETS["cancer"][0], cv=2, verbose=False, refit=False)
+    autolog.finish()
+    run = only(recorded)
+    assert not any(key.startswith("best/") for key in run.config)
+    assert not any(key.startswith("cv/") for key in run.metrics)
+
+
+class OfAnotherKind(CatBoostClassifier):  # type: ignore[misc]
+    """A user's class that trains nothing of CatBoost's."""
+
+    def fit(self, X: Any, y: Any) -> OfAnotherKind:
+        self.mean_ = y.mean()
+        return self
+
+
+def test_in_a_pipeline_a_class_that_trains_nothing_has_no_trees(sink: MemorySink) -> None:
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        make_pipeline(StandardScaler(), OfAnotherKind()).fit(*SETS["cancer"][0])
+    autolog.finish()
+    [artifact] = [one for one in only(sink).artifacts if one["type"] == "model"]
+    assert set(artifact["files"]) == {"model.pkl"}
+
+
+def test_in_a_pipeline_a_ranking_is_no_regression(sink: MemorySink) -> None:
+    X, y = SETS["cancer"][0]
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        model = make_pipeline(StandardScaler(), CatBoostRanker(iterations=2, **QUIET))
+        model.fit(X, y, catboostranker__group_id=np.arange(len(y)) // 10)
+    autolog.finish()
+    assert not any(key.endswith(("/r2", "/mse")) for key in only(sink).metrics)
+
+
 def test_beside_scikit_learn_a_fit_by_itself_is_a_run(sink: MemorySink) -> None:
     with autolog.enabled("sklearn", "catboost", sink=sink, log_code=False), autolog.run("mine"):
         model = CatBoostClassifier(iterations=2, **QUIET).fit(*SETS["cancer"][0])

@@ -349,6 +349,50 @@ def test_what_nobody_has_set_is_what_xgboost_has_used(sink: MemorySink) -> None:
     params = only(sink).config["params"]
     assert (params["learning_rate"], params["reg_lambda"], params["max_depth"]) == (0.3, 1, 3)
     assert "params/learning_rate" not in only(sink).config  # it was not set by hand
+    assert isinstance(params["base_score"], float)  # not a text: XGBoost writes a list of them
+
+
+class OfTheirOwn(xgboost.XGBClassifier):  # type: ignore[misc]
+    """A user's class, whose methods tell when they are called."""
+
+    def get_booster(self) -> Any:
+        raise AssertionError("nobody has asked for it")
+
+    def save_model(self, fname: Any) -> None:
+        raise AssertionError("nobody has asked for it")
+
+
+class OfAnotherKind(xgboost.XGBClassifier):  # type: ignore[misc]
+    """A user's class that trains nothing of XGBoost's."""
+
+    def fit(self, X: Any, y: Any) -> OfAnotherKind:
+        self.mean_ = y.mean()
+        return self
+
+
+@pytest.mark.parametrize(("kind", "trees"), [(OfTheirOwn, 2), (OfAnotherKind, None)])
+def test_of_a_users_class_nothing_is_called(sink: MemorySink, kind: Any, trees: int | None) -> None:
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        kind(n_estimators=2).fit(*SETS["cancer"][0])
+    autolog.finish()
+    run = only(sink)
+    [artifact] = [one for one in run.artifacts if one["type"] == "model"]
+    assert run.config.get("model/trees") == trees
+    assert set(artifact["files"]) == ({"model.pkl", "model.ubj"} if trees else {"model.pkl"})
+    assert "lost" not in str(run.config["autolog/notes"])
+
+
+@pytest.mark.parametrize("kind", [xgboost.XGBClassifier, xgboost.XGBRFClassifier])
+def test_its_class_can_load_the_file(sink: MemorySink, kind: Any) -> None:
+    X, y = SETS["cancer"][0]
+    with autolog.enabled("sklearn", sink=sink, log_code=False):
+        model = kind(n_estimators=2).fit(X, y)
+    autolog.finish()
+    [artifact] = [one for one in only(sink).artifacts if one["type"] == "model"]
+    loaded = kind()
+    loaded.load_model(artifact["files"]["model.ubj"])
+    assert (loaded.predict_proba(X) == model.predict_proba(X)).all()
+    assert (loaded.classes_ == model.classes_).all()
 
 
 def test_a_native_file_beyond_the_limit_is_not_kept(sink: MemorySink) -> None:
