@@ -42,6 +42,8 @@ class Read:
     """Whether a part stands for the whole."""
     notes: tuple[str, ...] = ()
     """What could not be read, and why."""
+    is_lazy: bool = False
+    """Whether nobody has looked inside: it is known by what it is computed from."""
 
 
 def fingerprint(*values: Any, full: bool = False) -> str:
@@ -77,7 +79,7 @@ def read(value: Any, *, full: bool = False) -> Read:
     """
     if is_lazy(value):  # known by the name that Dask has given it: of what it is computed from
         known = _digest(f"lazy {type(value).__qualname__} {getattr(value, '_name', '')}")
-        return Read(known, known, None)
+        return Read(known, known, None, is_lazy=True)
     try:
         found = rows.read(value, full=full)
         if found is not None:

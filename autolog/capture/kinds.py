@@ -39,8 +39,8 @@ def is_lazy(value: Any) -> bool:
 
 def not_computed(value: Any) -> str:
     """Why what is lazy is not looked into."""
-    library = type(value).__module__.partition(".")[0]
-    return f"a {type(value).__name__} of {library} is computed only where you ask"
+    name, library = type(value).__name__, type(value).__module__.partition(".")[0]
+    return f"{'an' if name[:1] in 'AEIOU' else 'a'} {name} of {library} is computed only where you ask"
 
 
 def is_series(value: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from catboost import Pool
 
+from autolog.capture.kinds import is_lazy, not_computed
 from autolog.catboost.data import data_of
 from autolog.catboost.described import task_of
 from autolog.core.predictions import Prediction, evaluate, know, latest_of, one_column, with_scores
@@ -53,6 +54,9 @@ def observe_score(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
         return
     with shield("CatBoost: score"):
         charge(run)
+        if is_lazy(y):
+            run.note("score", f"not evaluated: {not_computed(y)}")
+            return
         if (prediction := latest_of(run, len(y))) is not None:
             evaluate(run, with_scores(prediction, X), data_of(X).facts, y)
         elif len(y) > 1 and task_of(model) is not None:

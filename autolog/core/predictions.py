@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture import datasets, evaluation
-from autolog.capture.kinds import is_lazy
+from autolog.capture.kinds import is_lazy, not_computed
 from autolog.core.evaluations import name_here
 from autolog.core.recording import Recording
 from autolog.core.results import record_evaluation
@@ -92,6 +92,9 @@ def evaluate(run: Recording, prediction: Prediction, facts: Facts | None, y: Any
     """Record an evaluation: of a set that was evaluated by the same numbers it says nothing new."""
     charge(run)
     name = sets_of(run).name(facts, y)
+    if lazy := [value for value in (y, weight) if is_lazy(value)]:
+        run.note(name, f"not evaluated: {not_computed(lazy[0])}")
+        return
     mark = datasets.read(prediction.labels).mark
     done = _evaluated.setdefault(run, {})
     before, had_scores = done.get(name, ("", False))

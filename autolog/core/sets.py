@@ -18,6 +18,7 @@ import numpy as np
 from autolog.capture import datasets
 from autolog.capture.datasets import Dataset, Read
 from autolog.capture.fingerprints import combined
+from autolog.capture.kinds import is_lazy
 from autolog.capture.overlap import KnownRows
 from autolog.core import settings as settings_module
 from autolog.core.evaluations import name_here, say_main
@@ -95,6 +96,8 @@ def _mark_of_target(y: Any) -> str | None:
     """Libraries keep targets in 32 bits."""
     if y is None:
         return None
+    if is_lazy(y):
+        return datasets.read(y).mark
     array = np.asarray(y)
     return datasets.read(array.astype(np.float32) if array.dtype.kind in "biuf" else array).mark
 
@@ -133,7 +136,7 @@ def record_data(
         target = datasets.describe(y, y, head=0)
         found["target"] = target.target
         notes += target.notes
-    if weight is not None and len(weight):
+    if weight is not None and not is_lazy(weight) and len(weight):
         weights = np.asarray(weight, dtype=float)
         numbers = {"min": weights.min(), "max": weights.max(), "sum": weights.sum()}
         found["weights"] = {"rows": len(weights), **{key: float(value) for key, value in numbers.items()}}
@@ -147,7 +150,7 @@ def record_data(
         run.note("data/head", "not sent to the server: Settings.share does not name 'data'")
         return
     head = described.head
-    if y is not None and np.ndim(y) == 1:
+    if y is not None and not is_lazy(y) and np.ndim(y) == 1:
         targets = datasets.rows(y, len(head))
         head = [{**row, "target": one["value"]} for row, one in zip(head, targets, strict=False)]
     run.table("data/head", head)

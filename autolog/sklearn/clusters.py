@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from autolog.capture.figures import Chart
+from autolog.capture.kinds import is_lazy, not_computed
 from autolog.core.recording import Recording
 from autolog.core.results import record_long_table
 from autolog.sklearn import folds
@@ -33,6 +34,9 @@ def record_clusters(run: Recording, estimator: Any, X: Any) -> None:
         except Aborted as aborted:
             run.note("train/clusters", str(aborted))
             return
+    if is_lazy(labels):  # (dask-ml's)
+        run.note("train/clusters", f"left out: {not_computed(labels)}")
+        return
     if labels is None or np.ndim(labels) != 1 or len(labels) == 0:
         return
     labels = np.asarray(labels)
@@ -70,6 +74,9 @@ def _record(run: Recording, numbers: dict[str, float]) -> None:
 def _record_scores(run: Recording, estimator: Any, X: Any, labels: Any) -> None:
     from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
+    if is_lazy(X):
+        run.note("train/silhouette", f"left out: {not_computed(X)}")
+        return
     # X may hold distances between the rows, or how alike they are, from which no score follows.
     precomputed = getattr(estimator, "metric", None) == "precomputed"
     if str(getattr(estimator, "affinity", None)).startswith("precomputed") or (

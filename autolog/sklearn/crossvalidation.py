@@ -17,6 +17,7 @@ import numpy as np
 
 from autolog.capture import evaluation
 from autolog.capture.figures import Chart
+from autolog.capture.kinds import is_lazy, not_computed
 from autolog.capture.params import label, sanitize
 from autolog.core.callbacks import given_by, is_wanted
 from autolog.core.placing import begin_training
@@ -273,6 +274,9 @@ def _record_predictions(run: Recording, given: Mapping[str, Any], tasks: list[_T
     task, method = task_of(given["estimator"]), given.get("method", "predict")
     y = given.get("y")
     if task in (None, "clustering") or y is None or len(tasks) != len(results):
+        return
+    if is_lazy(y):
+        run.note("cv", f"the predictions are not evaluated: {not_computed(y)}")
         return
     y = np.asarray(y)
     if (encoder := given.get("encoder")) is not None:

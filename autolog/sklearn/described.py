@@ -260,6 +260,7 @@ def record_data(run: Recording, X: Any, y: Any, *, is_divided: bool = False) -> 
         is_boolean=str(getattr(y, "dtype", "")).startswith("bool"),
         place=place_of(X),
         is_divided=is_divided,
+        is_lazy=of_X.is_lazy,
     )
     if not run.settings.log_data:
         return

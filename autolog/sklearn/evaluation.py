@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from autolog.capture.kinds import is_lazy
+from autolog.capture.kinds import is_lazy, not_computed
 from autolog.core.evaluations import name_here, say_main
 from autolog.core.recording import Recording
 from autolog.core.training import find_run
@@ -71,13 +71,17 @@ def _is_asked_by_sklearn() -> bool:
 def _record_score(scoring: Scoring, y: Any, weight: Any, value: Any) -> None:
     run, subject, sight = scoring.run, scoring.estimator, scoring.sight
     seen = _seen(scoring.predicted)
-    if sight is None and y is not None and seen is not None:  # its scorer asks no metric of scikit-learn's
+    lazy = [values for values in (y, weight) if is_lazy(values)]
+    # (Its scorer may ask no metric of scikit-learn's.)
+    if sight is None and y is not None and seen is not None and not lazy:
         sight = evaluate(seen, y, weight)
     if sight is None:
         which = set_of(run, y, read_of(scoring.X, full=is_full(run)), scoring.X)
         sight = Sight(which, True) if which is not None else None
     if sight is None:
         return
+    if lazy:
+        run.note(sight.which.name, f"the score alone: {not_computed(lazy[0])}")
     name, arguments = name_of_score(subject)
     plain = name.removeprefix("neg_")
     same = value if name == plain else -value

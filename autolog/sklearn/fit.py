@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,9 @@ def _observe(call: Call, estimator: Any, method: str, goes_on: bool) -> Frame:
 
         def after(outcome: Outcome, seconds: float) -> None:
             if outcome.error is not None:
+                return
+            if inspect.iscoroutine(outcome.result):  # of Dask's estimators with an asynchronous client
+                run.note("model", "not recorded: what the fit has returned is waited for by you")
                 return
             known = training_data.get(run)
             if known is not None:

@@ -46,6 +46,10 @@ _TOO_FEW = (
     "of the training rows a sample is remembered, and it could hold none of these few rows: whether this"
     f" set was held out cannot be known. {_SAY}"
 )
+_NOT_COMPUTED = (
+    "of rows that Dask computes only where you ask, be it here or in the training, nobody can tell which ones"
+    f" they are: whether this set was held out cannot be known. {_SAY}"
+)
 _OTHER_PRECISION = (
     "its numbers are of another precision than the training data, which is gone: whether this set was"
     f" held out cannot be known. {_SAY}"
@@ -85,6 +89,8 @@ class TrainingData:
     """X itself: looked at once more where an evaluation's numbers are of another precision."""
     is_divided: bool = False
     """Of a cross-validation: each model has learned from a part of it."""
+    is_lazy: bool = False
+    """X is known by what it is computed from."""
     more: set[tuple[str | None, str | None]] = field(default_factory=set)
     """Of a loop, the data of its further calls."""
 
@@ -119,7 +125,10 @@ class TrainingData:
             return Sighting("train/part")
         known, rows = self.known, (None if X is None or read is None else read.rows)
         if rows is None or known is None:
-            return Sighting("train" if mark is not None and mark == self.X else None)
+            if mark is not None and mark == self.X:
+                return Sighting("train")
+            is_lazy = self.is_lazy or (read is not None and read.is_lazy)
+            return Sighting("eval", _NOT_COMPUTED) if is_lazy else Sighting(None)
         overlap = known.overlap(rows)
         if overlap.verdict == "held out" and {rows.precision, known.precision} in ({4, 8}, {2, 4}, {2, 8}):
             alike = self._overlap_in_lower_precision(X, rows, known, full)

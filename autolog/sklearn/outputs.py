@@ -89,7 +89,12 @@ class Prediction:
     def data(self) -> Any:
         """What was predicted, if it is still there as it was. (A frame may have got a column since.)"""
         X = self.X() if isinstance(self.X, weakref.ref) else self.X
-        return X if getattr(X, "shape", None) == self.shape else None
+        return X if _form_of(X) == self.shape else None
+
+
+def _form_of(X: Any) -> Any:
+    """The shape of data. (Dask does not always know its own, and gives it a new name when it changes.)"""
+    return getattr(X, "_name", None) if is_lazy(X) else getattr(X, "shape", None)
 
 
 class Output(weakref.ref[Any]):
@@ -244,7 +249,7 @@ def _remember(result: Any, run: Recording, estimator: Any, method: str, X: Any) 
     prediction.estimator = estimator if isinstance(estimator, weakref.ref) else weakref.ref(estimator)
     prediction.method = method
     prediction.fits, prediction.is_changed = run.trainings, False
-    prediction.X, prediction.shape, prediction.mark = X, getattr(X, "shape", None), None
+    prediction.X, prediction.shape, prediction.mark = X, _form_of(X), None
     prediction.values, prediction.recalled = None, None
     prediction.living, prediction.is_of_much = 0, False
     _thread.latest, _thread.prediction = (run, prediction.estimator), prediction

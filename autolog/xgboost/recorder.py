@@ -137,8 +137,7 @@ class Distributed(Fit):
 
     def __init__(self, run: Recording, call: Call, callbacks: list[Any]):
         super().__init__(run, call, callbacks)
-        if isinstance(before := call.get("xgb_model"), xgboost.Booster):
-            self.rounds.earlier = before.num_boosted_rounds()
+        self._before = call.get("xgb_model")
 
     @staticmethod
     def _target_of(matrix: Any) -> Any:
@@ -157,14 +156,19 @@ class Distributed(Fit):
                 self.run.note("model", "not recorded: an asynchronous client is waited for by you")
             return
         with shield("XGBoost: rounds"):
-            self._tell_rounds(found["history"])
+            self._tell_rounds(found["history"], found["booster"].num_boosted_rounds())
         super().ended(Outcome(found["booster"], None), seconds)
 
-    def _tell_rounds(self, history: Mapping[str, Mapping[str, list[float]]]) -> None:
+    def _tell_rounds(self, history: Mapping[str, Mapping[str, list[float]]], kept: int) -> None:
+        if (before := self._before) is not None:
+            if not isinstance(before, xgboost.Booster):  # a file
+                before = xgboost.Booster(model_file=before)
+            self.rounds.earlier = before.num_boosted_rounds()
         found = {
             self._key(name, of): values for name, metrics in history.items() for of, values in metrics.items()
         }
-        for number in range(max(map(len, found.values()), default=0)):
+        # (Without evaluation sets there are no values.)
+        for number in range(max(map(len, found.values()), default=kept - self.rounds.earlier)):
             self.rounds.told(lambda at=number: {key: values[at] for key, values in found.items()})  # type: ignore[misc]
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import dask
 import dask.array
 import dask.dataframe
+import lightgbm
 import pandas as pd
 import pytest
+from catboost import CatBoostClassifier
 from dask.callbacks import Callback
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import accuracy_score
+from sklearn.model_selection import cross_val_predict
+from sklearn.naive_bayes import GaussianNB
 
 import autolog
 from autolog.capture import datasets, evaluation
@@ -67,12 +74,49 @@ def program(kind: str) -> int:
     return computed.times
 
 
+def program_of_others(kind: str) -> int:
+    """Models that compute whatever they are given, or refuse it: as often with us as without."""
+    with Computed() as computed:
+        data, target = lazy(kind)
+        weight = target + 1
+        model = GaussianNB().fit(data, target)
+        model.score(data, target, sample_weight=weight)
+        LinearRegression().fit(X, y).score(data, target)
+        KMeans(2, n_init=1, random_state=0).fit(data)
+        CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False).fit(X, y).score(X, target)
+        booster = lightgbm.train({"verbosity": -1}, lightgbm.Dataset(X, y), 2)
+        accuracy_score(y, booster.predict(X) > 0.5, sample_weight=weight)
+        for one in (lightgbm.Dataset(X, target), lightgbm.Dataset(X, y, weight=weight)):
+            with contextlib.suppress(TypeError):
+                lightgbm.train({"verbosity": -1}, one, 2)
+        if kind == "array":
+            cross_val_predict(GaussianNB(), data, target, cv=2)
+    return computed.times
+
+
 @pytest.mark.parametrize("kind", ["array", "frame"])
-def test_nothing_is_computed_that_would_not_be_without_us(recording: MemorySink, kind: str) -> None:
-    recorded = program(kind)
+@pytest.mark.parametrize("what", [program, program_of_others])
+def test_nothing_is_computed_that_would_not_be_without_us(
+    sink: MemorySink, kind: str, what: Callable[[str], int]
+) -> None:
+    with autolog.enabled("sklearn", "lightgbm", "catboost", sink=sink, log_code=False, budget=1e9):
+        recorded = what(kind)
     autolog.finish()
-    autolog.disable()
-    assert recorded == program(kind)
+    assert recorded == what(kind)
+
+
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_whether_it_was_held_out_cannot_be_known(recording: MemorySink, kind: str) -> None:
+    data, target = lazy(kind)
+    accuracy_score(y, GaussianNB().fit(data, target).predict(X))  # they are the same rows
+    GaussianNB().fit(X, y).score(data, target)
+    of_dask = GaussianNB().fit(data, target)
+    of_dask.score(data, target)
+    of_dask.score(data + 0, target)
+    autolog.finish()
+    found = [{key.partition("/")[0] for key in run.metrics} - {"vitals"} for run in recording.runs]
+    assert found == [{"eval"}, {"train", "eval"}, {"train", "eval"}]
+    assert "cannot be known" in recording.runs[0].config["autolog/notes"]["eval"]
 
 
 @pytest.mark.parametrize("kind", ["array", "frame"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dask.array
@@ -77,6 +79,48 @@ def test_early_stopping_and_a_native_callback(client: Client, sink: MemorySink) 
     best = int(found["booster"].attr("best_iteration")) + 1
     assert recorded.config["early_stopping/best_iteration"] == best
     assert recorded.config["model/stopped_by"] == "early stopping"
+
+
+@pytest.mark.parametrize("form", ["booster", "file"])
+def test_its_rounds_are_counted_without_evaluation_sets(
+    client: Client, sink: MemorySink, form: str, tmp_path: Path
+) -> None:
+    dtrain = xgboost.dask.DaskDMatrix(client, *lazy("cancer"))
+    with autolog.enabled("xgboost", sink=sink, log_code=False):
+        first = xgboost.dask.train(client, BINARY, dtrain, num_boost_round=3)["booster"]
+        first.save_model(tmp_path / "model.ubj")
+        before = first if form == "booster" else tmp_path / "model.ubj"
+        xgboost.dask.train(client, BINARY, dtrain, num_boost_round=2, xgb_model=before)
+    autolog.finish()
+    assert [run.config["model/trees"] for run in sink.runs] == [3, 5]
+    assert {run.config["model/stopped_by"] for run in sink.runs} == {"all rounds were made"}
+
+
+def test_an_asynchronous_fit_has_no_model_yet(sink: MemorySink) -> None:
+    async def program() -> int:
+        async with (
+            LocalCluster(
+                n_workers=1,
+                threads_per_worker=1,
+                processes=False,
+                dashboard_address=None,
+                worker_dashboard_address=None,
+                asynchronous=True,
+            ) as cluster,
+            Client(cluster, asynchronous=True) as client,
+        ):
+            model = xgboost.dask.DaskXGBClassifier(n_estimators=2)
+            model.client = client
+            await model.fit(*lazy("cancer"))
+            return int(model.get_booster().num_boosted_rounds())
+
+    with autolog.enabled("sklearn", "xgboost", sink=sink, log_code=False):
+        assert asyncio.run(program()) == 2
+    autolog.finish()
+    [run] = sink.runs
+    assert not run.artifacts
+    assert "waited for by you" in run.config["autolog/notes"]["model"]
+    assert "vitals/fit_seconds" not in run.metrics
 
 
 def test_the_estimators_are_runs_and_their_workers_shares_are_none(client: Client, sink: MemorySink) -> None:
