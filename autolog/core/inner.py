@@ -13,7 +13,7 @@ from autolog.core.catalogue import TABLE, can_be_recorded
 from autolog.core.kept import NativeFile
 from autolog.core.recording import Recording
 
-__all__ = ["InnerRoom", "inner_room"]
+__all__ = ["InnerRoom", "inner_room", "library_of"]
 
 
 class InnerRoom(Protocol):
@@ -41,9 +41,14 @@ def inner_room(model: Any) -> InnerRoom | None:
     Returns:
         None: there is none, it does not know this version, or its library has not trained the model.
     """
-    for kind in type(model).__mro__:
-        package = kind.__module__.partition(".")[0]
-        if package in TABLE and TABLE[package].estimator == kind.__name__ and can_be_recorded(package):
-            room = cast(InnerRoom, importlib.import_module(f"{TABLE[package].module}.inner"))
-            return room if room.is_fitted(model) else None
-    return None
+    package = library_of(model)
+    if package is None or not can_be_recorded(package):
+        return None
+    room = cast(InnerRoom, importlib.import_module(f"{TABLE[package].module}.inner"))
+    return room if room.is_fitted(model) else None
+
+
+def library_of(model: Any) -> str | None:
+    """The library that trains a model of this class, by its package; None: it has no room of its own."""
+    packages = ((kind, kind.__module__.partition(".")[0]) for kind in type(model).__mro__)
+    return next((p for kind, p in packages if p in TABLE and TABLE[p].estimator == kind.__name__), None)

@@ -143,6 +143,8 @@ def record_long_table(
     Args:
         has_picture: a picture shows these rows, see :meth:`Recording.table`.
     """
+    if not run.records:
+        return
     shown = ROWS_SHOWN if shown is None else min(shown, ROWS_SHOWN)
     first = [{name: brief(value) for name, value in row.items()} for row in rows[:shown]]
     run.table(key, first, step=step, has_picture=has_picture)

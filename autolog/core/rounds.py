@@ -142,14 +142,23 @@ class Folds:
     def __init__(self, rounds: Rounds):
         self._rounds = rounds
         self._folds: list[dict[str, dict[int, float]]] = []
+        self._last: Sequence[Mapping[str, float]] = ()
 
     def told(self, folds: Sequence[Mapping[str, float]]) -> None:
-        """What each fold has reported of the round that is about to be told, by ``test_<metric>``."""
-        while len(self._folds) < len(folds):
+        """What each fold has reported last, by ``test_<metric>``.
+
+        It is of the round that is told next, or of a cross-validation inside of this one: in a callback or a
+        metric of the user's.
+        """
+        self._last = folds
+
+    def round_ended(self) -> None:
+        """A round is being told, right after its folds."""
+        while len(self._folds) < len(self._last):
             self._folds.append({})
-        for known, fold in zip(self._folds, folds, strict=True):
+        for known, fold in zip(self._folds, self._last, strict=True):
             for name, value in fold.items():
-                known.setdefault(name, {})[self._rounds.done + 1] = float(value)
+                known.setdefault(name, {})[self._rounds.done] = float(value)
 
     def record_end(self, run: Recording, returned: int, early: EarlyStopping | None) -> None:
         """The cross-validation is over.

@@ -131,8 +131,8 @@ class CrossValidation:
         """What is to stand among the callbacks."""
         return Ears(self.rounds, self._heard)
 
-    @staticmethod
-    def _heard(results: Iterable[Any]) -> dict[str, float]:
+    def _heard(self, results: Iterable[Any]) -> dict[str, float]:
+        self._folds.round_ended()
         return {
             f"cv/{_name_in_folds(name, metric)}_{part}": value
             for name, metric, mean, _, deviation in results

@@ -33,6 +33,7 @@ __all__ = [
     "record_evaluated",
     "record_parameters",
     "task_of",
+    "to_the_final_one",
 ]
 
 # What it is -----------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ def record_parameters(run: Recording, estimator: Any) -> None:
     import sklearn
 
     everything = estimator.get_params(deep=True)
-    *around, final = _to_the_final_one(estimator)
+    *around, final = to_the_final_one(estimator)
     run.describe(
         {
             "framework": "sklearn",
@@ -203,14 +204,14 @@ def name_of(estimator: Any, what: str = "") -> str:
     """
     name = type(estimator).__name__
     with shield("scikit-learn: a run's name"):
-        *around, final = _to_the_final_one(estimator)
+        *around, final = to_the_final_one(estimator)
         what = what or next(filter(None, (_DOES.get(type(one).__name__) for one in around)), "")
         head = f"{what} {short_class(type(final).__name__)}".strip()
         return title(head, _set_by_hand(final, final.get_params(deep=True)))
     return name
 
 
-def _to_the_final_one(estimator: Any) -> list[Any]:
+def to_the_final_one(estimator: Any) -> list[Any]:
     """The estimator, the one in it that it is to train, and so on down, before any of them is fitted."""
     way = [estimator]
     while len(way) <= MOST_LEVELS and (inner := _to_be_trained(way[-1])) is not None:  # one may hold itself

@@ -9,7 +9,7 @@ from typing import Any
 
 from autolog.capture import evaluation, model
 from autolog.core.callbacks import given_by, is_wanted
-from autolog.core.inner import inner_room
+from autolog.core.inner import inner_room, library_of
 from autolog.core.kept import staged
 from autolog.core.placing import begin_training
 from autolog.core.recording import Recording
@@ -41,6 +41,7 @@ from autolog.sklearn.described import (
     record_data,
     record_parameters,
     task_of,
+    to_the_final_one,
 )
 from autolog.sklearn.given import data_of, record_arguments
 from autolog.sklearn.inside import final_estimator, is_estimator, steps_of
@@ -164,7 +165,11 @@ def _record_given(run: Recording, estimator: Any, call: Call, X: Any, y: Any) ->
 def _begin(estimator: Any) -> Training:
     callback = callback_of(estimator)
     given = given_by(callback)
-    training = begin_training(estimator, name_of(estimator), framework="sklearn", given=given, may_wrap=True)
+    # What a library trains in a callback of the user's is another model beside the one that it trains itself.
+    may_wrap = library_of(to_the_final_one(estimator)[-1]) is None
+    training = begin_training(
+        estimator, name_of(estimator), framework="sklearn", given=given, may_wrap=may_wrap
+    )
     know_model(training.run, estimator)
     if callback is not None:
         with shield("scikit-learn: TrackioCallback"):

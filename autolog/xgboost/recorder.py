@@ -187,8 +187,8 @@ class CrossValidation:
         """What is to stand among the callbacks."""
         return Ears(self.rounds, self._heard)
 
-    @staticmethod
-    def _heard(evals_log: Mapping[str, Any]) -> dict[str, float]:
+    def _heard(self, evals_log: Mapping[str, Any]) -> dict[str, float]:
+        self._folds.round_ended()
         return {
             f"cv/{name}_{metric}_{part}": value
             for name, metrics in evals_log.items()

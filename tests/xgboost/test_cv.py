@@ -51,6 +51,23 @@ def test_means_deviations_and_folds(sink: MemorySink, early: int | None) -> None
     assert (run.status, run.config["params/nfold"]) == ("finished", 3)
 
 
+class Inner(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """A user's callback that cross-validates as well, by more folds and another metric."""
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        xgboost.cv(PARAMS, matrices("cancer")[0], 2, nfold=4, metrics="error")
+        return False
+
+
+def test_a_cross_validation_inside_of_it_is_no_fold_of_it(sink: MemorySink) -> None:
+    with autolog.enabled("xgboost", sink=sink, log_code=False):
+        found = xgboost.cv(PARAMS, matrices("cancer")[0], 3, nfold=2, metrics="auc", callbacks=[Inner()])
+    (run,) = sink.runs
+    folds = run.tables["cv/folds"]
+    assert [set(fold) for fold in folds] == [{"fold", "test_auc", "train_auc"}] * 2
+    assert np.mean([fold["test_auc"] for fold in folds]) == pytest.approx(found["test-auc-mean"].iloc[-1])
+
+
 def test_by_a_callback_alone(by_hand: MemorySink) -> None:
     with autolog.run("mine") as run:
         callbacks = [autolog.xgboost.TrackioCallback(run)]

@@ -382,6 +382,33 @@ def test_of_a_users_class_nothing_is_called(sink: MemorySink, kind: Any, trees: 
     assert "lost" not in str(run.config["autolog/notes"])
 
 
+class Another(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """A user's callback that trains a small model of its own."""
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        train({**BINARY, "max_depth": 1}, matrices("cancer")[0], 1)
+        return False
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("inside", ["alone", "search"])
+def test_what_is_trained_in_its_callback_is_another_model(
+    sink: MemorySink, inside: str, nested: bool
+) -> None:
+    model: Any = xgboost.XGBClassifier(n_estimators=2, n_jobs=1, callbacks=[Another()])
+    if inside == "search":
+        model = GridSearchCV(model, {"max_depth": [2]}, cv=2)
+    with autolog.enabled("sklearn", "xgboost", sink=sink, log_code=False, nested=nested):
+        model.fit(*SETS["cancer"][0])
+    autolog.finish()
+    outer, *inner = sink.runs
+    assert outer.config["framework"] == "sklearn"
+    assert outer.config["model"] == "XGBClassifier"
+    assert outer.config["model/trees"] == 2
+    assert "params/num_boost_round" not in outer.config
+    assert {run.config["framework"] for run in inner} == ({"xgboost"} if nested else set())
+
+
 @pytest.mark.parametrize("kind", [xgboost.XGBClassifier, xgboost.XGBRFClassifier])
 def test_its_class_can_load_the_file(sink: MemorySink, kind: Any) -> None:
     X, y = SETS["cancer"][0]
