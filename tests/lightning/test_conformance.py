@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+import autolog.pytorch_lightning  # noqa: F401 - first: whichever of the two packages comes first imports it
 from tests.conformance.base import Conformance, Subject
 from tests.conformance.by_run import ByRun
 
