@@ -17,6 +17,8 @@ import autolog
 from autolog.sinks.memory import MemorySink
 from tests.xgboost.data import SETS
 
+pytestmark = pytest.mark.long  # on the newest versions
+
 BINARY = {"objective": "binary:logistic"}
 
 
