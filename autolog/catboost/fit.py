@@ -10,7 +10,7 @@ from catboost import CatBoostError
 from autolog.catboost.described import describe, describe_cv, name_of, name_of_cv
 from autolog.catboost.recorder import CrossValidation, Fit, record_search
 from autolog.core.boosted import one_run
-from autolog.core.callbacks import NativeCallback, callback_among, callbacks_of, given_by, is_wanted
+from autolog.core.callbacks import callback_among, callbacks_of, given_by, is_wanted, without_ours
 from autolog.core.training import Frame, find_run
 from autolog.process.context import watching
 from autolog.process.guard import charge, shield
@@ -23,9 +23,9 @@ def observe_fit(call: Call) -> Frame:
     """One run per fit."""
     callbacks = callbacks_of(call)
     given = callback_among(callbacks)
-    if given is not None:
+    if given is not None:  # for one that only lets the training go on CatBoost would make it slower
         with shield("CatBoost: TrackioCallback"):
-            call.replace("callbacks", _without_ours(callbacks))
+            call.replace("callbacks", without_ours(callbacks))
     # What trains inside of scikit-learn's own is the training of what is outermost.
     if not is_wanted("catboost", given) or watching.active("sklearn"):
         yield
@@ -48,11 +48,6 @@ def _reason(outcome: Outcome) -> BaseException | None:
     error = outcome.error
     is_interrupt = isinstance(error, CatBoostError) and str(error).rstrip().endswith("KeyboardInterrupt")
     return KeyboardInterrupt() if is_interrupt else error
-
-
-def _without_ours(callbacks: list[Any]) -> list[Any] | None:
-    """The user's: for one that only lets the training go on CatBoost would make it slower."""
-    return [one for one in callbacks if not isinstance(one, NativeCallback)] or None
 
 
 def observe_cv(call: Call) -> Frame:

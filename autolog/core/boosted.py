@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from autolog.capture.params import scalar
 from autolog.core.placing import begin_training
@@ -13,9 +13,9 @@ from autolog.core.recording import Recording
 from autolog.core.training import Frame, recorded
 from autolog.process.context import watching
 from autolog.process.guard import shield
-from autolog.process.hooks import Outcome
+from autolog.process.hooks import Call, Outcome
 
-__all__ = ["Part", "continued_from", "describe_given", "heard_by", "one_run"]
+__all__ = ["HeardPart", "Part", "continued_from", "describe_given", "heard", "heard_by", "one_run"]
 
 _MOST_AT_THE_TOP = 50
 
@@ -25,6 +25,13 @@ class Part(Protocol):
 
     def ended(self, outcome: Outcome, seconds: float) -> None:
         """The call has returned, or raised."""
+
+
+class HeardPart(Part, Protocol):
+    """One that hears of each round."""
+
+    def ears(self) -> Any:
+        """What is to stand among the callbacks."""
 
 
 _heard_by: ContextVar[Part | None] = ContextVar("autolog_boosted", default=None)
@@ -81,6 +88,25 @@ def one_run(
             yield from recorded(title, training, before=before, after=after, reason=reason)
         finally:
             _heard_by.reset(token)
+
+
+H = TypeVar("H", bound="HeardPart")
+
+
+def heard(part: H, kind: type, call: Call, callbacks: list[Any]) -> H:
+    """Put a part's ears before the user's callbacks, in a list of ours: each keeps its place from the end.
+
+    Args:
+        part: what records the call.
+        kind: of ears. A library would refuse, or fail with, anything else among its callbacks.
+        call: of the library.
+        callbacks: the user's.
+    """
+    ears = part.ears()
+    if not isinstance(ears, kind):
+        raise TypeError(f"no ears but {ears!r}")
+    call.replace("callbacks", [ears, *callbacks])
+    return part
 
 
 def describe_given(

@@ -16,7 +16,7 @@ from autolog.core.recording import Recording
 from autolog.core.run import Run, recording_of
 from autolog.process.hooks import Call
 
-__all__ = ["NativeCallback", "callback_among", "callbacks_of", "given_by", "is_wanted"]
+__all__ = ["NativeCallback", "callback_among", "callbacks_of", "given_by", "is_wanted", "without_ours"]
 
 
 class NativeCallback:
@@ -58,6 +58,11 @@ def callbacks_of(call: Call) -> list[Any]:
         given = list(given)
         call.replace("callbacks", given)
     return list(given)
+
+
+def without_ours(callbacks: list[Any]) -> list[Any] | None:
+    """The user's own, where a callback of ours is not to be called; None: there are no others."""
+    return [one for one in callbacks if not isinstance(one, NativeCallback)] or None
 
 
 def given_by(callback: NativeCallback | None) -> Recording | None:

@@ -6,6 +6,7 @@ a file, is known to XGBoost's room. It is asked whether or not it is turned on.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any, Protocol, cast
 
@@ -42,10 +43,15 @@ def inner_room(model: Any) -> InnerRoom | None:
         None: there is none, it does not know this version, or its library has not trained the model.
     """
     package = library_of(model)
-    if package is None or not can_be_recorded(package):
+    room = _room_of(package) if package is not None else None
+    return room if room is not None and room.is_fitted(model) else None
+
+
+@functools.cache  # the library is imported, so it stays what it is; and it is asked twice for each fit
+def _room_of(package: str) -> InnerRoom | None:
+    if not can_be_recorded(package):
         return None
-    room = cast(InnerRoom, importlib.import_module(f"{TABLE[package].module}.inner"))
-    return room if room.is_fitted(model) else None
+    return cast(InnerRoom, importlib.import_module(f"{TABLE[package].module}.inner"))
 
 
 def library_of(model: Any) -> str | None:

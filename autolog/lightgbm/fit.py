@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.boosted import heard_by, one_run
+from autolog.core.boosted import heard, heard_by, one_run
 from autolog.core.callbacks import callback_among, callbacks_of, given_by, is_wanted
-from autolog.core.recording import Recording
 from autolog.core.training import Frame, find_run
 from autolog.lightgbm.described import describe, name_of
 from autolog.lightgbm.recorder import CrossValidation, Ears, Fit
@@ -30,27 +29,14 @@ def observe_train(call: Call) -> Frame:
     if not is_wanted("lightgbm", given) or _belongs_to_another():
         yield
         return
-
-    def part(run: Recording) -> Fit:
-        fit = Fit(run, call, callbacks)
-        _put_in(fit.ears(), call, callbacks)
-        return fit
-
     yield from one_run(
         "lightgbm",
         "LightGBM",
         name_of(call),
         describe=lambda run: describe(run, call, earlier=find_run(call.get("init_model"))),
-        part=part,
+        part=lambda run: heard(Fit(run, call, callbacks), Ears, call, callbacks),
         given=given_by(given),
     )
-
-
-def _put_in(ears: Any, call: Call, callbacks: list[Any]) -> None:
-    """Before the user's callbacks, in a list of ours: each gets the same place from its end as without us."""
-    if not isinstance(ears, Ears):  # LightGBM would fail with anything else
-        raise TypeError(f"no ears but {ears!r}")
-    call.replace("callbacks", [ears, *callbacks])
 
 
 def observe_cv(call: Call) -> Frame:
@@ -60,18 +46,12 @@ def observe_cv(call: Call) -> Frame:
     if not is_wanted("lightgbm", given) or _belongs_to_another():
         yield
         return
-
-    def part(run: Recording) -> CrossValidation:
-        cv = CrossValidation(run, call, callbacks)
-        _put_in(cv.ears(), call, callbacks)
-        return cv
-
     yield from one_run(
         "lightgbm",
         "LightGBM",
         name_of(call, "cv"),
         describe=lambda run: describe(run, call, earlier=find_run(call.get("init_model"))),
-        part=part,
+        part=lambda run: heard(CrossValidation(run, call, callbacks), Ears, call, callbacks),
         given=given_by(given),
     )
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autolog.core.boosted import heard_by, one_run
-from autolog.core.callbacks import NativeCallback, callback_among, callbacks_of, given_by, is_wanted
-from autolog.core.recording import Recording
+from autolog.core.boosted import heard, heard_by, one_run
+from autolog.core.callbacks import callback_among, callbacks_of, given_by, is_wanted, without_ours
 from autolog.core.training import Frame, find_run
 from autolog.process.callers import callers_in
 from autolog.process.context import watching
@@ -30,18 +29,12 @@ def observe_train(call: Call) -> Frame:
     if not is_wanted("xgboost", given) or _belongs_to_another():
         yield
         return
-
-    def part(run: Recording) -> Fit:
-        fit = Fit(run, call, callbacks)
-        _put_in(fit.ears(), call, callbacks)
-        return fit
-
     yield from one_run(
         "xgboost",
         "XGBoost",
         name_of(call),
         describe=lambda run: describe(run, call, earlier=find_run(call.get("xgb_model"))),
-        part=part,
+        part=lambda run: heard(Fit(run, call, callbacks), Ears, call, callbacks),
         given=given_by(given),
     )
 
@@ -52,9 +45,7 @@ def observe_distributed(call: Call) -> Frame:
     given = callback_among(callbacks)
     if given is not None:
         with shield("XGBoost: TrackioCallback"):
-            call.replace(
-                "callbacks", [one for one in callbacks if not isinstance(one, NativeCallback)] or None
-            )
+            call.replace("callbacks", without_ours(callbacks))
     if not is_wanted("xgboost", given):
         yield
         return
@@ -68,13 +59,6 @@ def observe_distributed(call: Call) -> Frame:
     )
 
 
-def _put_in(ears: Any, call: Call, callbacks: list[Any]) -> None:
-    """Before the user's callbacks, in a list of ours."""
-    if not isinstance(ears, Ears):  # XGBoost would refuse all of them
-        raise TypeError(f"no ears but {ears!r}")
-    call.replace("callbacks", [ears, *callbacks])
-
-
 def observe_cv(call: Call) -> Frame:
     """One run per cross-validation."""
     callbacks = callbacks_of(call)
@@ -82,18 +66,12 @@ def observe_cv(call: Call) -> Frame:
     if not is_wanted("xgboost", given) or _belongs_to_another():
         yield
         return
-
-    def part(run: Recording) -> CrossValidation:
-        cv = CrossValidation(run, call, callbacks)
-        _put_in(cv.ears(), call, callbacks)
-        return cv
-
     yield from one_run(
         "xgboost",
         "XGBoost",
         name_of(call, "cv"),
         describe=lambda run: describe(run, call),
-        part=part,
+        part=lambda run: heard(CrossValidation(run, call, callbacks), Ears, call, callbacks),
         given=given_by(given),
     )
 
