@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import catboost
+import dask.array
 import numpy as np
 import optuna
 import pandas as pd
@@ -23,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 import autolog
 from autolog.sinks.memory import MemoryRun, MemorySink
 from tests.catboost.data import QUIET, SETS, pools
+from tests.computed import Computed
 from tests.keys import undocumented
 
 
@@ -298,6 +300,21 @@ def test_inside_of_scikit_learns_own_it_is_one_run(sink: MemorySink, inside: str
     autolog.finish()
     assert [run.config["framework"] for run in sink.runs if run.parent is None] == ["sklearn"]
     assert "catboost" not in {run.config["framework"] for run in sink.runs}
+
+
+def test_a_target_that_dask_has_not_computed_is_computed_as_often_as_without_us(sink: MemorySink) -> None:
+    def score() -> int:
+        X, y = SETS["cancer"][2]
+        model = CatBoostClassifier(iterations=2, **QUIET).fit(*SETS["cancer"][0])
+        with Computed() as computed:
+            model.score(X, dask.array.from_array(y, chunks=50))
+        return computed.times
+
+    bare = score()
+    with autolog.enabled("catboost", sink=sink, log_code=False):
+        assert score() == bare
+    autolog.finish()
+    assert "is computed only where you ask" in only(sink).config["autolog/notes"]["score"]
 
 
 @pytest.mark.parametrize("has_statistics", [True, False])

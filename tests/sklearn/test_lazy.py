@@ -12,8 +12,6 @@ import dask.dataframe
 import lightgbm
 import pandas as pd
 import pytest
-from catboost import CatBoostClassifier
-from dask.callbacks import Callback
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer
@@ -25,6 +23,7 @@ from sklearn.naive_bayes import GaussianNB
 import autolog
 from autolog.capture import datasets, evaluation
 from autolog.sinks.memory import MemorySink
+from tests.computed import Computed
 
 X, y = load_breast_cancer(return_X_y=True)
 NAMES = [f"c{number}" for number in range(X.shape[1])]
@@ -35,17 +34,6 @@ def lazy(kind: str) -> tuple[Any, Any]:
         return dask.array.from_array(X, chunks=(200, 30)), dask.array.from_array(y, chunks=(200,))
     frame = dask.dataframe.from_pandas(pd.DataFrame(X, columns=NAMES), npartitions=3)
     return frame, dask.dataframe.from_pandas(pd.Series(y, name="y"), npartitions=3)
-
-
-class Computed(Callback):  # type: ignore[misc]
-    """Counts how often something is computed."""
-
-    def __init__(self) -> None:
-        self.times = 0
-        super().__init__(start=self._count)
-
-    def _count(self, graph: Any) -> None:
-        self.times += 1
 
 
 class OfFirstPart(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -83,7 +71,6 @@ def program_of_others(kind: str) -> int:
         model.score(data, target, sample_weight=weight)
         LinearRegression().fit(X, y).score(data, target)
         KMeans(2, n_init=1, random_state=0).fit(data)
-        CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False).fit(X, y).score(X, target)
         booster = lightgbm.train({"verbosity": -1}, lightgbm.Dataset(X, y), 2)
         accuracy_score(y, booster.predict(X) > 0.5, sample_weight=weight)
         for one in (lightgbm.Dataset(X, target), lightgbm.Dataset(X, y, weight=weight)):
